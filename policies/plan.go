@@ -1,0 +1,131 @@
+package policies
+
+import "time"
+
+// Trigger is whatever makes the planner look. Exactly one of Edges, Command
+// and Signal is set; a trigger with none of them is a look: what would be done
+// now if every level and every living impulse were put into force.
+type Trigger struct {
+	ID      string    // see design.md: t<unix> for ticks, the sender's id or s<sequence> else
+	Who     string    // publisher of a command, source of a signal; empty for ticks
+	At      time.Time // planned time of the newest edge; the source's time of a signal or command
+	Edges   []Edge
+	Command *Command
+	Signal  *Signal
+}
+
+// Edge is a planned time at which a want of a policy begins or ends.
+type Edge struct {
+	Policy  string
+	Planned time.Time
+	Hash    string // of the policy when the tick was stored; empty: do not compare
+}
+
+// ID is the edge's identity: <policy>@<planned unix time>.
+func (e Edge) ID() string { return edgeID(e.Policy, e.Planned) }
+
+// Command is a request from outside to act on one instance.
+type Command struct {
+	Region      string
+	Instance    string        // id
+	Step        Step          // absolute: Ladder is not used
+	Reason      string        // as the sender says; shown, never trusted
+	GiveUpAfter time.Duration // 0: DefaultGiveUp
+	DryRun      bool          // plan and report, do not act
+}
+
+// Signal is an alert or a load value from outside about one instance.
+type Signal struct {
+	Source   string
+	Region   string
+	Instance string            // id
+	Alert    string            // alert name; or
+	Load     string            // metric name
+	Value    float64           // of the load
+	Labels   map[string]string // of the alert
+	Resolved bool
+}
+
+// Facts is what is remembered from before and cannot be read off the inventory.
+type Facts struct {
+	// Cooldowns: when a signal policy last acted on an instance, by CooldownKey.
+	Cooldowns map[string]time.Time
+	// LastActions: when the last action of ours on an instance was accepted (plan
+	// time), by instance id; signals do nothing within settle (10 min).
+	LastActions map[string]time.Time
+}
+
+// CooldownKey is the key of Facts.Cooldowns.
+func CooldownKey(policy, instance string) string { return policy + "/" + instance }
+
+// Plan is what a trigger yields: what to do, and for everything else that was
+// asked, why not. It is in a fixed order (region, host name, id, step).
+type Plan struct {
+	Actions []Action
+	Skips   []Skip
+}
+
+// Action is one operation on one instance. It is absolute: carried out twice it
+// changes nothing more, except for reboots.
+type Action struct {
+	ID       string // ActionID(trigger, step, instance, kind)
+	Step     int    // position in the policy's do, from 0
+	Kind     Kind
+	Verb     Verb
+	Region   string
+	Instance string // id
+	Hostname string
+
+	Hard        bool     // reboot
+	Size        string   // resize: the target size
+	Tags        []string // retag: the whole new set, sorted
+	Add, Remove []string // retag: what was asked, so that a later reading can be merged
+	Firewall    string   // firewall: the target id
+
+	Policy   string // that wins; empty for a command
+	Why      string // in words: "outside Mon-Fri 08:00-19:00 Europe/London"
+	Priority int
+	Level    bool      // from a schedule (a start by schedule is not counted by limits)
+	Planned  time.Time // of the want
+	Due      time.Time // planned + spread
+	// GiveUpAfter counts from Due in machine time; Until, when not zero, is the
+	// end of the window in plan time and takes its place.
+	GiveUpAfter time.Duration
+	Until       time.Time
+	Mode        Mode // observe: ends as planned
+}
+
+// Skip is an action that will not be carried out, with the reason.
+type Skip struct {
+	Action
+	Reason Reason
+	Detail string // in words: "tag protected", "policy night-shift (priority 10) wants running"
+}
+
+// Reason is why nothing is done. The same word stands in log, event, metric
+// label and the output of plan.
+type Reason string
+
+// The reasons.
+const (
+	ReasonAlready       Reason = "already" // the instance is as wanted
+	ReasonProtected     Reason = "protected"
+	ReasonNotAllowed    Reason = "not allowed" // the verb is not in allow
+	ReasonOutranked     Reason = "outranked"   // another policy wins
+	ReasonCooldown      Reason = "cooldown"
+	ReasonSettling      Reason = "settling"       // an action of ours was accepted moments ago
+	ReasonOffOnPurpose  Reason = "off on purpose" // a signal about an instance that is meant to be off
+	ReasonNotActive     Reason = "not active"     // a signal or reboot needs a running instance
+	ReasonTopOfLadder   Reason = "top of ladder"
+	ReasonOffLadder     Reason = "off ladder" // its size is not in the ladder
+	ReasonOverLimit     Reason = "over limit"
+	ReasonChanged       Reason = "changed" // what was planned no longer holds
+	ReasonPolicyChanged Reason = "policy changed"
+	ReasonGone          Reason = "gone" // no such instance in a full list of its region
+	ReasonResolved      Reason = "resolved"
+	ReasonAmbiguous     Reason = "ambiguous"
+	ReasonNoMatch       Reason = "no match"     // nothing is selected
+	ReasonCluster       Reason = "cluster node" // belongs to a Kubernetes cluster
+	ReasonSmaller       Reason = "smaller"      // Civo resizes upwards only
+	ReasonInvalid       Reason = "invalid"      // blank firewall, unknown size, …
+)
