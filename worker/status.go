@@ -1,0 +1,55 @@
+package worker
+
+import "time"
+
+// Status is what a daemon says of itself: the answer of nightshift.v1.ctl.status.
+type Status struct {
+	Version  string         `json:"version"`
+	Revision string         `json:"revision"`
+	Mode     string         `json:"mode"`
+	Ready    bool           `json:"ready"`
+	NotReady []string       `json:"not_ready,omitempty"` // why not, in words
+	Since    time.Time      `json:"since"`               // start, machine time
+	Now      time.Time      `json:"now"`                 // plan time
+	Policies int            `json:"policies"`
+	Regions  []RegionStatus `json:"regions"`
+	Next     []UpcomingEdge `json:"next"`
+	Open     int            `json:"open"` // actions without outcome
+}
+
+// RegionStatus says how a region was last read.
+type RegionStatus struct {
+	Region    string    `json:"region"`
+	Instances int       `json:"instances"`
+	ReadAt    time.Time `json:"read_at,omitzero"` // of the last complete list
+	Error     string    `json:"error,omitempty"`  // of the last attempt; empty when it went well
+}
+
+// UpcomingEdge is an edge that lies ahead, for people.
+type UpcomingEdge struct {
+	Policy  string    `json:"policy"`
+	Planned time.Time `json:"planned"`
+	Want    string    `json:"want"`
+}
+
+// FindRequest asks for instances by id or host name: nightshift.v1.ctl.find.
+type FindRequest struct {
+	Name   string `json:"name"`             // an id, or a host name, exactly
+	Region string `json:"region,omitempty"` // empty: all regions of the daemon
+}
+
+// FindAnswer lists every instance that goes by that name; callers act only
+// when it is exactly one.
+type FindAnswer struct {
+	Found   []Found  `json:"found"`
+	Unread  []string `json:"unread,omitempty"`  // regions that could not be listed: the answer may be incomplete
+	Similar []string `json:"similar,omitempty"` // host names close to it, when none was found
+}
+
+// Found is one instance that goes by a name.
+type Found struct {
+	ID       string `json:"id"`
+	Hostname string `json:"hostname"`
+	Region   string `json:"region"` // upper case
+	Status   string `json:"status"`
+}
