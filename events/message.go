@@ -115,7 +115,8 @@ const (
 const (
 	Started  Outcome = "started"  // the lock: a call may be under way until its deadline
 	Accepted Outcome = "accepted" // the API said yes; the verifier settles it
-	PutOff   Outcome = "put-off"  // tried in vain, or waiting; will be tried again
+	PutOff   Outcome = "put-off"  // a call was answered with no, or not sent: it has ended, and is tried again
+	Waiting  Outcome = "waiting"  // before a call: why it has not begun yet
 )
 
 // Record is the data of an event of NS_EVT, inside a CloudEvent.
@@ -140,4 +141,23 @@ type Record struct {
 	After    string    `json:"after,omitempty"`    // … and after, as verified
 	Attempt  int       `json:"attempt,omitempty"`
 	Deadline time.Time `json:"deadline,omitzero"` // of a started: the call ends before
+	RunSeq   uint64    `json:"run,omitempty"`     // sequence of the stored plan in NS_RUN: orders what wants the same
+
+	StoredAt time.Time `json:"-"` // set when read: the server's time
+	Seq      uint64    `json:"-"` // set when read: in NS_EVT
 }
+
+// At is the source's own time of a signal, zero when it names none.
+func (s *Signal) At() time.Time {
+	if !s.StartsAt.IsZero() {
+		return s.StartsAt
+	}
+	return s.Time
+}
+
+// Resolved reports whether a signal says that an alert is over.
+func (s *Signal) Resolved() bool { return s.Status == "resolved" }
+
+// ResolvedID is the trigger id of the signal which says that the alert behind
+// another trigger is over.
+func ResolvedID(trigger string) string { return trigger + "-resolved" }

@@ -1,0 +1,233 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"nightshift/civo"
+	"nightshift/policies"
+)
+
+// A Reading is one complete list of the instances of a region.
+type Reading struct {
+	Region    string    // upper case
+	Began     time.Time // machine time at which the list was asked for: it shows nothing older
+	Instances []policies.Instance
+	byID      map[string]int
+}
+
+// Instance returns the instance with an id, and whether the reading has it.
+// Since a reading is complete, an instance that is missing was not in the
+// region when it was made.
+func (r *Reading) Instance(id string) (policies.Instance, bool) {
+	i, ok := r.byID[id]
+	if !ok {
+		return policies.Instance{}, false
+	}
+	return r.Instances[i], true
+}
+
+// Inventory reads regions for everybody: one list under way per region at a
+// time serves the planner, the rails and all that wait for a state. It is safe
+// for concurrent use.
+type Inventory struct {
+	api     *civo.Client
+	regions map[string]*regionReader // fixed at construction
+	listed  func()                   // called after each list that went well
+}
+
+type regionReader struct {
+	name string
+
+	mu       sync.Mutex
+	last     *Reading
+	err      error     // of the last attempt; nil when it went well
+	errBegan time.Time // when that attempt began
+	inflight chan struct{}
+}
+
+func newInventory(api *civo.Client, regions []string) *Inventory {
+	inv := &Inventory{api: api, regions: make(map[string]*regionReader, len(regions))}
+	for _, r := range regions {
+		inv.regions[strings.ToUpper(r)] = &regionReader{name: strings.ToUpper(r)}
+	}
+	return inv
+}
+
+// Has reports whether a region, in any case, is one of the inventory's.
+func (inv *Inventory) Has(region string) bool {
+	_, ok := inv.regions[strings.ToUpper(region)]
+	return ok
+}
+
+// Reading returns a complete reading of a region that began at or after
+// notBefore (machine time), asking the API only when the newest is older.
+func (inv *Inventory) Reading(ctx context.Context, region string, notBefore time.Time) (*Reading, error) {
+	r, ok := inv.regions[strings.ToUpper(region)]
+	if !ok {
+		return nil, fmt.Errorf("region %s is not in the policy file", strings.ToUpper(region))
+	}
+	for {
+		r.mu.Lock()
+		if r.last != nil && !r.last.Began.Before(notBefore) {
+			last := r.last
+			r.mu.Unlock()
+			return last, nil
+		}
+		if r.err != nil && !r.errBegan.Before(notBefore) { // one fault answers all who waited for it
+			err := r.err
+			r.mu.Unlock()
+			return nil, err
+		}
+		if wait := r.inflight; wait != nil {
+			r.mu.Unlock()
+			select {
+			case <-wait:
+				continue // its result may be too old for us, or an error: look again
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
+		done := make(chan struct{})
+		r.inflight = done
+		r.mu.Unlock()
+		began := time.Now()
+
+		reading, err := list(ctx, inv.api, r.name)
+
+		r.mu.Lock()
+		r.inflight = nil
+		r.err, r.errBegan = err, began
+		if err == nil {
+			r.last = reading
+		}
+		r.mu.Unlock()
+		if err == nil && inv.listed != nil {
+			inv.listed()
+		}
+		close(done)
+		if err != nil {
+			return nil, err
+		}
+		if !reading.Began.Before(notBefore) {
+			return reading, nil
+		}
+	}
+}
+
+// Next waits until notBefore, and until the newest reading is pace old, then
+// reads. Everybody who waits in the same region for the same pace is served by
+// the same list.
+func (inv *Inventory) Next(ctx context.Context, region string, notBefore time.Time, pace time.Duration) (*Reading, error) {
+	if last := inv.last(region); last != nil {
+		if t := last.Began.Add(pace); t.After(notBefore) {
+			notBefore = t
+		}
+	}
+	if err := sleepUntil(ctx, notBefore); err != nil {
+		return nil, err
+	}
+	return inv.Reading(ctx, region, notBefore)
+}
+
+func (inv *Inventory) last(region string) *Reading {
+	r, ok := inv.regions[strings.ToUpper(region)]
+	if !ok {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
+// status says for each region how it was last read.
+func (inv *Inventory) status(regions []string) []RegionStatus {
+	out := make([]RegionStatus, 0, len(regions))
+	for _, name := range regions {
+		r := inv.regions[strings.ToUpper(name)]
+		r.mu.Lock()
+		s := RegionStatus{Region: r.name}
+		if r.last != nil {
+			s.Instances, s.ReadAt = len(r.last.Instances), r.last.Began
+		}
+		if r.err != nil {
+			s.Error = r.err.Error()
+		}
+		r.mu.Unlock()
+		out = append(out, s)
+	}
+	return out
+}
+
+// ReadInventory lists regions once. A region that could not be read is in
+// faults, never in the inventory: it does not count as empty.
+func ReadInventory(ctx context.Context, api *civo.Client, regions []string) (inv []policies.Instance, faults map[string]error) {
+	faults = make(map[string]error)
+	for _, region := range regions {
+		r, err := list(ctx, api, strings.ToUpper(region))
+		if err != nil {
+			faults[strings.ToUpper(region)] = err
+			continue
+		}
+		inv = append(inv, r.Instances...)
+	}
+	return inv, faults
+}
+
+func list(ctx context.Context, api *civo.Client, region string) (*Reading, error) {
+	r := &Reading{Region: region, Began: time.Now()}
+	found, err := api.ListInstances(ctx, region)
+	if err != nil {
+		return nil, fmt.Errorf("list instances of %s: %w", region, err)
+	}
+	r.Instances = make([]policies.Instance, len(found))
+	r.byID = make(map[string]int, len(found))
+	for i, inst := range found {
+		r.Instances[i] = FromCivo(inst, region)
+		r.byID[inst.ID] = i
+	}
+	return r, nil
+}
+
+// FromCivo is what a decision needs of an instance that the API returned when
+// asked for a region.
+func FromCivo(i civo.Instance, region string) policies.Instance {
+	return policies.Instance{
+		ID:         i.ID,
+		Hostname:   i.Hostname,
+		Region:     strings.ToUpper(region),
+		Size:       i.Size,
+		Status:     i.Status,
+		Tags:       i.Tags,
+		FirewallID: i.FirewallID,
+		NetworkID:  i.NetworkID,
+		PublicIP:   i.PublicIP,
+		PrivateIP:  i.PrivateIP,
+		CPUCores:   i.CPUCores,
+		RAMMB:      i.RAMMB,
+		DiskGB:     i.DiskGB,
+		CreatedAt:  i.CreatedAt,
+	}
+}
+
+// sleepUntil waits until a machine time, or for the end of ctx, whose cause it returns.
+func sleepUntil(ctx context.Context, t time.Time) error {
+	d := time.Until(t)
+	if d <= 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,82 @@
+package worker
+
+import (
+	"sync"
+
+	"nightshift/events"
+)
+
+// lives knows which action is the newest of its kind on each instance, so that
+// a newer winner overtakes an older one that has not ended. Runs are ordered by
+// their sequence in the stream.
+type lives struct {
+	mu     sync.Mutex
+	newest map[lifeKey]*life
+	byID   map[string]*life
+}
+
+type lifeKey struct{ region, instance, kind string }
+
+// life is an action on its way to an outcome.
+type life struct {
+	key       lifeKey
+	run       uint64
+	overtaken chan struct{} // closed when a newer run wants something of the same instance and kind
+}
+
+func newLives() *lives {
+	return &lives{newest: make(map[lifeKey]*life), byID: make(map[string]*life)}
+}
+
+// open takes up an action of a run. Only what won a decision counts: a skip for
+// any reason but "already" neither overtakes nor is overtaken.
+func (l *lives) open(run uint64, it events.Item) *life {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := l.byID[it.ID]; n != nil && n.run == run {
+		return n
+	}
+	n := &life{key: lifeKey{it.Region, it.Instance, it.Kind}, run: run, overtaken: make(chan struct{})}
+	l.byID[it.ID] = n
+	if !wins(it) {
+		return n
+	}
+	switch old := l.newest[n.key]; {
+	case old == nil || old.run == run:
+		l.newest[n.key] = n
+	case old.run < run:
+		close(old.overtaken)
+		l.newest[n.key] = n
+	default:
+		close(n.overtaken)
+	}
+	return n
+}
+
+// end forgets an action that has its outcome. Its run stays known as the newest
+// for that instance and kind: an older one delivered again must not undo it.
+func (l *lives) end(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.byID, id)
+}
+
+// count is the number of actions without an outcome.
+func (l *lives) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.byID)
+}
+
+func (n *life) isOvertaken() bool {
+	select {
+	case <-n.overtaken:
+		return true
+	default:
+		return false
+	}
+}
+
+func wins(it events.Item) bool {
+	return !it.Observe && (it.Skip == "" || it.Skip == skipAlready)
+}

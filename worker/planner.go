@@ -1,0 +1,494 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"nightshift/events"
+	"nightshift/policies"
+)
+
+const (
+	// planReadingAge is how old a reading may be that a plan is made on (machine
+	// time); every rail is checked again on a reading at most railReadingAge old.
+	planReadingAge = 5 * time.Second
+	// tickPatience is how long a plan waits for the ticks that were announced
+	// together with its own (machine time): a crash may have kept some back.
+	tickPatience = 30 * time.Second
+	tickRetry    = 100 * time.Millisecond
+	planRetryMin = time.Second
+	planRetryMax = time.Minute
+)
+
+// planner turns triggers into stored runs.
+type planner struct {
+	set   *policies.Set
+	bus   *events.Bus
+	inv   *Inventory
+	clock Clock
+	log   *zap.Logger
+
+	mu      sync.Mutex
+	listed  map[string]string // edge id -> id of the trigger whose stored plan lists it
+	retries map[uint64]int    // by stream sequence of what came in
+}
+
+// errTooEarly says that ticks announced together with this one are not stored yet.
+var errTooEarly = errors.New("ticks of the same instant are not stored yet")
+
+// load reads which edges the stored plans list.
+func (p *planner) load(ctx context.Context) error {
+	p.listed = make(map[string]string)
+	p.retries = make(map[uint64]int)
+	for run, err := range p.bus.Runs(ctx, time.Now().Add(-maxCatchUp)) {
+		if err != nil {
+			return fmt.Errorf("read the stored plans: %w", err)
+		}
+		for _, e := range run.Edges {
+			p.listed[e] = run.Trigger
+		}
+	}
+	return nil
+}
+
+// handle is given everything that comes in on NS_IN, and decides when it is
+// acknowledged: never before what it asks for is stored.
+func (p *planner) handle(ctx context.Context, in *events.Incoming) {
+	err := p.plan(ctx, in)
+	switch {
+	case err == nil:
+		p.forget(in.Seq)
+		err = in.Ack()
+	case errors.Is(err, errTooEarly):
+		err = in.Nak(tickRetry)
+	case ctx.Err() != nil:
+		err = in.Nak(0)
+	default:
+		delay := p.backOff(in.Seq)
+		p.log.Warn("not planned, will be tried again", zap.String(keySubject, in.Subject),
+			zap.Duration("delay", delay), zap.Error(err))
+		err = in.Nak(delay)
+	}
+	if err != nil {
+		p.log.Debug("acknowledgement lost, it will be delivered again", zap.Error(err))
+	}
+}
+
+func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
+	switch {
+	case in.Tick != nil && in.Tick.Missed > 0:
+		return p.voidTick(ctx, in.Tick)
+	case in.Tick != nil && p.isElsewhere(in.Tick):
+		return nil
+	case in.Command != nil && !p.inv.Has(in.Command.Region):
+		c := in.Command
+		return p.refuse(ctx, in, c.Region, c.Instance, c.Action,
+			fmt.Sprintf("region %s is not one of the daemon's (%s)", strings.ToUpper(c.Region), strings.Join(p.set.Regions, ", ")))
+	case in.Signal != nil && in.Signal.Instance != "_" && !p.inv.Has(in.Signal.Region):
+		s := in.Signal
+		return p.refuse(ctx, in, s.Region, s.Instance, "plan",
+			fmt.Sprintf("region %s is not one of the daemon's (%s)", strings.ToUpper(s.Region), strings.Join(p.set.Regions, ", ")))
+	case in.Signal != nil && in.Signal.Instance == "_":
+		return p.refuse(ctx, in, in.Signal.Region, "_", "plan", "the signal names no instance in its subject")
+	}
+	return p.planTrigger(ctx, in)
+}
+
+// isElsewhere reports whether a stored plan of another trigger lists the tick.
+func (p *planner) isElsewhere(t *events.Tick) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	id, ok := p.listed[edgeOf(t).ID()]
+	return ok && id != t.Trigger
+}
+
+func edgeOf(t *events.Tick) policies.Edge {
+	return policies.Edge{Policy: t.Policy, Planned: t.Planned, Hash: t.Hash}
+}
+
+// voidTick gives edges that will not run the one event that says so.
+func (p *planner) voidTick(ctx context.Context, t *events.Tick) error {
+	edge := edgeOf(t)
+	detail := fmt.Sprintf("planned for %s, noticed too late", t.Planned.Format(time.RFC3339))
+	if t.Missed > 1 {
+		detail = fmt.Sprintf("%d edges planned from %s to %s, noticed too late", t.Missed, t.Since.Format(time.RFC3339), t.Planned.Format(time.RFC3339))
+	}
+	rec := events.Record{
+		ActionID: policies.ActionID(edge.ID(), 0, "_", "none"), Action: "tick", Outcome: events.Expired,
+		Detail: detail, Trigger: t.Trigger, Policy: t.Policy, Region: "_", Instance: "_", Planned: t.Planned,
+	}
+	if _, err := p.bus.PublishOutcome(ctx, rec); err != nil {
+		return fmt.Errorf("report edge %s as expired: %w", edge.ID(), err)
+	}
+	p.log.Warn("edge missed", zap.String(keyPolicy, t.Policy), zap.Time(keyPlanned, t.Planned), zap.Int("count", t.Missed))
+	return nil
+}
+
+// refuse ends what asks for something that cannot be, with an outcome that its
+// sender can wait for.
+func (p *planner) refuse(ctx context.Context, in *events.Incoming, region, instance, action, detail string) error {
+	id := in.TriggerID()
+	kind := policies.KindOf(policies.Verb(action))
+	rec := events.Record{
+		ActionID: policies.ActionID(id, 0, instance, kind), Action: action, Outcome: events.Failed, Reason: string(policies.ReasonInvalid),
+		Detail: detail, Trigger: id, Region: region, Instance: instance,
+	}
+	if in.Command != nil {
+		rec.Who = in.Command.Who
+	}
+	if _, err := p.bus.PublishOutcome(ctx, rec); err != nil {
+		return fmt.Errorf("refuse %s: %w", in.Subject, err)
+	}
+	p.log.Warn("refused", zap.String(keySubject, in.Subject), zap.String(keyDetail, detail))
+	return nil
+}
+
+// trigger is the decision's view of what came in.
+func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Trigger, error) {
+	trig := policies.Trigger{ID: in.TriggerID(), At: p.clock.Plan(in.StoredAt)}
+	switch {
+	case in.Tick != nil:
+		edges, err := p.edges(ctx, in)
+		if err != nil {
+			return trig, err
+		}
+		trig.Edges, trig.At = edges, edges[0].Planned
+		for _, e := range edges {
+			if e.Planned.After(trig.At) {
+				trig.At = e.Planned
+			}
+		}
+	case in.Command != nil:
+		c := in.Command
+		giveUp, _ := time.ParseDuration(c.GiveUpAfter) // checked when it was read
+		trig.Who = c.Who
+		trig.Command = &policies.Command{
+			Region: strings.ToUpper(c.Region), Instance: c.Instance, Reason: c.Reason, GiveUpAfter: giveUp, DryRun: c.DryRun,
+			Step: policies.Step{Verb: policies.Verb(c.Action), Hard: c.Hard, Size: c.Size, Add: c.Add, Remove: c.Remove, Firewall: c.Firewall},
+		}
+	case in.Signal != nil:
+		s := in.Signal
+		trig.Who = s.Source
+		if t := s.At(); !t.IsZero() {
+			trig.At = p.clock.Plan(t)
+		}
+		trig.Signal = &policies.Signal{
+			Source: s.Source, Region: strings.ToUpper(s.Region), Instance: s.Instance, Alert: s.Alert, Load: s.Load,
+			Labels: s.Labels, Resolved: s.Resolved(),
+		}
+		if s.Value != nil {
+			trig.Signal.Value = *s.Value
+		}
+	}
+	return trig, nil
+}
+
+// edges are those announced together with a tick that run, and that no other
+// stored plan lists.
+func (p *planner) edges(ctx context.Context, in *events.Incoming) ([]policies.Edge, error) {
+	var edges []policies.Edge
+	for _, id := range in.Tick.Edges {
+		t, ok, err := p.bus.LoadTick(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("read tick %s: %w", id, err)
+		}
+		if !ok {
+			if time.Since(in.StoredAt) < tickPatience {
+				return nil, errTooEarly
+			}
+			continue
+		}
+		if t.Missed == 0 && (t.Trigger == in.Tick.Trigger || !p.isElsewhere(&t)) {
+			edges = append(edges, edgeOf(&t))
+		}
+	}
+	if len(edges) == 0 { // announced again under a newer trigger, which has taken it
+		edges = append(edges, edgeOf(in.Tick))
+	}
+	return edges, nil
+}
+
+// inventoryFor reads the regions that a trigger concerns and that have no stored
+// plan of it yet. A region that cannot be read is in faults; once the trigger is
+// too old to act upon, its part of the plan is stored as given up.
+func (p *planner) inventoryFor(ctx context.Context, in *events.Incoming, trig policies.Trigger) (regions []string, inv []policies.Instance, faults []error, err error) {
+	want := p.set.Regions
+	notBefore := time.Now().Add(-planReadingAge)
+	switch {
+	case trig.Command != nil:
+		want = []string{trig.Command.Region}
+		notBefore = p.recentEnough(trig.Command.Region, trig.Command.Instance, notBefore)
+	case trig.Signal != nil:
+		want = []string{trig.Signal.Region}
+		notBefore = p.recentEnough(trig.Signal.Region, trig.Signal.Instance, notBefore)
+	}
+	readings := make([]*Reading, len(want))
+	broken := make([]error, len(want))
+	var g errgroup.Group // ends with this call
+	for i, region := range want {
+		g.Go(func() error {
+			if _, stored, err := p.bus.LoadRun(ctx, strings.ToLower(region), trig.ID); err != nil || stored {
+				return err
+			}
+			readings[i], broken[i] = p.inv.Reading(ctx, region, notBefore)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, nil, nil, err
+	}
+	for i, region := range want {
+		if broken[i] != nil {
+			if !p.givenUp(in, trig) {
+				faults = append(faults, broken[i])
+				continue
+			}
+			if err := p.giveUpRegion(ctx, in, trig, region, broken[i]); err != nil {
+				return nil, nil, nil, err
+			}
+		}
+		if readings[i] != nil {
+			regions = append(regions, region)
+			inv = append(inv, readings[i].Instances...)
+		}
+	}
+	return regions, inv, faults, nil
+}
+
+// recentEnough lets an older reading do when it knows the one instance that is
+// asked about: the rails are checked on a fresh one anyway.
+func (p *planner) recentEnough(region, instance string, notBefore time.Time) time.Time {
+	if last := p.inv.last(region); last != nil {
+		if _, ok := last.Instance(instance); ok {
+			return time.Now().Add(-railReadingAge)
+		}
+	}
+	return notBefore
+}
+
+// givenUp reports whether nothing that the trigger asks for may begin any more.
+func (p *planner) givenUp(in *events.Incoming, trig policies.Trigger) bool {
+	now := time.Now()
+	switch {
+	case trig.Command != nil:
+		d := trig.Command.GiveUpAfter
+		if d == 0 {
+			d = policies.DefaultGiveUp
+		}
+		return now.After(in.StoredAt.Add(d))
+	case trig.Signal != nil:
+		d := policies.DefaultGiveUp
+		for i := range p.set.Policies {
+			if p.set.Policies[i].Signal != nil {
+				d = max(d, p.set.Policies[i].GiveUpAfter)
+			}
+		}
+		return now.After(p.clock.Machine(trig.At).Add(d))
+	}
+	s := scheduler{set: p.set, clock: p.clock}
+	for _, e := range trig.Edges {
+		if !s.givenUp(e, p.clock.Plan(now)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *planner) giveUpRegion(ctx context.Context, in *events.Incoming, trig policies.Trigger, region string, fault error) error {
+	run := p.newRun(in, trig, region)
+	run.Why = fmt.Sprintf("region %s could not be listed until it was too late: %v", region, fault)
+	_, err := p.bus.StoreRun(ctx, run)
+	return err
+}
+
+// facts reads what is remembered and concerns a trigger. Ticks and commands
+// need nothing besides the inventory in this version.
+func (p *planner) facts(ctx context.Context, trig policies.Trigger) (policies.Facts, error) {
+	facts := policies.Facts{Cooldowns: make(map[string]time.Time), LastActions: make(map[string]time.Time)}
+	if trig.Signal == nil {
+		return facts, nil
+	}
+	instance := trig.Signal.Instance
+	for i := range p.set.Policies {
+		if pol := &p.set.Policies[i]; pol.Signal != nil {
+			c, ok, err := recallCooldown(ctx, p.bus, pol.Name, instance)
+			if err != nil {
+				return facts, err
+			}
+			if ok && c.Trigger != trig.ID {
+				facts.Cooldowns[policies.CooldownKey(pol.Name, instance)] = c.At
+			}
+		}
+	}
+	last, _, err := p.bus.LastStarted(ctx, strings.ToLower(trig.Signal.Region), instance)
+	if err != nil {
+		return facts, err
+	}
+	if last.ActionID != "" && last.Trigger != trig.ID {
+		facts.LastActions[instance] = p.clock.Plan(last.StoredAt)
+	}
+	return facts, nil
+}
+
+// cooldown is when a policy last acted on an instance, in ns_state under
+// cooldown.<policy>.<instance>.
+type cooldown struct {
+	At      time.Time `json:"at"` // plan time
+	Trigger string    `json:"trigger"`
+}
+
+func recallCooldown(ctx context.Context, bus *events.Bus, policy, instance string) (cooldown, bool, error) {
+	var c cooldown
+	entry, err := bus.State().Get(ctx, cooldownKey(policy, instance))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return c, false, nil
+	}
+	if err != nil {
+		return c, false, fmt.Errorf("read the cool-down of policy %s: %w", policy, err)
+	}
+	return c, true, json.Unmarshal(entry.Value(), &c)
+}
+
+func cooldownKey(policy, instance string) string { return "cooldown." + policy + "." + instance }
+
+// runs are the plan's parts, one for each region that was read, empty ones too:
+// they say that the region has been decided. Where nothing at all is to be done
+// the first says why.
+func (p *planner) runs(in *events.Incoming, trig policies.Trigger, regions []string, plan policies.Plan) []events.Run {
+	if len(regions) == 0 {
+		return nil
+	}
+	runs := make([]events.Run, len(regions))
+	at := make(map[string]int, len(regions))
+	for i, region := range regions {
+		runs[i] = p.newRun(in, trig, region)
+		at[region] = i
+	}
+	for _, a := range plan.Actions {
+		i := at[a.Region]
+		runs[i].Items = append(runs[i].Items, p.item(a))
+	}
+	for _, s := range plan.Skips {
+		it := p.item(s.Action)
+		it.Skip, it.Detail = string(s.Reason), s.Detail
+		i := at[s.Region] // a skip without an instance goes with the first region
+		runs[i].Items = append(runs[i].Items, it)
+	}
+	if len(plan.Actions)+len(plan.Skips) == 0 && len(regions) == len(p.set.Regions) || len(regions) == 1 && len(runs[0].Items) == 0 {
+		runs[0].Why = whyNothing(trig)
+	}
+	return runs
+}
+
+func whyNothing(trig policies.Trigger) string {
+	switch {
+	case trig.Signal != nil && trig.Signal.Resolved:
+		return string(policies.ReasonResolved)
+	case trig.Signal != nil:
+		return "no policy is triggered by this signal"
+	default:
+		return "no instance is selected"
+	}
+}
+
+func (p *planner) newRun(in *events.Incoming, trig policies.Trigger, region string) events.Run {
+	run := events.Run{
+		Trigger: trig.ID, Who: trig.Who, Region: strings.ToLower(region), Planned: trig.At, StoredAt: time.Now().UTC(),
+	}
+	switch {
+	case in.Tick != nil:
+		run.Kind = "tick"
+		for _, e := range trig.Edges {
+			run.Edges = append(run.Edges, e.ID())
+		}
+		p.mu.Lock()
+		for _, e := range run.Edges {
+			p.listed[e] = trig.ID
+		}
+		p.mu.Unlock()
+	case in.Command != nil:
+		run.Kind = "command"
+	default:
+		run.Kind = "signal"
+	}
+	return run
+}
+
+// item is the stored form of an action: the one place where policies.Action
+// becomes a message.
+func (p *planner) item(a policies.Action) events.Item {
+	it := events.Item{
+		ID: a.ID, Step: a.Step, Kind: string(a.Kind), Action: string(a.Verb),
+		Region: strings.ToLower(a.Region), Instance: a.Instance, Hostname: a.Hostname,
+		Hard: a.Hard, Size: a.Size, Tags: a.Tags, Add: a.Add, Remove: a.Remove, Firewall: a.Firewall,
+		Policy: a.Policy, Why: a.Why, Priority: a.Priority, Level: a.Level, Planned: a.Planned.UTC(),
+		Observe: a.Mode == policies.ModeObserve,
+	}
+	if it.Region == "" {
+		it.Region = "_"
+	}
+	if it.Instance == "" {
+		it.Instance = "_"
+	}
+	if a.Until.IsZero() {
+		it.NotAfter = p.clock.Machine(a.Due).Add(a.GiveUpAfter)
+	} else {
+		it.NotAfter = p.clock.Machine(a.Until)
+	}
+	it.NotAfter = it.NotAfter.UTC()
+	if last := p.inv.last(a.Region); last != nil {
+		if inst, ok := last.Instance(a.Instance); ok {
+			it.SeenAt, it.Status = last.Began.UTC(), inst.Status
+		}
+	}
+	return it
+}
+
+func (p *planner) logPlan(trig policies.Trigger, plan policies.Plan) {
+	p.log.Info("planned", zap.String(keyTrigger, trig.ID), zap.Time(keyPlanned, trig.At),
+		zap.Duration(keyLateness, p.clock.Now().Sub(trig.At)), zap.Int("actions", len(plan.Actions)), zap.Int("skips", len(plan.Skips)))
+}
+
+func (p *planner) backOff(seq uint64) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.retries[seq]
+	p.retries[seq] = n + 1
+	return min(planRetryMax, planRetryMin<<min(n, 10))
+}
+
+func (p *planner) forget(seq uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.retries, seq)
+}
+
+// prune forgets edges that no stream holds any more.
+func (p *planner) prune(before time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for edge := range p.listed {
+		if unix, ok := edgeUnix(edge); ok && time.Unix(unix, 0).Before(before) {
+			delete(p.listed, edge)
+		}
+	}
+}
+
+func edgeUnix(edge string) (int64, bool) {
+	i := strings.LastIndexByte(edge, '@')
+	if i < 0 {
+		return 0, false
+	}
+	var unix int64
+	_, err := fmt.Sscanf(edge[i+1:], "%d", &unix)
+	return unix, err == nil
+}

@@ -1,0 +1,291 @@
+package worker
+
+import (
+	"context"
+
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"nightshift/events"
+	"nightshift/policies"
+)
+
+// look is one action beside what its instance looks like just before the call.
+type look struct {
+	r       *runner
+	a       *attempt
+	reading *Reading
+	inst    policies.Instance
+	found   bool
+	last    events.Record // newest call to the instance, by whichever action
+	now     time.Time     // machine time
+}
+
+// A rail lets an action pass, or says how it goes on instead.
+type rail func(ctx context.Context, l *look) (n next, stop bool, err error)
+
+// rails are checked in this order, just before every call, on a reading at most
+// railReadingAge old. What was planned and no longer holds is skipped.
+var rails = []rail{
+	overtaken,
+	resolved,
+	gone,
+	protected,
+	stillAllowed,
+	stillSelected,
+	cooledDown,
+	alreadySo,
+	rightStatus,
+	withinHour,
+}
+
+func pass() (next, bool, error) { return next{}, false, nil }
+
+func (l *look) skip(reason policies.Reason, detail string) (next, bool, error) {
+	return ended(verdict{outcome: events.Skipped, reason: reason, detail: detail, before: describe(l.a.item, l.inst)}), true, nil
+}
+
+// later waits until a machine time; a reading made before will not do then.
+func (l *look) later(ctx context.Context, until time.Time, why string) (next, bool, error) {
+	l.a.notBefore = until
+	return lookAgain(until), true, l.r.note(ctx, l.a, why, "")
+}
+
+// overtaken ends what a newer run wants otherwise; after a restart, too, when
+// only the ledger remembers the newer one.
+func overtaken(_ context.Context, l *look) (next, bool, error) {
+	newer := l.last.RunSeq > l.a.seq && string(policies.KindOf(policies.Verb(l.last.Action))) == l.a.item.Kind
+	if !newer && !l.a.life.isOvertaken() {
+		return pass()
+	}
+	return ended(verdict{outcome: events.Superseded, detail: "a newer trigger decided about this instance", before: describe(l.a.item, l.inst)}), true, nil
+}
+
+// resolved ends what an alert asked for that is over before the action began.
+func resolved(ctx context.Context, l *look) (next, bool, error) {
+	if l.a.run.Kind != "signal" || l.a.item.Policy == "" {
+		return pass()
+	}
+	_, over, err := l.r.bus.LoadRun(ctx, l.a.item.Region, events.ResolvedID(l.a.run.Trigger))
+	if err != nil {
+		return next{}, true, fmt.Errorf("see whether trigger %s is resolved: %w", l.a.run.Trigger, err)
+	}
+	if !over {
+		return pass()
+	}
+	return l.skip(policies.ReasonResolved, "the alert is over")
+}
+
+func gone(_ context.Context, l *look) (next, bool, error) {
+	if l.found {
+		return pass()
+	}
+	return l.skip(policies.ReasonGone, "a full list of "+l.reading.Region+" lacks it")
+}
+
+func protected(_ context.Context, l *look) (next, bool, error) {
+	if policies.IsClusterNode(l.inst) {
+		return l.skip(policies.ReasonCluster, "it is a node of a Kubernetes cluster")
+	}
+	if !l.r.set.Protect.IsZero() && l.r.set.Protect.Matches(l.inst) {
+		return l.skip(policies.ReasonProtected, "it matches protect")
+	}
+	return pass()
+}
+
+func stillAllowed(_ context.Context, l *look) (next, bool, error) {
+	if slices.Contains(l.r.set.Allow, policies.Verb(l.a.item.Action)) {
+		return pass()
+	}
+	return l.skip(policies.ReasonNotAllowed, l.a.item.Action+" is not in allow")
+}
+
+func stillSelected(_ context.Context, l *look) (next, bool, error) {
+	name := l.a.item.Policy
+	if name == "" {
+		return pass() // a command
+	}
+	p, ok := l.r.set.Policy(name)
+	if !ok {
+		return l.skip(policies.ReasonPolicyChanged, "policy "+name+" is gone")
+	}
+	if !p.Select.Matches(l.inst) {
+		return l.skip(policies.ReasonChanged, "policy "+name+" no longer selects it")
+	}
+	return pass()
+}
+
+func cooledDown(ctx context.Context, l *look) (next, bool, error) {
+	p, ok := l.r.set.Policy(l.a.item.Policy)
+	if !ok || p.Signal == nil {
+		return pass()
+	}
+	c, ok, err := recallCooldown(ctx, l.r.bus, p.Name, l.a.item.Instance)
+	if err != nil {
+		return next{}, true, err
+	}
+	if end := c.At.Add(p.Cooldown); ok && c.Trigger != l.a.run.Trigger && l.r.clock.Now().Before(end) {
+		return l.skip(policies.ReasonCooldown, "policy "+p.Name+" acted at "+c.At.Format(time.RFC3339)+", its cool-down ends at "+end.Format(time.RFC3339))
+	}
+	return pass()
+}
+
+// alreadySo believes that nothing is to be done only when two readings agree
+// that are Verify.Apart apart and both lie Verify.Settle after our last call.
+func alreadySo(ctx context.Context, l *look) (next, bool, error) {
+	a, v := l.a, l.r.verifyBy
+	if !asWanted(a.item, l.inst) {
+		a.firstSo = time.Time{}
+		return pass()
+	}
+	quiet, err := l.r.quietSince(ctx, l)
+	if err != nil {
+		return next{}, true, err
+	}
+	if a.firstSo.IsZero() && a.item.Skip == skipAlready {
+		a.firstSo = a.item.SeenAt
+	}
+	if a.firstSo.IsZero() || a.firstSo.Before(quiet) {
+		a.firstSo = l.reading.Began
+	}
+	if l.reading.Began.Before(quiet) {
+		a.firstSo = time.Time{}
+		return l.later(ctx, minTime(quiet, l.now.Add(v.Poll)), "looks as wanted, but our last call has not settled")
+	}
+	if agreed := a.firstSo.Add(v.Apart); l.reading.Began.Before(agreed) {
+		return l.later(ctx, agreed, "is as wanted; will look once more")
+	}
+	return ended(verdict{outcome: events.Skipped, reason: policies.ReasonAlready, detail: "seen twice, " + l.reading.Began.Sub(a.firstSo).Round(time.Second).String() + " apart",
+		before: describe(a.item, l.inst), after: describe(a.item, l.inst)}), true, nil
+}
+
+// quietSince is when our last call to the instance has settled, in machine time.
+func (r *runner) quietSince(ctx context.Context, l *look) (time.Time, error) {
+	r.mu.Lock()
+	at := r.accepted[l.a.item.Instance]
+	r.mu.Unlock()
+	if l.last.ActionID != "" && l.last.StoredAt.After(at) { // by another process, or not accepted
+		trail, err := r.bus.Trail(ctx, l.last.Region, l.last.Instance, l.last.ActionID)
+		if err != nil {
+			return at, fmt.Errorf("read the ledger of action %s: %w", l.last.ActionID, err)
+		}
+		if rec, ok := lastCall(trail); ok && rec.Outcome == events.Accepted {
+			at = rec.StoredAt
+		}
+	}
+	if at.IsZero() {
+		return at, nil
+	}
+	return at.Add(r.verifyBy.Settle), nil
+}
+
+// rightStatus waits while the instance is on its way from one state to another.
+// A status that we do not know is such a way, too.
+func rightStatus(ctx context.Context, l *look) (next, bool, error) {
+	it, status := l.a.item, l.inst.Status
+	switch policies.Verb(it.Action) {
+	case policies.Retag, policies.Firewall:
+		return pass() // do not depend on the power state
+	case policies.Reboot:
+		if status == policies.StatusShutoff {
+			return l.skip(policies.ReasonNotActive, "it is "+status)
+		}
+	}
+	if isBusy(status) {
+		return l.later(ctx, l.now.Add(busyPoll), "waits while the instance is "+status)
+	}
+	return pass()
+}
+
+// withinHour waits for room under limits.per_hour. Starts by schedule are never
+// held back.
+func withinHour(ctx context.Context, l *look) (next, bool, error) {
+	if l.a.item.Level && l.a.item.Action == string(policies.Start) {
+		return pass()
+	}
+	if until := l.r.hour.room(l.now); until.After(l.now) {
+		return l.later(ctx, until, fmt.Sprintf("limits.per_hour: %d actions began within the last hour", l.r.hour.limit))
+	}
+	return pass()
+}
+
+// hourly counts the calls that began within the last hour (machine time). It is
+// filled from the ledger at start.
+type hourly struct {
+	limit int
+
+	mu    sync.Mutex
+	began []time.Time // in order
+}
+
+func (h *hourly) add(t time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.began = append(h.began, t)
+}
+
+// room is when another call may begin: now, or when the oldest is an hour old.
+func (h *hourly) room(now time.Time) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	old := 0
+	for old < len(h.began) && now.Sub(h.began[old]) >= time.Hour {
+		old++
+	}
+	h.began = slices.Delete(h.began, 0, old)
+	if len(h.began) < h.limit {
+		return now
+	}
+	return h.began[len(h.began)-h.limit].Add(time.Hour)
+}
+
+// gate keeps everybody from the API for a while after it has refused the token.
+type gate struct {
+	mu    sync.Mutex
+	until time.Time
+	wait  time.Duration
+}
+
+const (
+	gateMin = 15 * time.Second
+	gateMax = 5 * time.Minute
+)
+
+// close keeps the gate shut for a growing time and reports whether it was open
+// for long enough that this is news.
+func (g *gate) close(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now.Before(g.until) {
+		return false
+	}
+	news := g.wait == 0
+	g.wait = min(gateMax, max(gateMin, 2*g.wait))
+	g.until = now.Add(g.wait)
+	return news
+}
+
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.wait, g.until = 0, time.Time{}
+}
+
+// closed says until when, and why, nothing may be asked; why is empty when the gate is open.
+func (g *gate) closed() (until time.Time, why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if time.Now().Before(g.until) {
+		return g.until, "Civo refuses the token"
+	}
+	return time.Time{}, ""
+}
+
+func minTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,263 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"nightshift/civo"
+	"nightshift/events"
+	"nightshift/policies"
+)
+
+// Machine times of the runner.
+const (
+	railReadingAge = 60 * time.Second // rails are checked on a reading at most this old
+	callTimeout    = 30 * time.Second // a call ends within, retries of the client included
+	retryMin       = time.Second      // between two attempts, doubling
+	retryMax       = time.Minute
+	busyPoll       = 2 * time.Second // between two looks at an instance that is busy, or held by another action
+)
+
+const skipAlready = string(policies.ReasonAlready)
+
+// errOvertaken ends a wait when a newer action wants the same of an instance.
+var errOvertaken = errors.New("overtaken by a newer action")
+
+// runner carries stored plans out.
+type runner struct {
+	set      *policies.Set
+	api      *civo.Client
+	bus      *events.Bus
+	inv      *Inventory
+	clock    Clock
+	verifyBy Verify
+	log      *zap.Logger
+	embedded bool
+	workers  int
+
+	calls   context.Context     // the life of calls under way; ends when the grace period is over
+	slots   *semaphore.Weighted // one per call to the API
+	lives   *lives
+	hour    *hourly
+	account *gate
+
+	mu       sync.Mutex
+	accepted map[string]time.Time // by instance id: when our last call was accepted (machine time)
+}
+
+// handle brings every action of a run to its outcome, then acknowledges it.
+func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
+	run := &d.Run
+	if len(run.Items) == 0 {
+		r.finish(ctx, d, r.endEmpty(ctx, run))
+		return
+	}
+	for _, it := range run.Items { // before the first acts: an older run must not go on meanwhile
+		r.lives.open(d.Seq, it)
+	}
+	own := semaphore.NewWeighted(int64(r.workers)) // so that a large run leaves room for a command
+	var g errgroup.Group                           // ends with this call
+	for _, items := range byInstance(run.Items) {
+		g.Go(func() error {
+			for _, it := range items { // the steps of one instance one after another
+				if err := r.recovering(func() error {
+					return r.carryOut(ctx, &attempt{seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, it), own: own})
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	r.finish(ctx, d, g.Wait())
+}
+
+// recovering turns a panic into an error, so that one action cannot end the daemon.
+func (r *runner) recovering(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("programming error, please report it: %v", p)
+			r.log.Error("panic in an action", zap.Any("panic", p), zap.Stack("stack"))
+		}
+	}()
+	return f()
+}
+
+func (r *runner) finish(ctx context.Context, d *events.RunDelivery, err error) {
+	var ackErr error
+	switch {
+	case err == nil:
+		ackErr = d.Ack()
+	case ctx.Err() != nil:
+		ackErr = d.Nak(0)
+	default:
+		r.log.Warn("run not finished, will be taken up again", zap.String(keyTrigger, d.Run.Trigger),
+			zap.String(keyRegion, d.Run.Region), zap.Error(err))
+		ackErr = d.Nak(retryMin)
+	}
+	if ackErr != nil {
+		r.log.Debug("acknowledgement lost, it will be delivered again", zap.Error(ackErr))
+	}
+}
+
+// endEmpty gives a trigger that touches nothing its one event.
+func (r *runner) endEmpty(ctx context.Context, run *events.Run) error {
+	if run.Why == "" {
+		return nil // another region has actions, or tells why not
+	}
+	rec := events.Record{
+		ActionID: policies.ActionID(run.Trigger, 0, run.Region, "none"), Action: "plan", Outcome: events.Skipped,
+		Reason: string(policies.ReasonNoMatch), Detail: run.Why, Trigger: run.Trigger, Who: run.Who,
+		Policy: policiesOf(run.Edges), Region: run.Region, Instance: "_", Planned: run.Planned,
+	}
+	_, err := r.bus.PublishOutcome(ctx, rec)
+	return err
+}
+
+func policiesOf(edges []string) string {
+	var names []string
+	for _, e := range edges {
+		name, _, _ := strings.Cut(e, "@")
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// byInstance groups items by instance in order of their first appearance, each
+// group in order of steps.
+func byInstance(items []events.Item) [][]events.Item {
+	at := make(map[string]int)
+	var groups [][]events.Item
+	for _, it := range items {
+		i, ok := at[it.Instance]
+		if !ok {
+			i = len(groups)
+			at[it.Instance] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], it)
+	}
+	for _, g := range groups {
+		slices.SortStableFunc(g, func(a, b events.Item) int { return a.Step - b.Step })
+	}
+	return groups
+}
+
+// attempt is what this process remembers of an action on its way. All that must
+// survive a crash is in the ledger instead.
+type attempt struct {
+	seq  uint64 // of the run
+	run  *events.Run
+	item events.Item
+	life *life
+	own  *semaphore.Weighted // of the run
+
+	notBefore time.Time     // a reading that this action looks at began no earlier
+	imposed   time.Duration // waits that we imposed: they don't count against the give-up time
+	firstSo   time.Time     // since when readings say that the instance is as wanted; zero: not so
+	calls     int           // by this process
+	tries     int           // in vain
+	lastErr   string
+	noted     string // last detail that was noted while waiting
+	sawOther  string // a status other than ACTIVE seen after a reboot
+	since     time.Time
+}
+
+// next says how an action goes on: it ended, or it is looked at again after a time.
+type next struct {
+	outcome *verdict
+	after   time.Time
+}
+
+// verdict is an outcome with its reasons.
+type verdict struct {
+	outcome events.Outcome
+	reason  policies.Reason
+	detail  string
+	err     string
+	before  string
+	after   string
+}
+
+func ended(v verdict) next       { return next{outcome: &v} }
+func lookAgain(t time.Time) next { return next{after: t} }
+func atOnce() next               { return next{after: time.Now()} }
+
+// end stores the outcome; where one is stored already, that one stands.
+func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
+	it := a.item
+	rec := r.record(a, v.outcome)
+	rec.Reason, rec.Detail, rec.Error, rec.Before, rec.After = string(v.reason), v.detail, v.err, v.before, v.after
+	rec.Lateness = r.clock.Now().Sub(it.Planned).Round(time.Millisecond).String()
+	stored, err := r.bus.PublishOutcome(ctx, rec)
+	if err != nil {
+		return fmt.Errorf("store outcome %s of action %s: %w", v.outcome, it.ID, err)
+	}
+	r.lives.end(it.ID)
+	if !stored {
+		return nil
+	}
+	fields := append(itemFields(it), zap.String(keyOutcome, string(v.outcome)), zap.String(keyReason, string(v.reason)),
+		zap.String(keyDetail, v.detail), zap.String("error", v.err))
+	switch v.outcome {
+	case events.Failed, events.Unknown:
+		r.log.Error("action ended", fields...)
+	case events.Expired:
+		r.log.Warn("action ended", fields...)
+	default:
+		r.log.Info("action ended", fields...)
+	}
+	return nil
+}
+
+func (r *runner) record(a *attempt, o events.Outcome) events.Record {
+	it := a.item
+	return events.Record{
+		ActionID: it.ID, Action: it.Action, Outcome: o, Trigger: a.run.Trigger, Who: a.run.Who, Policy: it.Policy, Why: it.Why,
+		Region: it.Region, Instance: it.Instance, Hostname: it.Hostname, Planned: it.Planned, RunSeq: a.seq,
+	}
+}
+
+// wait sleeps until a machine time, or until a newer action overtakes this one.
+func (r *runner) wait(ctx context.Context, a *attempt, until time.Time) error {
+	d := time.Until(until)
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	overtaken := a.life.overtaken
+	if a.life.isOvertaken() {
+		overtaken = nil // known already
+	}
+	select {
+	case <-timer.C:
+		return nil
+	case <-overtaken:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// note tells once why an action waits.
+func (r *runner) note(ctx context.Context, a *attempt, detail, fault string) error {
+	if a.noted == detail+fault {
+		return nil
+	}
+	a.noted = detail + fault
+	rec := r.record(a, events.Waiting)
+	rec.Detail, rec.Error = detail, fault
+	return r.bus.PublishNote(ctx, rec)
+}

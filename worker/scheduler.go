@@ -1,0 +1,202 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"nightshift/events"
+	"nightshift/policies"
+)
+
+const (
+	// maxNap bounds the scheduler's sleep (machine time), so that a suspended
+	// machine or a step of its clock is noticed.
+	maxNap = 15 * time.Second
+	// maxCatchUp bounds how far back missed edges are looked for (plan time): no
+	// give-up time reaches further, and ticks are kept as long.
+	maxCatchUp = 7 * 24 * time.Hour
+)
+
+// policyMemory is what the store keeps of a policy, in ns_state under policy.<name>.
+type policyMemory struct {
+	Hash  string    `json:"hash"`
+	Since time.Time `json:"since"` // plan time at which the policy in this form was first known
+	Last  time.Time `json:"last"`  // newest planned time that is stored or voided
+}
+
+// scheduler announces planned times as ticks. It has no timer per policy: it
+// asks the calendar what lies between the newest edge that it knows to be
+// stored and now, so that a late wake-up, a suspended machine and a restart are
+// all the same case.
+type scheduler struct {
+	set    *policies.Set
+	bus    *events.Bus
+	clock  Clock
+	log    *zap.Logger
+	memory map[string]policyMemory // by policy; nil until loaded
+}
+
+// run announces edges until ctx ends. What cannot be stored is tried again, by
+// the rules for missed edges.
+func (s *scheduler) run(ctx context.Context) error {
+	wait := time.Duration(0)
+	for {
+		if err := sleepUntil(ctx, time.Now().Add(wait)); err != nil {
+			return nil
+		}
+		now := s.clock.Now()
+		if err := s.fireTicks(ctx, now); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			s.log.Warn("ticks not stored, will be tried again", zap.Error(err))
+			wait = time.Second
+			continue
+		}
+		wait = s.nap(now)
+	}
+}
+
+// nap is how long nothing can be due, in machine time.
+func (s *scheduler) nap(now time.Time) time.Duration {
+	next := s.set.NextEdges(now, 1)
+	if len(next) == 0 {
+		return maxNap
+	}
+	return max(0, min(maxNap, time.Until(s.clock.Machine(next[0].Planned))))
+}
+
+// load reads what is remembered of each policy. A policy that is new in this
+// form begins now: no edge of before it was known may fire.
+func (s *scheduler) load(ctx context.Context, now time.Time) error {
+	memory := make(map[string]policyMemory)
+	for i := range s.set.Policies {
+		p := &s.set.Policies[i]
+		if p.Signal != nil {
+			continue
+		}
+		m, err := s.recall(ctx, p.Name)
+		if err != nil {
+			return fmt.Errorf("read the memory of policy %s: %w", p.Name, err)
+		}
+		if m.Hash != p.Hash() {
+			m = policyMemory{Hash: p.Hash(), Since: now, Last: now}
+			if err := s.remember(ctx, p.Name, m); err != nil {
+				return err
+			}
+		}
+		memory[p.Name] = m
+	}
+	s.memory = memory
+	return nil
+}
+
+func (s *scheduler) recall(ctx context.Context, policy string) (policyMemory, error) {
+	var m policyMemory
+	entry, err := s.bus.State().Get(ctx, "policy."+policy)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return m, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	return m, json.Unmarshal(entry.Value(), &m)
+}
+
+func (s *scheduler) remember(ctx context.Context, policy string, m policyMemory) error {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if _, err := s.bus.State().Put(ctx, "policy."+policy, body); err != nil {
+		return fmt.Errorf("remember policy %s: %w", policy, err)
+	}
+	return nil
+}
+
+// due returns the edges that lie after what is stored and not after now, as the
+// ticks of one trigger: the newest edge of each policy, and one tick for each
+// range of older or expired ones, which will not run.
+func (s *scheduler) due(now time.Time) []events.Tick {
+	after := now
+	for _, m := range s.memory {
+		if m.Last.Before(after) {
+			after = m.Last
+		}
+	}
+	if limit := now.Add(-maxCatchUp); after.Before(limit) {
+		after = limit
+	}
+	byPolicy := make(map[string][]policies.Edge)
+	var names []string // in order of their first edge
+	for _, e := range s.set.Edges(after, now) {
+		if !e.Planned.After(s.memory[e.Policy].Last) {
+			continue
+		}
+		if byPolicy[e.Policy] == nil {
+			names = append(names, e.Policy)
+		}
+		byPolicy[e.Policy] = append(byPolicy[e.Policy], e)
+	}
+
+	var ticks []events.Tick
+	for _, name := range names {
+		edges := byPolicy[name]
+		missed, newest := edges[:len(edges)-1], edges[len(edges)-1]
+		if s.givenUp(newest, now) {
+			missed, newest = edges, policies.Edge{}
+		}
+		if len(missed) > 0 {
+			last := missed[len(missed)-1]
+			t := tickOf(last)
+			t.Missed, t.Since = len(missed), missed[0].Planned
+			ticks = append(ticks, t)
+		}
+		if newest.Policy != "" {
+			ticks = append(ticks, tickOf(newest))
+		}
+	}
+	var newest time.Time
+	ids := make([]string, len(ticks))
+	for i, t := range ticks {
+		ids[i] = policies.Edge{Policy: t.Policy, Planned: t.Planned}.ID()
+		if t.Planned.After(newest) {
+			newest = t.Planned
+		}
+	}
+	for i := range ticks {
+		ticks[i].Trigger = "t" + strconv.FormatInt(newest.Unix(), 10)
+		ticks[i].Edges = ids
+	}
+	return ticks
+}
+
+// givenUp reports whether an edge lies too far back to be acted upon.
+func (s *scheduler) givenUp(e policies.Edge, now time.Time) bool {
+	p, ok := s.set.Policy(e.Policy)
+	if !ok {
+		return true
+	}
+	after, until := p.GiveUp(e)
+	return now.After(s.notAfter(e.Planned, after, until))
+}
+
+// notAfter is the plan time after which a planned time is given up: until, or
+// after in machine time.
+func (s *scheduler) notAfter(planned time.Time, after time.Duration, until time.Time) time.Time {
+	if !until.IsZero() {
+		return until
+	}
+	return s.clock.Plan(s.clock.Machine(planned).Add(after))
+}
+
+func tickOf(e policies.Edge) events.Tick {
+	return events.Tick{Policy: e.Policy, Planned: e.Planned.UTC(), Hash: e.Hash}
+}

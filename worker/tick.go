@@ -1,0 +1,123 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"nightshift/events"
+	"nightshift/policies"
+)
+
+// A trigger passes three steps, each behind a durable stream. A crash between
+// two steps repeats one; it never loses one. So every step bears being repeated.
+//
+//	fireTicks    announce the planned times       (the first replica wins)
+//	planTrigger  inventory + policies -> runs     (pure: policies.Decide; stored once per region)
+//	carryOut     still right? -> act -> outcome   (action by action, by rails and ledger)
+
+// fireTicks stores a tick for each edge up to now, and only then remembers that
+// it did: after a crash in between they are stored again, and refused.
+func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
+	if s.memory == nil {
+		if err := s.load(ctx, now); err != nil {
+			return err
+		}
+	}
+	ticks := s.due(now)
+	for _, t := range ticks {
+		stored, err := s.bus.PublishTick(ctx, t)
+		if err != nil {
+			return fmt.Errorf("store tick of policy %s: %w", t.Policy, err)
+		}
+		s.log.Debug("tick", zap.String(keyPolicy, t.Policy), zap.Time(keyPlanned, t.Planned),
+			zap.Duration(keyLateness, now.Sub(t.Planned)), zap.Bool("stored", stored), zap.Int("missed", t.Missed))
+	}
+	for _, t := range ticks {
+		m := s.memory[t.Policy]
+		if !t.Planned.After(m.Last) {
+			continue
+		}
+		m.Last = t.Planned
+		if err := s.remember(ctx, t.Policy, m); err != nil {
+			return err
+		}
+		s.memory[t.Policy] = m
+	}
+	return nil
+}
+
+// planTrigger decides what a trigger asks for and stores it as one run per
+// region, before anything is done. A region that cannot be listed is put off
+// alone; it never counts as empty.
+func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
+	trig, err := p.trigger(ctx, in)
+	if err != nil {
+		return err
+	}
+	regions, inv, faults, err := p.inventoryFor(ctx, in, trig)
+	if err != nil {
+		return err
+	}
+	facts, err := p.facts(ctx, trig)
+	if err != nil {
+		return fmt.Errorf("read what is remembered for trigger %s: %w", trig.ID, err)
+	}
+	plan := policies.Decide(p.set, inv, facts, trig, p.clock.Now()) // all policies: two may want the same instance
+	for _, run := range p.runs(in, trig, regions, plan) {
+		if _, err := p.bus.StoreRun(ctx, run); err != nil { // skips too: a skip is an answer
+			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
+		}
+	}
+	p.logPlan(trig, plan)
+	return errors.Join(faults...)
+}
+
+// carryOut brings one action to its outcome and returns nil, or returns why it
+// could not: then its run is delivered again.
+func (r *runner) carryOut(ctx context.Context, a *attempt) error {
+	for {
+		trail, err := r.bus.Trail(ctx, a.item.Region, a.item.Instance, a.item.ID)
+		if err != nil {
+			return fmt.Errorf("read the ledger of action %s: %w", a.item.ID, err)
+		}
+		if _, isEnded := trail.Outcome(); isEnded {
+			r.lives.end(a.item.ID)
+			return nil
+		}
+		n, err := r.step(ctx, a, trail)
+		if err != nil {
+			return err
+		}
+		if n.outcome != nil {
+			return r.end(ctx, a, *n.outcome)
+		}
+		if err := r.wait(ctx, a, n.after); err != nil {
+			return err
+		}
+	}
+}
+
+// step takes an action one step further, from what the ledger says of its last
+// call: verify what was accepted, look where an answer was lost, else check the
+// rails on a fresh reading and call.
+func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next, error) {
+	switch last, ok := lastCall(trail); {
+	case ok && last.Outcome == events.Accepted:
+		return r.verify(ctx, a, last)
+	case ok && last.Outcome == events.Started:
+		return r.afterLostAnswer(ctx, a, last)
+	}
+	if v, ok := plannedEnd(a.item); ok {
+		return ended(v), nil
+	}
+	release, err := r.slot(ctx, a)
+	if err != nil {
+		return next{}, err
+	}
+	defer release()
+	return r.act(ctx, a, trail)
+}

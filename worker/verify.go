@@ -1,0 +1,187 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"nightshift/events"
+	"nightshift/policies"
+)
+
+// verifyGrowth and verifyPaceMax make the listings of a region rarer the longer
+// an action takes.
+const (
+	verifyGrowth  = 1.5
+	verifyPaceMax = 6 // times Verify.Poll
+)
+
+// verify settles an accepted call: the target seen once is done, never seen
+// within Verify.Within is failed.
+func (r *runner) verify(ctx context.Context, a *attempt, accepted events.Record) (next, error) {
+	if !repeatable(a.item) {
+		return r.verifyReboot(ctx, a, accepted, true)
+	}
+	since := accepted.StoredAt
+	pace := r.verifyBy.Poll
+	notBefore := since
+	status := accepted.Before
+	for {
+		if a.life.isOvertaken() {
+			return ended(verdict{outcome: events.Superseded, detail: "accepted, then a newer trigger decided about this instance", before: accepted.Before, after: status}), nil
+		}
+		reading, err := r.nextReading(ctx, a, notBefore, pace)
+		if err != nil && ctx.Err() != nil {
+			return next{}, err
+		}
+		late := time.Since(since) > r.verifyBy.Within
+		switch {
+		case err != nil && late:
+			return ended(verdict{outcome: events.Unknown, detail: "accepted, but the region could not be listed since", err: err.Error(), before: accepted.Before, after: status}), nil
+		case err == nil:
+			inst, found := reading.Instance(a.item.Instance)
+			if !found {
+				return ended(verdict{outcome: events.Failed, reason: policies.ReasonGone, detail: "accepted, then the instance was gone", before: accepted.Before}), nil
+			}
+			status = describe(a.item, inst)
+			if asWanted(a.item, inst) {
+				return ended(verdict{outcome: events.Done, before: accepted.Before, after: status}), nil
+			}
+			if late {
+				return ended(verdict{outcome: events.Failed, detail: fmt.Sprintf("accepted, but not so after %s: %s", r.verifyBy.Within, status), before: accepted.Before, after: status}), nil
+			}
+			notBefore = reading.Began.Add(pace)
+		}
+		pace = min(time.Duration(float64(pace)*verifyGrowth), verifyPaceMax*r.verifyBy.Poll)
+	}
+}
+
+// nextReading is the next one that everybody in the region shares; a newer
+// action that overtakes this one ends the wait.
+func (r *runner) nextReading(ctx context.Context, a *attempt, notBefore time.Time, pace time.Duration) (*Reading, error) {
+	if last := r.inv.last(a.item.Region); last != nil {
+		notBefore = maxTime(notBefore, last.Began.Add(pace))
+	}
+	if err := r.wait(ctx, a, notBefore); err != nil {
+		return nil, err
+	}
+	return r.inv.Reading(ctx, a.item.Region, notBefore)
+}
+
+// verifyReboot watches an instance come back. An accepted reboot is done when a
+// status other than ACTIVE and then ACTIVE was seen, or ACTIVE all through
+// Verify.Settle. A reboot whose answer was lost is done only in the first case.
+func (r *runner) verifyReboot(ctx context.Context, a *attempt, call events.Record, accepted bool) (next, error) {
+	since := call.StoredAt
+	notBefore := since
+	other, status := "", call.Before
+	pace := r.verifyBy.Poll
+	for {
+		reading, err := r.nextReading(ctx, a, notBefore, pace)
+		if err != nil && ctx.Err() != nil {
+			return next{}, err
+		}
+		late := time.Since(since) > r.verifyBy.Within
+		if err != nil {
+			if late {
+				return ended(verdict{outcome: events.Unknown, detail: lostOr(accepted) + ", and the region could not be listed since", err: err.Error(), before: call.Before, after: status}), nil
+			}
+			continue
+		}
+		inst, found := reading.Instance(a.item.Instance)
+		status = inst.Status
+		switch {
+		case !found:
+			return ended(verdict{outcome: events.Failed, reason: policies.ReasonGone, detail: lostOr(accepted) + ", then the instance was gone", before: call.Before}), nil
+		case status != policies.StatusActive:
+			other = status
+		case other != "":
+			return ended(verdict{outcome: events.Done, detail: "seen " + other + ", then ACTIVE", before: call.Before, after: status}), nil
+		case reading.Began.Sub(since) >= r.verifyBy.Settle && accepted:
+			return ended(verdict{outcome: events.Done, detail: "accepted, and ACTIVE all through " + r.verifyBy.Settle.String(), before: call.Before, after: status}), nil
+		case reading.Began.Sub(since) >= r.verifyBy.Settle:
+			return ended(verdict{outcome: events.Unknown, detail: "the answer was lost, and the instance was seen only ACTIVE since; a reboot is never sent twice", err: a.lastErr, before: call.Before, after: status}), nil
+		}
+		if late {
+			return ended(verdict{outcome: events.Failed, detail: fmt.Sprintf("%s, but still %s after %s", lostOr(accepted), status, r.verifyBy.Within), before: call.Before, after: status}), nil
+		}
+		notBefore = reading.Began.Add(pace)
+	}
+}
+
+func lostOr(accepted bool) string {
+	if accepted {
+		return "accepted"
+	}
+	return "the answer was lost"
+}
+
+// asWanted reports whether an instance is what an action makes of it. A reboot
+// never is.
+func asWanted(it events.Item, inst policies.Instance) bool {
+	switch policies.Verb(it.Action) {
+	case policies.Start:
+		return inst.Status == policies.StatusActive
+	case policies.Stop:
+		return inst.Status == policies.StatusShutoff
+	case policies.Resize:
+		return inst.Size == it.Size && !isBusy(inst.Status)
+	case policies.Retag:
+		for _, t := range it.Add {
+			if !slices.Contains(inst.Tags, t) {
+				return false
+			}
+		}
+		for _, t := range it.Remove {
+			if slices.Contains(inst.Tags, t) {
+				return false
+			}
+		}
+		return true
+	case policies.Firewall:
+		return inst.FirewallID == it.Firewall
+	}
+	return false
+}
+
+// retagged is the whole new set of tags: what an instance has now, with what the
+// action adds and removes, so that a tag which somebody else changed since the
+// plan is kept.
+func retagged(tags []string, it events.Item) []string {
+	var out []string
+	for _, t := range slices.Concat(tags, it.Add) {
+		if !slices.Contains(it.Remove, t) && !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// isBusy reports whether an instance is on its way from one state to another;
+// every status that is not known to be an end state counts.
+func isBusy(status string) bool {
+	return status != policies.StatusActive && status != policies.StatusShutoff
+}
+
+// describe is the part of an instance that an action is about.
+func describe(it events.Item, inst policies.Instance) string {
+	switch policies.Verb(it.Action) {
+	case policies.Resize:
+		return inst.Size + " " + inst.Status
+	case policies.Retag:
+		return strings.Join(inst.Tags, " ")
+	case policies.Firewall:
+		return inst.FirewallID
+	}
+	return inst.Status
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,223 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"nightshift/civo"
+	"nightshift/events"
+	"nightshift/policies"
+)
+
+const (
+	// triggersAtOnce bounds the triggers that are planned at the same time.
+	triggersAtOnce = 32
+	// runsAtOnce bounds the runs being carried out; most of them only wait for an
+	// instance to reach its state, which takes a goroutine and no worker.
+	runsAtOnce = 1000
+)
+
+// ErrGraceOver is the cause with which calls end that were under way at the end
+// of Run and did not finish within Options.Grace.
+var ErrGraceOver = errors.New("the grace period for running actions is over")
+
+// Worker is the daemon: scheduler, planner, runner, and the control service.
+type Worker struct {
+	set   *policies.Set
+	api   *civo.Client
+	bus   *events.Bus
+	o     Options
+	inv   *Inventory
+	lives *lives
+	since time.Time
+	ready atomic.Bool
+}
+
+// New puts a worker together and starts nothing. The set, the client and the
+// bus stay the caller's: Run does not close them.
+func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worker {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	o.Workers = cmp.Or(o.Workers, DefaultWorkers)
+	o.Grace = cmp.Or(o.Grace, DefaultGrace)
+	o.Verify.Within = cmp.Or(o.Verify.Within, DefaultWithin)
+	o.Verify.Settle = cmp.Or(o.Verify.Settle, DefaultSettle)
+	o.Verify.Apart = cmp.Or(o.Verify.Apart, DefaultApart)
+	o.Verify.Poll = cmp.Or(o.Verify.Poll, DefaultPoll)
+	return &Worker{set: set, api: api, bus: bus, o: o, inv: newInventory(api, set.Regions), lives: newLives()}
+}
+
+// Run works until ctx ends, gives calls under way Options.Grace to finish, hands
+// back what has not begun, and returns when every goroutine that it started has
+// ended. It returns an error only when it cannot begin or the bus is closed
+// under it; nothing that comes in over the network ends it.
+func (w *Worker) Run(ctx context.Context) error {
+	w.since = time.Now()
+	calls, abort := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abort(nil)
+
+	planner := &planner{set: w.set, bus: w.bus, inv: w.inv, clock: w.o.Clock, log: w.o.Log}
+	runner := &runner{
+		set: w.set, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
+		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
+		slots: semaphore.NewWeighted(int64(w.o.Workers)), lives: w.lives, hour: &hourly{limit: cmp.Or(w.set.Limits.PerHour, policies.DefaultPerHour)},
+		account: &gate{}, accepted: make(map[string]time.Time),
+	}
+	w.inv.listed = runner.account.open
+	scheduler := &scheduler{set: w.set, bus: w.bus, clock: w.o.Clock, log: w.o.Log}
+	if err := w.prepare(ctx, planner, runner); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+
+	idle := make(chan struct{}) // closed when the last run is finished or handed back
+	g, intake := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.bus.Serve(intake, w.o.Version, w.endpoints()) })         // until intake ends
+	g.Go(func() error { return scheduler.run(intake) })                                   // until intake ends
+	g.Go(func() error { return w.bus.ConsumeIn(intake, triggersAtOnce, planner.handle) }) // until intake ends
+	g.Go(func() error {                                                                   // until intake ends and the calls under way have ended
+		defer close(idle)
+		return w.bus.ConsumeRuns(intake, runsAtOnce, runner.handle)
+	})
+	g.Go(func() error { // the grace period
+		<-intake.Done()
+		timer := time.NewTimer(w.o.Grace)
+		defer timer.Stop()
+		select {
+		case <-idle:
+		case <-timer.C:
+			abort(ErrGraceOver)
+		}
+		return nil
+	})
+	g.Go(func() error { return w.housekeeping(intake, planner) }) // until intake ends
+	w.ready.Store(true)
+	w.o.Log.Info("ready", zap.Strings("regions", w.set.Regions), zap.Int("policies", len(w.set.Policies)),
+		zap.String("mode", string(w.set.Mode)), zap.String("nats", w.bus.URL()))
+	err := g.Wait()
+	w.ready.Store(false)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// prepare reads from the store what must be known before anything is decided.
+func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
+	if err := p.load(ctx); err != nil {
+		return err
+	}
+	began, err := w.bus.StartedSince(ctx, time.Now().Add(-time.Hour))
+	if err != nil {
+		return fmt.Errorf("count the actions of the last hour: %w", err)
+	}
+	r.hour.began = began
+	w.lookAtRegions(ctx)
+	return nil
+}
+
+// lookAtRegions names regions of the policy file that the account does not
+// know. The others go on; so does the daemon when nobody answers yet.
+func (w *Worker) lookAtRegions(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	known, err := w.api.Regions(ctx)
+	if err != nil {
+		w.o.Log.Warn("regions not checked", zap.Error(err))
+		return
+	}
+	var codes []string
+	for _, r := range known {
+		codes = append(codes, strings.ToUpper(r.Code))
+	}
+	for _, region := range w.set.Regions {
+		found := false
+		for _, c := range codes {
+			found = found || c == strings.ToUpper(region)
+		}
+		if !found {
+			w.o.Log.Error("region is unknown to Civo, its instances cannot be looked after",
+				zap.String(keyRegion, region), zap.Strings("known", codes))
+		}
+	}
+}
+
+func (w *Worker) housekeeping(ctx context.Context, p *planner) error {
+	for sleepUntil(ctx, time.Now().Add(time.Hour)) == nil {
+		p.prune(w.o.Clock.Now().Add(-2 * maxCatchUp))
+	}
+	return nil
+}
+
+// endpoints are those of the control service that the worker answers.
+func (w *Worker) endpoints() []events.Endpoint {
+	return []events.Endpoint{
+		{Name: "find", Handle: w.find},
+		{Name: "status", Handle: func(ctx context.Context, _ []byte) (any, error) { return w.Status(ctx), nil }},
+	}
+}
+
+// find answers with every instance that goes by a name: an id, or a host name.
+func (w *Worker) find(ctx context.Context, body []byte) (any, error) {
+	var req FindRequest
+	if err := json.Unmarshal(body, &req); err != nil || req.Name == "" {
+		return nil, errors.New(`find wants {"name": "<id or host name>", "region": "<code, optional>"}`)
+	}
+	regions := w.set.Regions
+	if req.Region != "" {
+		if !w.inv.Has(req.Region) {
+			return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", req.Region, strings.Join(regions, ", "))
+		}
+		regions = []string{strings.ToUpper(req.Region)}
+	}
+	var answer FindAnswer
+	for _, region := range regions {
+		reading, err := w.inv.Reading(ctx, region, time.Now().Add(-planReadingAge))
+		if err != nil {
+			answer.Unread = append(answer.Unread, region+": "+err.Error())
+			continue
+		}
+		for _, i := range reading.Instances {
+			switch {
+			case i.ID == req.Name || strings.EqualFold(i.Hostname, req.Name):
+				answer.Found = append(answer.Found, Found{ID: i.ID, Hostname: i.Hostname, Region: i.Region, Status: i.Status})
+			case len(answer.Similar) < 5 && strings.Contains(strings.ToLower(i.Hostname), strings.ToLower(req.Name)):
+				answer.Similar = append(answer.Similar, i.Hostname)
+			}
+		}
+	}
+	return answer, nil
+}
+
+// Status says how the daemon is doing.
+func (w *Worker) Status(ctx context.Context) Status {
+	now := w.o.Clock.Now()
+	s := Status{
+		Version: w.o.Version, Revision: w.o.Revision, Mode: string(w.set.Mode), Since: w.since.UTC(), Now: now,
+		Policies: len(w.set.Policies), Regions: w.inv.status(w.set.Regions), Open: w.lives.count(),
+	}
+	if !w.ready.Load() {
+		s.NotReady = append(s.NotReady, "not started yet, or stopping")
+	}
+	if err := w.bus.Ready(ctx); err != nil {
+		s.NotReady = append(s.NotReady, err.Error())
+	}
+	s.Ready = len(s.NotReady) == 0
+	for _, e := range w.set.NextEdges(now, 5) {
+		s.Next = append(s.Next, UpcomingEdge{Policy: e.Policy, Planned: e.Planned, Want: e.Want})
+	}
+	return s
+}
