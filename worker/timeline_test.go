@@ -1,0 +1,274 @@
+package worker_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"nightshift/civo/civosim"
+	"nightshift/events"
+)
+
+func TestAWeekdayEveningStopsDevAndLeavesTheProtectedOne(t *testing.T) {
+	inBubble(t, "2026-03-04 18:55", office, func(t *testing.T, w *world) {
+		w.after(4 * time.Minute)
+		w.wantOutcomes()
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
+		w.wantStatus(dev1, "SHUTOFF")
+		w.wantStatus(db, "ACTIVE")
+		w.wantStatus(web1, "ACTIVE")
+	})
+}
+
+func TestTheNextMorningStartsThem(t *testing.T) {
+	inBubble(t, "2026-03-04 18:55", office, func(t *testing.T, w *world) {
+		w.after(13*time.Hour + 15*time.Minute)
+		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected",
+			"start dev-1 done", "start dev-2 done", "start dev-db skipped protected")
+		w.wantStatus(dev1, "ACTIVE")
+		if n := w.calls("start"); n != 2 {
+			t.Errorf("%d start calls, want 2", n)
+		}
+	})
+}
+
+func TestWhatIsSoAlreadyIsSeenTwiceAndNotCalled(t *testing.T) {
+	inBubble(t, "2026-03-04 18:55", office, func(t *testing.T, w *world) {
+		w.sim.SetStatus(dev1, "SHUTOFF")
+		w.after(10 * time.Minute)
+		w.wantOutcomes("stop dev-1 skipped already", "stop dev-2 done", "stop dev-db skipped protected")
+		if n := w.calls("stop"); n != 1 {
+			t.Errorf("%d stop calls, want 1", n)
+		}
+	})
+}
+
+func TestACommandActsOncePerID(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.command(events.Command{ID: "abc", Instance: web1, Action: "stop"})
+		w.command(events.Command{ID: "abc", Instance: web1, Action: "stop"})
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop web-1 done")
+		if n := w.calls("stop"); n != 1 {
+			t.Errorf("%d stop calls, want 1", n)
+		}
+	})
+}
+
+func TestAnAlertRebootsOnceWithinItsCooldown(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		now := time.Now()
+		alert := events.Signal{Instance: web1, Alert: "InstanceDown", Fingerprint: "f1", StartsAt: now}
+		w.signal(alert)
+		w.signal(alert) // an HA pair of Alertmanagers
+		w.after(15 * time.Minute)
+		w.signal(events.Signal{Instance: web1, Alert: "InstanceDown", Fingerprint: "f1", StartsAt: time.Now()})
+		w.after(15 * time.Minute)
+		w.wantOutcomes("reboot web-1 done", "reboot web-1 skipped cooldown")
+		if n := w.calls("soft_reboot"); n != 1 {
+			t.Errorf("%d reboots, want 1", n)
+		}
+	})
+}
+
+func TestAResolvedAlertCancelsWhatHasNotBegun(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.sim.SetStatus(web1, "MIGRATING") // busy: the reboot waits
+		alert := events.Signal{Instance: web1, Alert: "InstanceDown", Fingerprint: "f1", StartsAt: time.Now()}
+		w.signal(alert)
+		w.after(30 * time.Second)
+		alert.Status = "resolved"
+		w.signal(alert)
+		w.after(10 * time.Second)
+		w.sim.SetStatus(web1, "ACTIVE")
+		w.after(2 * time.Minute)
+		if n := w.calls("soft_reboot"); n != 0 {
+			t.Errorf("%d reboots, want none", n)
+		}
+		w.wantOutcomes("reboot web-1 skipped resolved", "plan  skipped no match")
+	})
+}
+
+func TestALoadEventGrowsOneStep(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		v := 93.0
+		w.signal(events.Signal{Instance: api1, Load: "cpu", Value: &v})
+		w.after(10 * time.Minute)
+		w.wantOutcomes("resize api-1 done")
+		for _, i := range w.sim.Instances() {
+			if i.ID == api1 && i.Size != "g3.medium" {
+				t.Errorf("api-1 is %s, want g3.medium", i.Size)
+			}
+		}
+	})
+}
+
+func TestALostAnswerToAStopIsLookedAtAndTheStopIsDone(t *testing.T) {
+	for _, kind := range []civosim.FaultKind{civosim.CutBefore, civosim.CutAfter, civosim.ServerError, civosim.RateLimited, civosim.HTML504} {
+		t.Run(string(kind), func(t *testing.T) {
+			inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+				w.sim.Inject(civosim.Fault{Op: "stop", Kind: kind, Count: 3, RetryAfter: 2 * time.Second})
+				w.command(events.Command{Instance: web1, Action: "stop"})
+				w.after(14 * time.Minute)
+				w.wantOutcomes("stop web-1 done")
+				w.wantStatus(web1, "SHUTOFF")
+			})
+		})
+	}
+}
+
+func TestALostAnswerToARebootIsNeverSentAgain(t *testing.T) {
+	for _, tt := range []struct {
+		kind civosim.FaultKind
+		want string
+	}{
+		{civosim.CutAfter, "reboot web-1 done"},     // it was seen REBOOTING, then ACTIVE
+		{civosim.CutBefore, "reboot web-1 unknown"}, // nothing was seen
+	} {
+		t.Run(string(tt.kind), func(t *testing.T) {
+			inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+				w.sim.Inject(civosim.Fault{Op: "soft_reboot", Kind: tt.kind, Count: 1})
+				w.command(events.Command{Instance: web1, Action: "reboot"})
+				w.after(14 * time.Minute)
+				w.wantOutcomes(tt.want)
+				if n := w.calls("soft_reboot"); n != 1 {
+					t.Errorf("%d reboots, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+func TestAnAcceptedCallThatIsNeverCarriedOutHasFailed(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.sim.Inject(civosim.Fault{Op: "stop", Kind: civosim.AcceptedButNotDone, Count: 1})
+		w.command(events.Command{Instance: web1, Action: "stop"})
+		w.after(14 * time.Minute)
+		w.wantOutcomes("stop web-1 failed")
+	})
+}
+
+func TestAnInstanceThatVanishedIsSkipped(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.sim.Remove(web1)
+		w.command(events.Command{Instance: web1, Action: "stop"})
+		w.after(time.Minute)
+		w.wantOutcomes("stop  skipped gone")
+	})
+}
+
+func TestANewerCommandOvertakesAnOlderOne(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.command(events.Command{Instance: web1, Action: "stop"})
+		w.after(5 * time.Second)
+		w.command(events.Command{Instance: web1, Action: "start"})
+		w.after(10 * time.Minute)
+		w.wantOutcomes("stop web-1 superseded", "start web-1 done")
+		w.wantStatus(web1, "ACTIVE")
+	})
+}
+
+func TestARestartBetweenAcceptedAndOutcomeEndsEachActionOnce(t *testing.T) {
+	inBubble(t, "2026-03-04 18:59", office, func(t *testing.T, w *world) {
+		w.after(time.Minute + 5*time.Second)
+		if n := len(w.records(events.Accepted)); n != 2 {
+			t.Fatalf("%d accepted, want 2", n)
+		}
+		w.end()
+		w.begin()
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
+		if n := w.calls("stop"); n != 2 {
+			t.Errorf("%d stop calls, want 2", n)
+		}
+	})
+}
+
+func TestAStartMissedWhileDownIsMadeUpWithinItsWindow(t *testing.T) {
+	inBubble(t, "2026-03-03 20:00", office, func(t *testing.T, w *world) {
+		w.sim.SetStatus(dev1, "SHUTOFF")
+		w.sim.SetStatus(dev2, "SHUTOFF")
+		w.end()
+		w.after(14 * time.Hour) // 10:00 the next day
+		w.begin()
+		w.after(5 * time.Minute)
+		w.wantOutcomes("start dev-1 done", "start dev-2 done", "start dev-db skipped protected")
+	})
+}
+
+func TestAStopMissedByMoreThanAnHourHasOneEventAndTouchesNothing(t *testing.T) {
+	inBubble(t, "2026-03-04 18:00", office, func(t *testing.T, w *world) {
+		w.end()
+		w.after(3 * time.Hour) // 21:00
+		w.begin()
+		w.after(5 * time.Minute)
+		w.wantOutcomes("tick  expired")
+		w.wantStatus(dev1, "ACTIVE")
+	})
+}
+
+func TestTheFirstStartNeverActsOnEdgesOfBefore(t *testing.T) {
+	inBubble(t, "2026-03-04 19:10", office, func(t *testing.T, w *world) {
+		w.after(20 * time.Minute)
+		w.wantOutcomes()
+	})
+}
+
+func TestARefusedTokenPutsOffEverythingWithOneLoudEvent(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.sim.Inject(civosim.Fault{Op: "*", Kind: civosim.Unauthorized, Count: 1000})
+		w.command(events.Command{Instance: web1, Action: "stop"})
+		w.command(events.Command{Instance: api1, Action: "stop"})
+		w.after(10 * time.Minute)
+		loud := 0
+		for _, r := range w.records(events.PutOff) {
+			if r.Action == "account" {
+				loud++
+			}
+		}
+		if loud != 1 {
+			t.Errorf("%d loud events, want 1", loud)
+		}
+		if n := len(w.sim.Requests()); n > 60 {
+			t.Errorf("%d requests in ten minutes with a refused token: hammering", n)
+		}
+	})
+}
+
+func TestARegionThatCannotBeListedIsPutOffAlone(t *testing.T) {
+	file := strings.Replace(office, "regions: [LON1]", "regions: [LON1, NYC1]", 1)
+	inBubble(t, "2026-03-04 18:59", file, func(t *testing.T, w *world) {
+		w.sim.Inject(civosim.Fault{Op: "list", Region: "NYC1", Kind: civosim.ServerError, Count: 1 << 20})
+		w.after(10 * time.Minute)
+		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
+		w.after(time.Hour)
+		got := w.outcomes()
+		if last := got[len(got)-1]; last != "plan  skipped no match" || len(got) != 4 {
+			t.Errorf("outcomes after an hour: %v, want one event that gives the region up", got)
+		}
+	})
+}
+
+func TestAnHourlyLimitHoldsBackButLosesNothing(t *testing.T) {
+	file := office + "limits: { per_hour: 1 }\n"
+	inBubble(t, "2026-03-04 12:00", file, func(t *testing.T, w *world) {
+		w.command(events.Command{Instance: web1, Action: "stop", GiveUpAfter: "3h"})
+		w.after(time.Minute)
+		w.command(events.Command{Instance: api1, Action: "stop", GiveUpAfter: "3h"})
+		w.after(10 * time.Minute)
+		w.wantOutcomes("stop web-1 done")
+		w.after(time.Hour)
+		w.wantOutcomes("stop web-1 done", "stop api-1 done")
+	})
+}
+
+func TestObserveModePlansAndTouchesNothing(t *testing.T) {
+	inBubble(t, "2026-03-04 18:59", "mode: observe\n"+office, func(t *testing.T, w *world) {
+		w.after(10 * time.Minute)
+		w.wantOutcomes("stop dev-1 planned", "stop dev-2 planned", "stop dev-db skipped protected")
+		if n := w.calls("stop"); n != 0 {
+			t.Errorf("%d stop calls in observe mode", n)
+		}
+	})
+}
