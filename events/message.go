@@ -161,3 +161,12 @@ func (s *Signal) Resolved() bool { return s.Status == "resolved" }
 // ResolvedID is the trigger id of the signal which says that the alert behind
 // another trigger is over.
 func ResolvedID(trigger string) string { return trigger + "-resolved" }
+
+// Ends reports whether an outcome ends its action; notes do not.
+func (o Outcome) Ends() bool {
+	switch o {
+	case Started, Accepted, PutOff, Waiting:
+		return false
+	}
+	return true
+}

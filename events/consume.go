@@ -1,0 +1,130 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+const (
+	ackWait = 30 * time.Second
+	// keepAlive is how often a message in work is kept from being delivered again.
+	keepAlive   = ackWait / 3
+	deadRetry   = 5 * time.Second
+	consumeWait = time.Second // before a consumer that could not be made is tried again
+)
+
+// delivery is one message of a stream, delivered perhaps not for the first time.
+type delivery struct {
+	msg      jetstream.Msg
+	Subject  string
+	Seq      uint64    // in its stream
+	StoredAt time.Time // the server's
+}
+
+// Ack says that what the message asks for is stored elsewhere. It may be lost.
+func (d delivery) Ack() error { return d.msg.Ack() }
+
+// Nak asks for the message again after a delay.
+func (d delivery) Nak(delay time.Duration) error {
+	if delay <= 0 {
+		return d.msg.Nak()
+	}
+	return d.msg.NakWithDelay(delay)
+}
+
+// consume hands the messages of a durable consumer to handle, at most n at once,
+// until ctx ends and the running handlers have returned. A consumer that cannot
+// be made or breaks is made again.
+func (b *Bus) consume(ctx context.Context, stream, durable string, n int, handle func(context.Context, delivery)) error {
+	first := true
+	for ctx.Err() == nil {
+		err := b.consumeOnce(ctx, stream, durable, n, first, handle)
+		if err != nil && ctx.Err() == nil {
+			b.log.Warn("consumer broken, will be made again", zap.String("stream", stream), zap.Error(err))
+		}
+		first = false
+		timer := time.NewTimer(consumeWait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+	return nil
+}
+
+func (b *Bus) consumeOnce(ctx context.Context, stream, durable string, n int, first bool, handle func(context.Context, delivery)) error {
+	consumer, err := b.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
+	})
+	if err != nil {
+		return fmt.Errorf("set up consumer %s of %s: %w", durable, stream, b.explain(err))
+	}
+	if first && b.embedded != nil {
+		// This process is the only one: nobody works on what is not acknowledged,
+		// so there is no need to wait until its time is over.
+		if _, err := b.js.ResetConsumer(ctx, stream, durable); err != nil {
+			return fmt.Errorf("reset consumer %s of %s: %w", durable, stream, err)
+		}
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(n))
+	if err != nil {
+		return fmt.Errorf("pull from %s: %w", stream, err)
+	}
+	stopPulling := context.AfterFunc(ctx, messages.Stop)
+	defer stopPulling()
+	var handlers sync.WaitGroup // each ends with its handler
+	defer handlers.Wait()
+	places := make(chan struct{}, n) // at most n handlers
+	for {
+		places <- struct{}{}
+		msg, err := messages.Next()
+		if err != nil {
+			messages.Stop()
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		d := delivery{msg: msg, Subject: msg.Subject()}
+		if meta, err := msg.Metadata(); err == nil {
+			d.Seq, d.StoredAt = meta.Sequence.Stream, meta.Timestamp
+		}
+		handlers.Go(func() {
+			defer func() { <-places }()
+			b.work(ctx, d, handle)
+		})
+	}
+}
+
+// work runs a handler and keeps its message alive meanwhile.
+func (b *Bus) work(ctx context.Context, d delivery, handle func(context.Context, delivery)) {
+	alive := make(chan struct{})
+	var beat sync.WaitGroup
+	beat.Go(func() { // until the handler has returned
+		ticker := time.NewTicker(keepAlive)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				_ = d.msg.InProgress() // lost: delivered again, and found in work by the ledger
+			case <-alive:
+				return
+			}
+		}
+	})
+	defer beat.Wait()
+	defer close(alive)
+	defer func() {
+		if p := recover(); p != nil {
+			b.log.Error("panic while handling a message, it will be delivered again", zap.String("subject", d.Subject), zap.Any("panic", p), zap.Stack("stack"))
+			_ = d.Nak(deadRetry)
+		}
+	}()
+	handle(ctx, d)
+}

@@ -1,0 +1,165 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+)
+
+// Trail is what the ledger has of one action: the newest record of each kind, in
+// the order in which they were stored.
+type Trail struct {
+	Seq     uint64 // sequence of the newest, 0 when there is none: what an outcome expects
+	Records []Record
+}
+
+// Outcome is how the action ended, if it did.
+func (t Trail) Outcome() (Record, bool) {
+	for _, rec := range t.Records {
+		if rec.Outcome.Ends() {
+			return rec, true
+		}
+	}
+	return Record{}, false
+}
+
+// Trail reads what the ledger has of an action. Region is lower case.
+func (b *Bus) Trail(ctx context.Context, region, instance, actionID string) (Trail, error) {
+	var t Trail
+	filter := trailFilter(region, instance, actionID)
+	ask, cancel := bounded(ctx)
+	defer cancel()
+	msgs, err := jetstreamext.GetLastMsgsFor(ask, b.js, StreamEvt, []string{filter})
+	if err != nil {
+		return t, fmt.Errorf("read the ledger under %s: %w", filter, b.explain(err))
+	}
+	for msg, err := range msgs {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			break
+		}
+		if err != nil {
+			return Trail{}, fmt.Errorf("read the ledger under %s: %w", filter, b.explain(err))
+		}
+		rec, err := decodeEvent(msg.Data)
+		if err != nil {
+			return Trail{}, fmt.Errorf("the ledger at sequence %d: %w", msg.Sequence, err)
+		}
+		rec.StoredAt, rec.Seq = msg.Time, msg.Sequence
+		t.Records = append(t.Records, rec)
+		t.Seq = max(t.Seq, msg.Sequence)
+	}
+	slices.SortFunc(t.Records, func(a, b Record) int { return int(int64(a.Seq) - int64(b.Seq)) })
+	return t, nil
+}
+
+// LastStarted is the newest call to an instance that was announced, by whichever
+// action; seq is 0 when there was none.
+func (b *Bus) LastStarted(ctx context.Context, region, instance string) (rec Record, seq uint64, err error) {
+	filter := startedFilter(region, instance)
+	s, err := b.stream(ctx, StreamEvt)
+	if err != nil {
+		return rec, 0, err
+	}
+	ask, cancel := bounded(ctx)
+	defer cancel()
+	msg, err := s.GetLastMsgForSubject(ask, filter)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return rec, 0, nil
+	}
+	if err != nil {
+		return rec, 0, fmt.Errorf("read the ledger under %s: %w", filter, b.explain(err))
+	}
+	if rec, err = decodeEvent(msg.Data); err != nil {
+		return rec, 0, fmt.Errorf("the ledger at sequence %d: %w", msg.Sequence, err)
+	}
+	rec.StoredAt, rec.Seq = msg.Time, msg.Sequence
+	return rec, msg.Sequence, nil
+}
+
+// PublishStarted announces a call, on the condition that the newest call to the
+// instance is still the one with sequence expect (0: none). ok is false when it
+// is not: somebody else was faster.
+func (b *Bus) PublishStarted(ctx context.Context, rec Record, expect uint64) (seq uint64, ok bool, err error) {
+	rec.Outcome = Started
+	return b.publishRecord(ctx, rec, expect, startedFilter(rec.Region, rec.Instance))
+}
+
+// PublishOutcome stores an outcome unless one is there: then stored is false,
+// and that one stands.
+func (b *Bus) PublishOutcome(ctx context.Context, rec Record) (stored bool, err error) {
+	if !rec.Outcome.Ends() {
+		return false, fmt.Errorf("%s is not an outcome", rec.Outcome)
+	}
+	for {
+		trail, err := b.Trail(ctx, rec.Region, rec.Instance, rec.ActionID)
+		if err != nil {
+			return false, err
+		}
+		if _, ended := trail.Outcome(); ended {
+			return false, nil
+		}
+		_, ok, err := b.publishRecord(ctx, rec, trail.Seq, trailFilter(rec.Region, rec.Instance, rec.ActionID))
+		if err != nil || ok {
+			return ok, err
+		}
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+	}
+}
+
+// PublishNote stores what happens on the way to an outcome.
+func (b *Bus) PublishNote(ctx context.Context, rec Record) error {
+	if rec.Outcome.Ends() || rec.Outcome == Started {
+		return fmt.Errorf("%s is not a note", rec.Outcome)
+	}
+	msg, err := b.message(rec)
+	if err != nil {
+		return err
+	}
+	_, err = b.publish(ctx, msg)
+	return err
+}
+
+func (b *Bus) publishRecord(ctx context.Context, rec Record, expect uint64, filter string) (seq uint64, ok bool, err error) {
+	msg, err := b.message(rec)
+	if err != nil {
+		return 0, false, err
+	}
+	return b.publishExpecting(ctx, msg, expect, filter)
+}
+
+func (b *Bus) message(rec Record) (*nats.Msg, error) {
+	if err := checkTokens([]string{"region", "instance", "action", "outcome", "action id"}, rec.Region, rec.Instance, rec.Action, string(rec.Outcome), rec.ActionID); err != nil {
+		return nil, err
+	}
+	id, body, err := encodeEvent(rec, b.source, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	msg := nats.NewMsg(eventSubject(rec))
+	msg.Data = body
+	msg.Header.Set("content-type", contentType)
+	if rec.Outcome != Started { // an attempt that was refused may be announced again
+		msg.Header.Set(jetstream.MsgIDHeader, id)
+	}
+	return msg, nil
+}
+
+// StartedSince is when calls were announced since a time, oldest first.
+func (b *Bus) StartedSince(ctx context.Context, since time.Time) ([]time.Time, error) {
+	var at []time.Time
+	for msg, err := range b.scan(ctx, StreamEvt, prefix+"evt.*.*.*.started.*", since) {
+		if err != nil {
+			return nil, err
+		}
+		at = append(at, msg.Time)
+	}
+	return at, nil
+}
