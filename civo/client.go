@@ -1,0 +1,247 @@
+package civo
+
+import (
+	"cmp"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+	"golang.org/x/time/rate"
+)
+
+// Defaults of Options.
+const (
+	DefaultBaseURL = "https://api.civo.com"
+	DefaultRate    = 5.0 // requests a second; no limit is documented
+	DefaultTimeout = 30 * time.Second
+	// maxBody bounds an answer: a page of a thousand instances is under 3 MB.
+	maxBody = 32 << 20
+)
+
+// Options of a client. The zero value of each field is the documented default.
+type Options struct {
+	BaseURL string        // default DefaultBaseURL; https, or http for a simulator
+	Version string        // User-Agent is nightshift/<version>; default dev
+	Rate    float64       // requests a second, all calls together; default DefaultRate
+	Timeout time.Duration // of one attempt; default DefaultTimeout
+	// HTTPClient lends its Transport; default: keep-alive, proxy from the
+	// environment, the system's certificates.
+	HTTPClient *http.Client
+}
+
+// Client calls the API. It is safe for concurrent use and starts no goroutine of
+// its own.
+type Client struct {
+	base    *url.URL
+	token   string
+	agent   string
+	http    *retryablehttp.Client
+	limiter *rate.Limiter
+}
+
+// New makes a client. It asks nothing of the API yet.
+func New(token string, o Options) (*Client, error) {
+	if token == "" {
+		return nil, errors.New("no API token: set CIVO_TOKEN")
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return nil, errors.New("the API token has a blank or a control character: check CIVO_TOKEN")
+	}
+	base, err := url.Parse(strings.TrimRight(cmp.Or(o.BaseURL, DefaultBaseURL), "/"))
+	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" {
+		return nil, fmt.Errorf("API address %q is not of the form https://host[:port]", o.BaseURL)
+	}
+	if o.Rate < 0 || o.Timeout < 0 {
+		return nil, errors.New("rate and timeout must not be negative")
+	}
+	var transport http.RoundTripper
+	if o.HTTPClient != nil {
+		transport = o.HTTPClient.Transport
+	}
+	if transport == nil {
+		transport = &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSHandshakeTimeout:   10 * time.Second,
+			MaxIdleConnsPerHost:   8,
+			IdleConnTimeout:       90 * time.Second,
+			DisableCompression:    true, // asked for and undone here, so that the size is bounded after it
+			ResponseHeaderTimeout: cmp.Or(o.Timeout, DefaultTimeout),
+		}
+	}
+	limit := cmp.Or(o.Rate, DefaultRate)
+	c := &Client{
+		base: base, token: token, agent: "nightshift/" + cmp.Or(o.Version, "dev"),
+		limiter: rate.NewLimiter(rate.Limit(limit), max(1, int(limit))),
+	}
+	c.http = &retryablehttp.Client{
+		HTTPClient: &http.Client{
+			Transport:     attemptTimeout{transport, cmp.Or(o.Timeout, DefaultTimeout)},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		RetryMax: retryTimes, RetryWaitMin: retryMin, RetryWaitMax: retryMax,
+		CheckRetry: checkRetry, Backoff: backoff, ErrorHandler: retryablehttp.PassthroughErrorHandler,
+		PrepareRetry: func(req *http.Request) error { return c.limiter.Wait(req.Context()) },
+	}
+	return c, nil
+}
+
+// call is one request: what for, and what goes where.
+type call struct {
+	op       string // for errors: "stop instance 4a07…"
+	method   string
+	path     string // below /v2
+	region   string
+	instance string
+	query    url.Values
+	form     url.Values // nil: no body
+}
+
+// do sends a call and decodes the answer into out, unless out is nil.
+func (c *Client) do(ctx context.Context, k call, out any) error {
+	if err := c.limiter.Wait(ctx); err != nil {
+		return &Error{Op: k.op, Instance: k.instance, Region: k.region, Reason: "not sent", kind: ErrUnavailable, Err: errors.Join(errQueue, context.Cause(ctx))}
+	}
+	req, err := c.request(ctx, k)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if resp != nil {
+			_ = resp.Body.Close()
+		}
+		return noAnswer(k, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := readBody(resp)
+	if err != nil {
+		return noAnswer(k, fmt.Errorf("read the answer: %w", err))
+	}
+	if resp.StatusCode >= 300 {
+		e := parseError(k, resp, body)
+		if !repeatable(k.method) && resp.StatusCode >= 500 && e.Code == "" {
+			e.kind = ErrAmbiguous // a proxy gave up waiting, or the service failed half-way
+		}
+		return e
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		e := &Error{Op: k.op, Instance: k.instance, Region: k.region, Status: resp.StatusCode, Reason: quote(resp.Header.Get("Content-Type"), body), Err: fmt.Errorf("decode the answer: %w", err), kind: ErrUnavailable}
+		if !repeatable(k.method) {
+			e.kind = ErrAmbiguous
+		}
+		return e
+	}
+	return nil
+}
+
+var errQueue = errors.New("the request waited for the rate limit until its deadline")
+
+// noAnswer is the error of a request whose answer never came.
+func noAnswer(k call, err error) error {
+	e := &Error{Op: k.op, Instance: k.instance, Region: k.region, Err: unwrapURL(err), kind: ErrUnavailable}
+	if !repeatable(k.method) && !neverSent(err) {
+		e.kind = ErrAmbiguous
+	}
+	return e
+}
+
+// unwrapURL drops the method and address that net/http puts before a cause.
+func unwrapURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+func (c *Client) request(ctx context.Context, k call) (*retryablehttp.Request, error) {
+	u := *c.base
+	u.Path += "/v2" + k.path
+	query := url.Values{}
+	for name, values := range k.query {
+		query[name] = values
+	}
+	if k.region != "" {
+		query.Set("region", k.region)
+	}
+	u.RawQuery = query.Encode()
+	var body any
+	if k.form != nil {
+		if k.region != "" {
+			k.form.Set("region", k.region)
+		}
+		body = []byte(k.form.Encode())
+	}
+	req, err := retryablehttp.NewRequestWithContext(withMethod(ctx, k.method), k.method, u.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", k.op, err)
+	}
+	req.Header.Set("Authorization", "bearer "+c.token)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept-Encoding", "gzip")
+	req.Header.Set("User-Agent", c.agent)
+	if k.form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return req, nil
+}
+
+func readBody(resp *http.Response) ([]byte, error) {
+	r := io.Reader(resp.Body)
+	if resp.Header.Get("Content-Encoding") == "gzip" {
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, err
+		}
+		r = z
+	}
+	body, err := io.ReadAll(io.LimitReader(r, maxBody+1))
+	if err == nil && len(body) > maxBody {
+		err = fmt.Errorf("longer than %d bytes", maxBody)
+	}
+	return body, err
+}
+
+// attemptTimeout ends one attempt, body included, so that a silent server costs
+// an attempt and not the whole call.
+type attemptTimeout struct {
+	next    http.RoundTripper
+	timeout time.Duration
+}
+
+func (t attemptTimeout) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeoutCause(req.Context(), t.timeout, errAttempt)
+	resp, err := t.next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errAttempt) {
+			err = errAttempt
+		}
+		cancel()
+		return nil, err
+	}
+	resp.Body = cancelBody{resp.Body, cancel}
+	return resp, nil
+}
+
+type cancelBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b cancelBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
