@@ -1,7 +1,6 @@
 package civosim
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -85,9 +84,7 @@ func (s *Sim) adminInject(w http.ResponseWriter, r *http.Request) {
 	var f Fault
 	data, err := readBody(r.Body)
 	if err == nil {
-		dec := json.NewDecoder(bytes.NewReader(data))
-		dec.DisallowUnknownFields()
-		err = dec.Decode(&f)
+		err = json.Unmarshal(data, &f)
 	}
 	if err == nil {
 		err = f.Check()

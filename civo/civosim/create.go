@@ -3,6 +3,7 @@ package civosim
 import (
 	"cmp"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -127,6 +128,7 @@ func wantsAddress(text string) bool {
 func (s *Sim) enlist(fleet []Machine) {
 	now := s.o.Now()
 	for _, m := range fleet {
+		m.Tags = slices.Clone(m.Tags)
 		for n := 1; n <= max(m.Count, 1); n++ {
 			s.enlistOne(m, n, now)
 		}

@@ -7,39 +7,44 @@ import (
 	"strings"
 )
 
-// statusOfCode has the HTTP status of each error code that is answered here.
-// Only those of 404 were ever seen; the others are a guess and can be changed
-// with Options.Statuses.
+// statusOfCode has the HTTP status of each error code that is answered here. Most
+// are not documented (civo-api, "Errors"): Options.Statuses changes them. A code
+// that is not here is answered with 400.
 var statusOfCode = map[string]int{
-	"account_not_enabled_inc_card":             http.StatusForbidden,
-	"authentication_access_denied":             http.StatusForbidden,
-	"database_account_not_found":               http.StatusUnauthorized,
-	"database_cannot_manage_cluster_instance":  http.StatusForbidden,
-	"database_disk_image_not_found":            http.StatusNotFound,
-	"database_firewall_deleted_failed":         http.StatusInternalServerError, // seen with 500 (civo/terraform-provider-civo#138)
-	"database_firewall_duplicate_name":         http.StatusConflict,
-	"database_firewall_mismatch":               http.StatusConflict,
-	"database_firewall_not_found":              http.StatusNotFound,
-	"database_instance_find":                   http.StatusNotFound,
-	"database_network_not_found":               http.StatusNotFound,
-	"database_region_not_found":                http.StatusNotFound, // seen with 404 (civo/cli#329)
-	"database_size_not_found":                  http.StatusNotFound,
-	"database_ssh_key_not_found":               http.StatusNotFound,
-	"database_volume_not_found":                http.StatusNotFound,
-	"database_webhook_not_found":               http.StatusNotFound,
-	"instance_state_must_be_active_or_shutoff": http.StatusConflict,
-	"openstack_instance_resize":                http.StatusBadRequest, // here: not upwards. As a fault of the back end it would be 5xx
-	"out_of_capacity":                          http.StatusConflict,
-	"parameter_date_range":                     http.StatusBadRequest,
-	"parameter_date_range_too_long":            http.StatusBadRequest,
-	"parameter_image_and_volume_id_missing":    http.StatusBadRequest,
-	"parameter_label_invalid":                  http.StatusBadRequest,
-	"parameter_name_invalid":                   http.StatusBadRequest,
-	"parameter_size_missing":                   http.StatusBadRequest,
-	"parameter_time_value":                     http.StatusBadRequest,
-	"parameter_value_missing":                  http.StatusBadRequest,
-	"quota_limit_reached":                      http.StatusForbidden,
-	"region_unavailable":                       http.StatusNotFound,
+	"account_not_enabled_inc_card":                 http.StatusForbidden,
+	"authentication_access_denied":                 http.StatusForbidden,
+	"database_account_not_found":                   http.StatusUnauthorized,
+	"database_cannot_manage_cluster_instance":      http.StatusForbidden,
+	"database_disk_image_not_found":                http.StatusNotFound,
+	"database_firewall_deleted_failed":             http.StatusInternalServerError, // seen with 500 (civo/terraform-provider-civo#138)
+	"database_firewall_duplicate_name":             http.StatusConflict,
+	"database_firewall_rule_not_found":             http.StatusNotFound,
+	"database_ip_in_use":                           http.StatusConflict,
+	"database_ip_not_found":                        http.StatusNotFound,
+	"database_network_delete_with_instance":        http.StatusConflict,
+	"database_volume_already_attached":             http.StatusConflict,
+	"database_volume_still_attached_cannot_delete": http.StatusConflict,
+	"database_firewall_mismatch":                   http.StatusConflict,
+	"database_firewall_not_found":                  http.StatusNotFound,
+	"database_instance_find":                       http.StatusNotFound,
+	"database_network_not_found":                   http.StatusNotFound,
+	"database_region_not_found":                    http.StatusNotFound, // seen with 404 (civo/cli#329)
+	"database_size_not_found":                      http.StatusNotFound,
+	"database_ssh_key_not_found":                   http.StatusNotFound,
+	"database_volume_not_found":                    http.StatusNotFound,
+	"database_webhook_not_found":                   http.StatusNotFound,
+	"instance_state_must_be_active_or_shutoff":     http.StatusConflict,
+	"out_of_capacity":                              http.StatusConflict,
+	"parameter_date_range":                         http.StatusBadRequest,
+	"parameter_date_range_too_long":                http.StatusBadRequest,
+	"parameter_image_and_volume_id_missing":        http.StatusBadRequest,
+	"parameter_label_invalid":                      http.StatusBadRequest,
+	"parameter_name_invalid":                       http.StatusBadRequest,
+	"parameter_size_missing":                       http.StatusBadRequest,
+	"parameter_time_value":                         http.StatusBadRequest,
+	"parameter_value_missing":                      http.StatusBadRequest,
+	"quota_limit_reached":                          http.StatusForbidden,
+	"region_unavailable":                           http.StatusNotFound,
 }
 
 // answer is what goes back. An answer without write has its body whole.

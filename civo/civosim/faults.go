@@ -1,6 +1,9 @@
 package civosim
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -51,6 +54,56 @@ type Fault struct {
 	Status      int           `json:"status,omitempty"`      // refused: HTTP status; 0 means that of the code
 	Code        string        `json:"code,omitempty"`        // refused: default out_of_capacity
 	Reason      string        `json:"reason,omitempty"`      // refused
+}
+
+// faultJSON is a Fault with its times as text.
+type faultJSON struct {
+	plainFault
+	RetryAfter string `json:"retry_after,omitempty"`
+	Delay      string `json:"delay,omitempty"`
+}
+
+type plainFault Fault // without the methods
+
+// MarshalJSON writes times as text such as "1m30s".
+func (f Fault) MarshalJSON() ([]byte, error) {
+	j := faultJSON{plainFault: plainFault(f)}
+	for _, t := range []struct {
+		from time.Duration
+		to   *string
+	}{{f.RetryAfter, &j.RetryAfter}, {f.Delay, &j.Delay}} {
+		if t.from != 0 {
+			*t.to = t.from.String()
+		}
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes, and refuses keys that it does not
+// know.
+func (f *Fault) UnmarshalJSON(data []byte) error {
+	var j faultJSON
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&j); err != nil {
+		return err
+	}
+	read := Fault(j.plainFault)
+	for _, t := range []struct {
+		key, from string
+		to        *time.Duration
+	}{{"retry_after", j.RetryAfter, &read.RetryAfter}, {"delay", j.Delay, &read.Delay}} {
+		if t.from == "" {
+			continue
+		}
+		d, err := time.ParseDuration(t.from)
+		if err != nil {
+			return fmt.Errorf("%s %q is not a time such as 30s", t.key, t.from)
+		}
+		*t.to = d
+	}
+	*f = read
+	return nil
 }
 
 // Check says what is wrong with a fault, or nil.
@@ -123,10 +176,20 @@ func (f *Fault) concerns(c *call) bool {
 		(f.Region == "" || c.region != nil && strings.EqualFold(f.Region, c.region.code))
 }
 
-// instead says what a fault answers without or (after) with the request being
-// carried out; ok is false when the fault lets the request through.
-func (s *Sim) instead(f *Fault) (a answer, carriedOut, ok bool) {
+// instead says what a fault answers in place of the API (replaced), and whether
+// the request is carried out all the same. Other faults change what the call does
+// or sees.
+func (s *Sim) instead(f *Fault, c *call) (a answer, carriedOut, replaced bool) {
+	if f == nil {
+		return answer{}, true, false
+	}
 	switch f.Kind {
+	case Stuck:
+		c.stuck = true
+	case AcceptedButNotDone:
+		c.feigned = true
+	case StaleRead:
+		c.sees, c.stale = c.now.Add(-cmp.Or(f.Delay, time.Minute)), true
 	case RateLimited:
 		a = plain(http.StatusTooManyRequests, "Too Many Requests")
 		if f.RetryAfter > 0 {
@@ -151,18 +214,11 @@ func (s *Sim) instead(f *Fault) (a answer, carriedOut, ok bool) {
 	case Unauthorized:
 		return s.badKey(), false, true
 	case Refused:
-		code, reason := f.Code, f.Reason
-		if code == "" {
-			code = "out_of_capacity"
-		}
-		if reason == "" {
-			reason = "the simulator was told to refuse this"
-		}
-		a = s.refuse(code, "%s", reason)
+		a = s.refuse(cmp.Or(f.Code, "out_of_capacity"), "%s", cmp.Or(f.Reason, "the simulator was told to refuse this"))
 		if f.Status != 0 {
 			a.status = f.Status
 		}
 		return a, false, true
 	}
-	return answer{}, true, false // slow, stale-read, accepted-but-not-done, stuck
+	return answer{}, true, false // slow: only the answer is held back
 }

@@ -20,6 +20,7 @@ type call struct {
 	now      time.Time // at which it arrives
 	sees     time.Time // what reads show: earlier than now by the lag
 	stuck    bool      // what it begins never ends
+	feigned  bool      // it is answered as if it were carried out
 	stale    bool      // it sees what was, also of what is no more
 }
 
@@ -120,35 +121,37 @@ func knownOp(op string) bool { return slices.Contains(ops(), op) }
 // find returns the route of a request and the ids in its path. Empty parts of a
 // path do not count, so that a base address may end in a slash or not. When only
 // the method is wrong, r is nil and known is true.
-func find(method, path string) (r *route, ids map[string]string, known bool) {
+func find(method, path string) (r *route, id, sub string, known bool) {
 	parts := strings.FieldsFunc(path, func(c rune) bool { return c == '/' })
 	for i := range routes {
-		ids, ok := routes[i].match(parts)
+		id, sub, ok := routes[i].match(parts)
 		if !ok {
 			continue
 		}
 		if routes[i].method == method {
-			return &routes[i], ids, true
+			return &routes[i], id, sub, true
 		}
 		known = true
 	}
-	return nil, nil, known
+	return nil, "", "", known
 }
 
-func (r *route) match(parts []string) (map[string]string, bool) {
-	ids := make(map[string]string, 2)
+func (r *route) match(parts []string) (id, sub string, ok bool) {
 	rest := r.path[1:]
 	for _, part := range parts {
 		want, after, _ := strings.Cut(rest, "/")
-		switch {
-		case strings.HasPrefix(want, ":"):
-			ids[want[1:]] = part
-		case want != part:
-			return nil, false
+		switch want {
+		case ":id":
+			id = part
+		case ":sub":
+			sub = part
+		case part:
+		default:
+			return "", "", false
 		}
 		rest = after
 	}
-	return ids, rest == ""
+	return id, sub, rest == ""
 }
 
 // ServeHTTP answers as the API does; "/" says what this is.
@@ -176,7 +179,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Sim) serveAPI(w http.ResponseWriter, r *http.Request) {
-	rt, ids, knownPath := find(r.Method, r.URL.Path)
+	rt, id, sub, knownPath := find(r.Method, r.URL.Path)
 	entry := Request{Method: r.Method, Path: r.URL.Path, UserAgent: r.UserAgent()}
 	if rt != nil {
 		entry.Op = rt.op
@@ -203,7 +206,7 @@ func (s *Sim) serveAPI(w http.ResponseWriter, r *http.Request) {
 		s.finish(w, entry, plain(status, err.Error()))
 		return
 	}
-	c := &call{op: rt.op, id: ids["id"], sub: ids["sub"], params: p}
+	c := &call{op: rt.op, id: id, sub: sub, params: p}
 	if strings.HasPrefix(rt.path, "/v2/instances/:id") {
 		c.instance = c.id
 	}
@@ -224,30 +227,13 @@ func (s *Sim) carryOut(c *call, rt *route, entry *Request) (answer, *Fault) {
 	defer s.mu.Unlock()
 	c.now = s.look()
 	c.sees = c.now.Add(-s.o.Lag)
-	refused, ok := s.locate(c, rt)
+	a, found := s.locate(c, rt)
 	fault := s.strike(c)
-	a, handle := refused, ok
-	if fault != nil {
-		entry.Fault = fault.Kind
-		switch fault.Kind {
-		case Stuck:
-			c.stuck = true
-		case StaleRead:
-			age := fault.Delay
-			if age == 0 {
-				age = time.Minute
-			}
-			c.sees, c.stale = c.now.Add(-age), true
-		}
-	}
-	instead, carriedOut, replaced := answer{}, true, false
-	if fault != nil {
-		instead, carriedOut, replaced = s.instead(fault)
-	}
-	if handle && carriedOut {
+	instead, carriedOut, replaced := s.instead(fault, c)
+	if found && carriedOut {
 		var apply func()
 		a, apply = rt.handle(s, c)
-		if apply != nil && (fault == nil || fault.Kind != AcceptedButNotDone) {
+		if apply != nil && !c.feigned {
 			apply()
 			entry.Effect = true
 			s.audit(c)
@@ -255,6 +241,9 @@ func (s *Sim) carryOut(c *call, rt *route, entry *Request) (answer, *Fault) {
 	}
 	if replaced {
 		a = instead
+	}
+	if fault != nil {
+		entry.Fault = fault.Kind
 	}
 	if c.region != nil {
 		entry.Region = c.region.code

@@ -2,6 +2,7 @@ package civosim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -14,19 +15,20 @@ func (s *Sim) noInstance(id string) answer {
 	return s.refuse("database_instance_find", "Failed to find the instance %s in the internal database", id)
 }
 
-// visible returns what a call sees of an instance.
-func (c *call) visible(in *instance) (*record, bool) {
+// visible returns what a call sees of an instance, or nil when it did not exist
+// at the time that a stale read sees.
+func (c *call) visible(in *instance) *record {
 	if c.stale && in.born.After(c.sees) {
-		return nil, false
+		return nil
 	}
-	return in.as(c.sees), true
+	return in.as(c.sees)
 }
 
 // seen returns all that a call sees of its region, by age.
 func (c *call) seen(match func(*record) bool) []*record {
 	out := []*record{}
 	take := func(in *instance) {
-		if rec, ok := c.visible(in); ok && match(rec) {
+		if rec := c.visible(in); rec != nil && match(rec) {
 			out = append(out, rec)
 		}
 	}
@@ -41,12 +43,7 @@ func (c *call) seen(match func(*record) bool) []*record {
 		take(in)
 	}
 	if c.stale {
-		slices.SortFunc(out, func(a, b *record) int {
-			if a.serial < b.serial {
-				return -1
-			}
-			return 1
-		})
+		slices.SortFunc(out, func(a, b *record) int { return cmp.Compare(a.serial, b.serial) })
 	}
 	return out
 }
@@ -84,9 +81,9 @@ func (s *Sim) list(c *call) (answer, func()) {
 // Anything that is not a positive number is the default.
 func paging(p params, total int) (page, perPage, pages, from, to int) {
 	page, perPage = positive(p.text("page"), 1), positive(p.text("per_page"), 20)
-	pages = max(1, (total-1)/perPage+1)
-	if total == 0 {
-		pages = 1
+	pages = 1
+	if total > 0 {
+		pages = (total-1)/perPage + 1 // rounded up, without overflow
 	}
 	if page > pages {
 		return page, perPage, pages, total, total
@@ -104,22 +101,22 @@ func positive(text string, otherwise int) int {
 }
 
 func (s *Sim) get(c *call) (answer, func()) {
-	if in := c.region.instance(s.account, c.id, c.stale, c.sees); in != nil {
-		if rec, there := c.visible(in); there {
+	in := s.all[c.id]
+	if in == nil && c.stale {
+		in = c.region.goneSince(c.sees, c.id)
+	}
+	if in != nil && in.region == c.region {
+		if rec := c.visible(in); rec != nil {
 			return ok(rec.show()), nil
 		}
 	}
 	return s.noInstance(c.id), nil
 }
 
-// instance finds an instance of the region; a stale read also finds one that
-// was removed after the time that it sees.
-func (r *region) instance(a *account, id string, stale bool, sees time.Time) *instance {
-	if in := a.all[id]; in != nil && in.region == r {
-		return in
-	}
+// goneSince finds an instance that was removed after a time.
+func (r *region) goneSince(at time.Time, id string) *instance {
 	for _, g := range r.gone {
-		if stale && g.in.id == id && g.at.After(sees) {
+		if g.in.id == id && g.at.After(at) {
 			return g.in
 		}
 	}
@@ -211,7 +208,7 @@ func (s *Sim) resize(c *call) (answer, func()) {
 		return s.refuse("database_size_not_found", "the size %s was not found", name), nil
 	case to.CPUCores < from.CPUCores || to.RAMMB < from.RAMMB || to.DiskGB < from.DiskGB,
 		to.CPUCores == from.CPUCores && to.RAMMB == from.RAMMB && to.DiskGB == from.DiskGB:
-		return s.refuse("openstack_instance_resize", "an instance can only be resized upwards, and %s is not larger than %s", to.Name, from.Name), nil
+		return s.refuse(s.o.DownsizeCode, "an instance can only be resized upwards, and %s is not larger than %s", to.Name, from.Name), nil
 	}
 	var plus Quota
 	plus.size(to, 1)

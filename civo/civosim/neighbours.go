@@ -312,7 +312,13 @@ func (s *Sim) updateIP(c *call) (answer, func()) {
 	}
 	shown := s.showIP(ip)
 	shown.Name = name
-	return ok(shown), func() { ip.Name = name }
+	return ok(shown), func() {
+		ip.Name = name
+		if in := s.all[ip.assigned]; in != nil {
+			renamed := *ip
+			in.change(c.now, func(r *record) { r.reserved = &renamed })
+		}
+	}
 }
 
 func (s *Sim) deleteIP(c *call) (answer, func()) {
@@ -350,10 +356,11 @@ func (s *Sim) actOnIP(c *call) (answer, func()) {
 		return success, func() {
 			s.releaseIP(c, ip)
 			if other := in.rec.reserved; other != nil {
-				s.releaseIP(c, other)
+				s.releaseIP(c, c.region.ip(other.ID))
 			}
 			ip.assigned = in.id
-			in.change(c.now, func(r *record) { r.reserved = ip })
+			shown := *ip
+			in.change(c.now, func(r *record) { r.reserved = &shown })
 		}
 	case "unassign":
 		if ip.assigned == "" {

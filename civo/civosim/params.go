@@ -124,6 +124,11 @@ func readJSON(data []byte) (url.Values, map[string]json.RawMessage, error) {
 		}
 		return nil, nil, err
 	}
+	for key, text := range raw { // the official client sends the names of webhooks' fields in upper case
+		if lower := strings.ToLower(key); raw[lower] == nil {
+			raw[lower] = text
+		}
+	}
 	values := make(url.Values, len(raw))
 	for key, text := range raw {
 		if v, ok := scalars(text); ok {
@@ -134,7 +139,7 @@ func readJSON(data []byte) (url.Values, map[string]json.RawMessage, error) {
 }
 
 // scalars reads a string, number or boolean as text, and a list of them as
-// several; null is nothing, and an object has no text.
+// several; null and objects have no text.
 func scalars(text json.RawMessage) ([]string, bool) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()

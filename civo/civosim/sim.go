@@ -32,6 +32,7 @@ type Options struct {
 	Ledger        int            // requests that the ledger keeps; default 100,000
 	StartStatus   string         // status while an instance starts; default "": SHUTOFF goes on showing
 	ResizeStatus  string         // status during a resize; default REBOOTING, the other known one is BUILDING
+	DownsizeCode  string         // error code of a resize that is not upwards: not documented; default parameter_value_missing
 	RequireRegion bool           // a get or action without region answers "instance not found" (civo/cli#137); default: the default region
 
 	RefuseRepeats       bool // stop of a stopped and start of a running instance are errors; default: success without effect
@@ -91,6 +92,7 @@ func New(o Options) *Sim {
 	}
 	o.Ledger = cmp.Or(max(o.Ledger, 0), defaultLedger)
 	o.ResizeStatus = cmp.Or(o.ResizeStatus, statusRebooting)
+	o.DownsizeCode = cmp.Or(o.DownsizeCode, "parameter_value_missing")
 	o.Quota = o.Quota.orDefaults()
 	s := &Sim{o: o}
 	s.Reset()
