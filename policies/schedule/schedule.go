@@ -1,6 +1,8 @@
 package schedule
 
 import (
+	"fmt"
+	"strings"
 	"time"
 	_ "time/tzdata" // zones must not depend on the machine
 )
@@ -12,21 +14,148 @@ type State string
 const (
 	Running State = "running"
 	Stopped State = "stopped"
-	Any     State = "any" // a one-sided schedule outside its windows has no voice
+	Any     State = "any" // no voice
 )
-
-// Weekly is a named set of windows in a zone, made by ParseWeekly.
-type Weekly struct {
-	// (fields are the implementer's)
-}
-
-// Cron is a five-field spec in a zone, made by ParseCron.
-type Cron struct {
-	// (fields are the implementer's)
-}
 
 // Transition is an instant at which the state of a schedule changes.
 type Transition struct {
-	At time.Time
+	At time.Time // UTC
 	To State
+}
+
+// Error says where in a text a spec is wrong.
+type Error struct {
+	Text string // the whole spec
+	Pos  int    // byte offset of the fault in Text
+	Msg  string // what is wrong
+	Hint string // what would be right; may be empty
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%q: %s", e.Text, e.Msg)
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
+}
+
+// LoadZone finds an IANA zone in the embedded data. "" and "Local" are refused:
+// they would mean whatever machine the program runs on.
+func LoadZone(name string) (*time.Location, error) {
+	if name == "" || name == "Local" || strings.TrimSpace(name) != name {
+		return nil, &Error{Text: name, Msg: "is not the name of a zone", Hint: "use an IANA name such as Europe/London, or UTC"}
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		return nil, &Error{Text: name, Msg: "is not a known zone", Hint: zoneHint(name)}
+	}
+	return zone, nil
+}
+
+// abbreviations that people write, and the zone that they may mean.
+var abbreviations = map[string]string{
+	"bst": "Europe/London", "gmt": "Etc/GMT or Europe/London", "cest": "Europe/Berlin", "cet": "Europe/Berlin", "edt": "America/New_York",
+	"pst": "America/Los_Angeles", "pdt": "America/Los_Angeles", "cst": "America/Chicago", "cdt": "America/Chicago", "ist": "Asia/Kolkata",
+	"london": "Europe/London", "berlin": "Europe/Berlin", "paris": "Europe/Paris", "new york": "America/New_York", "newyork": "America/New_York",
+	"mumbai": "Asia/Kolkata", "frankfurt": "Europe/Berlin", "phoenix": "America/Phoenix", "sydney": "Australia/Sydney", "tokyo": "Asia/Tokyo",
+}
+
+func zoneHint(name string) string {
+	if z, ok := abbreviations[strings.ToLower(name)]; ok {
+		return "did you mean " + z + "?"
+	}
+	for _, try := range []string{strings.ReplaceAll(name, " ", "_"), title(name)} {
+		if _, err := time.LoadLocation(try); err == nil && try != name {
+			return "did you mean " + try + "?"
+		}
+	}
+	return "use an IANA name such as Europe/London, or UTC"
+}
+
+// title writes each part of a zone name as IANA does: America/New_York.
+func title(name string) string {
+	out := []byte(strings.ToLower(strings.ReplaceAll(name, " ", "_")))
+	for i, c := range out {
+		if (i == 0 || out[i-1] == '/' || out[i-1] == '_' || out[i-1] == '-') && c >= 'a' && c <= 'z' {
+			out[i] = c - 'a' + 'A'
+		}
+	}
+	return string(out)
+}
+
+// A day is a calendar day without a zone: midnight UTC of that date.
+type day struct{ time.Time }
+
+func dayOf(t time.Time, zone *time.Location) day {
+	y, m, d := t.In(zone).Date()
+	return day{time.Date(y, m, d, 0, 0, 0, 0, time.UTC)}
+}
+
+func (d day) add(n int) day { return day{d.AddDate(0, 0, n)} }
+
+// at is the instant of a wall time on a day, minutes after midnight: in a gap
+// the first instant after it, in an overlap the first reading. Minutes from 1440
+// lie on the next day.
+func (d day) at(minutes int, zone *time.Location) time.Time {
+	y, m, dd := d.Date()
+	return wall(y, m, dd, minutes/60, minutes%60, zone)
+}
+
+// wall maps a wall time to an instant.
+func wall(y int, m time.Month, d, hour, minute int, zone *time.Location) time.Time {
+	naive := time.Date(y, m, d, hour, minute, 0, 0, time.UTC)
+	// The instant is naive minus one of the offsets in force around it. Zones
+	// change their offset by less than a day, so these two are all there is.
+	_, before := naive.Add(-26 * time.Hour).In(zone).Zone()
+	_, after := naive.Add(26 * time.Hour).In(zone).Zone()
+	first := naive.Add(-time.Duration(before) * time.Second)
+	second := naive.Add(-time.Duration(after) * time.Second)
+	if before == after {
+		if t, ok := offsetAt(first, zone, before); ok {
+			return t
+		}
+		return slowWall(naive, zone)
+	}
+	if second.Before(first) {
+		first, second = second, first
+	}
+	for _, t := range []time.Time{first, second} {
+		if sameWall(t, naive, zone) {
+			return t
+		}
+	}
+	return slowWall(naive, zone)
+}
+
+func offsetAt(t time.Time, zone *time.Location, offset int) (time.Time, bool) {
+	_, o := t.In(zone).Zone()
+	return t, o == offset
+}
+
+func sameWall(t, naive time.Time, zone *time.Location) bool {
+	y, m, d := t.In(zone).Date()
+	h, mi, _ := t.In(zone).Clock()
+	ny, nm, nd := naive.Date()
+	nh, nmi, _ := naive.Clock()
+	return y == ny && m == nm && d == nd && h == nh && mi == nmi
+}
+
+// slowWall looks through the offsets in force around a wall time, change by
+// change: for gaps, and for the rare days with two changes close together.
+func slowWall(naive time.Time, zone *time.Location) time.Time {
+	end := naive.Add(30 * time.Hour)
+	for t := naive.Add(-30 * time.Hour); t.Before(end); {
+		_, offset := t.In(zone).Zone()
+		_, next := t.In(zone).ZoneBounds()
+		if next.IsZero() || next.After(end) {
+			next = end
+		}
+		if candidate := naive.Add(-time.Duration(offset) * time.Second); candidate.Before(t) {
+			return t.UTC() // the wall clock jumped over it here: the first instant after the gap
+		} else if candidate.Before(next) {
+			return candidate
+		}
+		t = next.UTC()
+	}
+	return end // not reached: no offset is larger than 26 hours
 }

@@ -1,0 +1,285 @@
+package schedule
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// Cron is a five-field spec in a zone. It is read-only once made and safe for
+// concurrent use.
+type Cron struct {
+	spec   string
+	zone   *time.Location
+	minute uint64
+	hour   uint64
+	dom    uint64
+	month  uint64
+	dow    uint64
+	// elapsed: the hour field covers the day, so the spec follows elapsed time.
+	elapsed bool
+	// either: day of month and weekday are both restricted, and one of them is enough.
+	either bool
+}
+
+// cronParser is what robfig/cron is used for.
+var cronParser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
+
+var cronFields = []struct {
+	name     string
+	min, max int
+	names    []string
+}{
+	{"minute", 0, 59, nil}, {"hour", 0, 23, nil}, {"day of month", 1, 31, nil},
+	{"month", 1, 12, monthNames}, {"weekday", 0, 7, weekdayNames},
+}
+
+const cronHint = `five fields: minute hour day month weekday, such as "30 5 * * MON-FRI"`
+
+// ParseCron reads a five-field spec, or @daily and its like. What can never fire
+// is refused, and so is what fires by accident. An error is an [*Error].
+func ParseCron(spec string, zone *time.Location) (*Cron, error) {
+	p := &parser{text: spec}
+	text := strings.TrimSpace(spec)
+	switch {
+	case text == "":
+		return nil, p.fail(0, cronHint, "the spec is empty")
+	case strings.HasPrefix(text, "TZ=") || strings.HasPrefix(text, "CRON_TZ="):
+		return nil, p.fail(0, "the zone is the file's timezone", "a zone cannot stand in the spec")
+	case strings.HasPrefix(text, "@every"):
+		return nil, p.fail(0, `write "*/15 * * * *": planned times are times of the wall clock`, "@every has no planned time")
+	case strings.HasPrefix(text, "@reboot"):
+		return nil, p.fail(0, cronHint, "@reboot has no planned time")
+	}
+	fields := strings.Fields(text)
+	if !strings.HasPrefix(text, "@") {
+		if len(fields) != len(cronFields) {
+			return nil, p.fail(0, cronHint, "%d fields", len(fields))
+		}
+		at := 0
+		for i, f := range fields {
+			at += strings.Index(spec[at:], f)
+			if err := p.cronField(i, f, at); err != nil {
+				return nil, err
+			}
+			at += len(f)
+		}
+		fields[4] = sundayIsZero(fields[4])
+		text = strings.Join(fields, " ")
+	}
+	parsed, err := cronParser.Parse(text)
+	if err != nil {
+		return nil, p.fail(0, cronHint, "not a cron spec: %v", err)
+	}
+	s, ok := parsed.(*cron.SpecSchedule)
+	if !ok {
+		return nil, p.fail(0, cronHint, "not a spec with planned times")
+	}
+	const star = 1 << 63
+	c := &Cron{spec: text, zone: zone, minute: s.Minute, hour: s.Hour, dom: s.Dom &^ star, month: s.Month &^ star, dow: s.Dow &^ star}
+	c.minute, c.hour = c.minute&^star, c.hour&^star
+	c.elapsed = bits.OnesCount64(c.hour) == 24
+	c.either = s.Dom&star == 0 && s.Dow&star == 0
+	if !c.canFire() {
+		return nil, p.fail(0, "", "never fires: no month it names has such a day")
+	}
+	return c, nil
+}
+
+// cronField refuses what robfig/cron reads without complaint.
+func (p *parser) cronField(n int, field string, at int) error {
+	f := cronFields[n]
+	for _, item := range strings.Split(field, ",") {
+		itemAt := at
+		at += len(item) + 1
+		if item == "" {
+			return p.fail(itemAt, cronHint, "the %s field %q has an empty item", f.name, field)
+		}
+		span, step, stepped := strings.Cut(item, "/")
+		if span != "*" && span != "?" {
+			lo, hi, ranged := strings.Cut(span, "-")
+			a, err := p.cronValue(n, lo, itemAt)
+			if err != nil {
+				return err
+			}
+			if ranged {
+				b, err := p.cronValue(n, hi, itemAt+len(lo)+1)
+				if err != nil {
+					return err
+				}
+				if b < a {
+					return p.fail(itemAt, "", "the %s range %q ends before it begins", f.name, span)
+				}
+			}
+		}
+		if stepped {
+			s, err := strconv.Atoi(step)
+			switch {
+			case err != nil || s < 1:
+				return p.fail(itemAt+len(span)+1, "", "the %s step %q is not a number from 1", f.name, step)
+			case s > f.max-f.min:
+				return p.fail(itemAt+len(span)+1, fmt.Sprintf("a %s has %d to %d", f.name, f.min, f.max), "the %s step %d never comes again, so %q fires once only by accident", f.name, s, item)
+			}
+		}
+	}
+	return nil
+}
+
+func (p *parser) cronValue(n int, s string, at int) (int, error) {
+	f := cronFields[n]
+	if v, err := strconv.Atoi(s); err == nil {
+		if v < f.min || v > f.max {
+			return 0, p.fail(at, fmt.Sprintf("%d to %d", f.min, f.max), "there is no %s %d", f.name, v)
+		}
+		return v, nil
+	}
+	if i, ok := name3(s, f.names); ok && len(s) == 3 {
+		return i, nil
+	}
+	return 0, p.fail(at, cronHint, "%q is not a %s", s, f.name)
+}
+
+// sundayIsZero rewrites weekday 7, which robfig/cron does not know.
+func sundayIsZero(field string) string {
+	items := strings.Split(field, ",")
+	for i, item := range items {
+		span, step, stepped := strings.Cut(item, "/")
+		lo, hi, ranged := strings.Cut(span, "-")
+		switch {
+		case !ranged && lo == "7":
+			items[i] = "0"
+		case ranged && hi == "7" && lo == "7":
+			items[i] = "0"
+		case ranged && hi == "7":
+			items[i] = expand(lo, step)
+			continue
+		default:
+			continue
+		}
+		if stepped {
+			items[i] += "/" + step
+		}
+	}
+	return strings.Join(items, ",")
+}
+
+// expand lists the weekdays from lo to 7, step by step.
+func expand(lo, step string) string {
+	from, err := strconv.Atoi(lo)
+	if err != nil {
+		from, _ = name3(lo, weekdayNames)
+	}
+	by, _ := strconv.Atoi(step)
+	var days []string
+	for d := from; d <= 7; d += max(1, by) {
+		days = append(days, strconv.Itoa(d%7))
+	}
+	return strings.Join(days, ",")
+}
+
+// canFire reports whether any day of the calendar matches.
+func (c *Cron) canFire() bool {
+	if c.minute == 0 || c.hour == 0 || c.month == 0 {
+		return false
+	}
+	start := day{time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for n := range 28*366 + 1 { // every weekday on every date comes within 28 years
+		if c.matchDay(start.add(n)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Cron) matchDay(d day) bool {
+	if c.month&(1<<d.Month()) == 0 {
+		return false
+	}
+	dom, dow := c.dom&(1<<d.Day()) != 0, c.dow&(1<<d.Weekday()) != 0
+	if c.either {
+		return dom || dow
+	}
+	return dom && dow
+}
+
+// Zone is the zone of the wall times.
+func (c *Cron) Zone() *time.Location { return c.zone }
+
+// String is the spec with its zone.
+func (c *Cron) String() string { return c.spec + " " + c.zone.String() }
+
+// Spec is the spec alone; it parses back equal.
+func (c *Cron) Spec() string { return c.spec }
+
+// Next is the first planned time strictly after an instant, in UTC; false: there
+// is none within 28 years.
+func (c *Cron) Next(after time.Time) (time.Time, bool) {
+	d := dayOf(after, c.zone).add(-1)
+	for range 28*366 + 2 {
+		if c.matchDay(d) {
+			for _, t := range c.on(d) {
+				if t.After(after) {
+					return t.UTC(), true
+				}
+			}
+		}
+		d = d.add(1)
+	}
+	return time.Time{}, false
+}
+
+// Prev is the newest planned time not after an instant, in UTC; false: there was
+// none within 28 years.
+func (c *Cron) Prev(t time.Time) (time.Time, bool) {
+	d := dayOf(t, c.zone).add(1)
+	for range 28*366 + 2 {
+		if c.matchDay(d) {
+			on := c.on(d)
+			for i := len(on) - 1; i >= 0; i-- {
+				if !on[i].After(t) {
+					return on[i].UTC(), true
+				}
+			}
+		}
+		d = d.add(-1)
+	}
+	return time.Time{}, false
+}
+
+// on are the planned times of a calendar day, in order.
+func (c *Cron) on(d day) []time.Time {
+	if c.elapsed {
+		return c.everyHour(d)
+	}
+	var out []time.Time
+	for h := range 24 {
+		if c.hour&(1<<h) == 0 {
+			continue
+		}
+		for m := range 60 {
+			if c.minute&(1<<m) != 0 {
+				out = append(out, d.at(h*60+m, c.zone))
+			}
+		}
+	}
+	slices.SortFunc(out, time.Time.Compare) // an overlap may turn them around
+	return slices.CompactFunc(out, time.Time.Equal)
+}
+
+// everyHour follows elapsed time: each instant of the day whose minute matches,
+// in both readings of an overlap.
+func (c *Cron) everyHour(d day) []time.Time {
+	var out []time.Time
+	end := d.add(1).at(0, c.zone)
+	for t := d.at(0, c.zone); t.Before(end); t = t.Add(time.Minute) {
+		if local := t.In(c.zone); c.minute&(1<<local.Minute()) != 0 {
+			out = append(out, t)
+		}
+	}
+	return out
+}

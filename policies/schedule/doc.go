@@ -1,0 +1,26 @@
+// Package schedule knows when: weekly windows and cron specs, in zones with
+// daylight saving. It is pure: it asks no clock and does no I/O.
+//
+// A [Weekly] is a level: at every instant it wants running, stopped, or has no
+// voice ([Any]). A [Cron] is a list of planned times. Both are asked with an
+// instant and answer with instants: what is wanted at t, and when is the next,
+// or newest, edge.
+//
+// All wall-clock times are matched on the calendar of a zone and only then
+// mapped to an instant, by two rules:
+//
+//   - a wall time in the gap when clocks go forward happens at the first instant
+//     after the gap; several that land there happen once;
+//   - a wall time in the overlap when clocks go back happens at its first reading.
+//
+// A cron spec for every hour (hour field * or */1, or a range that covers the
+// day) follows elapsed time instead: it fires in both readings of an overlap, and
+// not in a gap, where there is no such hour.
+//
+// Windows are half-open, [from, to). A window that passes midnight belongs to
+// the day on which it begins. Windows that touch or overlap are one: there is no
+// edge between them. A window whose ends fall on the same instant is empty.
+//
+// robfig/cron is used as a parser only. Its clock skips times in gaps, doubles
+// them in overlaps and loses days whose midnight does not exist.
+package schedule

@@ -1,0 +1,457 @@
+package schedule_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/robfig/cron/v3"
+	"pgregory.net/rapid"
+
+	"nightshift/policies/schedule"
+)
+
+func zone(t testing.TB, name string) *time.Location {
+	t.Helper()
+	z, err := schedule.LoadZone(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
+}
+
+func weekly(t testing.TB, zoneName string, running ...string) *schedule.Weekly {
+	t.Helper()
+	w, err := schedule.ParseWeekly(running, nil, zone(t, zoneName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func at(t testing.TB, zoneName, text string) time.Time {
+	t.Helper()
+	when, err := time.ParseInLocation("2006-01-02 15:04", text, zone(t, zoneName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return when
+}
+
+func TestAWindowCovers(t *testing.T) {
+	const london = "Europe/London"
+	for _, tt := range []struct {
+		window, at string
+		want       schedule.State
+	}{
+		{"Mon-Fri 08:00-19:00", "2026-03-04 08:00", schedule.Running},
+		{"Mon-Fri 08:00-19:00", "2026-03-04 07:59", schedule.Stopped},
+		{"Mon-Fri 08:00-19:00", "2026-03-04 18:59", schedule.Running},
+		{"Mon-Fri 08:00-19:00", "2026-03-04 19:00", schedule.Stopped},
+		{"Mon-Fri 08:00-19:00", "2026-03-07 12:00", schedule.Stopped},
+		{"Fri-Mon 10:00-11:00", "2026-03-08 10:30", schedule.Running},
+		{"Fri-Mon 10:00-11:00", "2026-03-10 10:30", schedule.Stopped},
+		{"Mon+Wed 10:00-11:00", "2026-03-04 10:30", schedule.Running},
+		{"Mon+Wed 10:00-11:00", "2026-03-03 10:30", schedule.Stopped},
+		{"22:00-06:00", "2026-03-04 05:59", schedule.Running},
+		{"22:00-06:00", "2026-03-04 06:00", schedule.Stopped},
+		{"Fri 22:00-06:00", "2026-03-07 03:00", schedule.Running}, // belongs to the Friday
+		{"Sat 22:00-06:00", "2026-03-07 03:00", schedule.Stopped},
+		{"Sun 22:00 - Fri 19:00", "2026-03-06 18:59", schedule.Running},
+		{"Sun 22:00 - Fri 19:00", "2026-03-06 19:00", schedule.Stopped},
+		{"Sun 22:00 - Fri 19:00", "2026-03-08 21:59", schedule.Stopped},
+		{"Sun 22:00 - Fri 19:00", "2026-03-08 22:00", schedule.Running},
+		{"00:00-24:00", "2026-03-08 23:59", schedule.Running},
+		{"18:00-24:00", "2026-03-08 23:59", schedule.Running},
+		{"18:00-24:00", "2026-03-09 00:00", schedule.Stopped},
+		{"Mon#1 10:00-11:00", "2026-03-02 10:30", schedule.Running},
+		{"Mon#1 10:00-11:00", "2026-03-09 10:30", schedule.Stopped},
+		{"FriL 10:00-11:00", "2026-03-27 10:30", schedule.Running},
+		{"FriL 10:00-11:00", "2026-03-20 10:30", schedule.Stopped},
+		{"1-15 10:00-11:00", "2026-03-15 10:30", schedule.Running},
+		{"1-15 10:00-11:00", "2026-03-16 10:30", schedule.Stopped},
+		{"L 10:00-11:00", "2026-02-28 10:30", schedule.Running},
+		{"L 10:00-11:00", "2026-03-28 10:30", schedule.Stopped},
+		{"31 10:00-11:00", "2026-02-28 10:30", schedule.Stopped},
+		{"28-L 10:00-11:00", "2026-03-30 10:30", schedule.Running},
+		{"Jan-Mar 1-15 10:00-11:00", "2026-03-15 10:30", schedule.Running},
+		{"Jan-Mar 1-15 10:00-11:00", "2026-04-15 10:30", schedule.Stopped},
+		{"Nov-Feb Mon 10:00-11:00", "2026-01-05 10:30", schedule.Running},
+		{"Nov-Feb Mon 10:00-11:00", "2026-03-02 10:30", schedule.Stopped},
+		{"2026-12-24..2027-01-01 10:00-11:00", "2026-12-31 10:30", schedule.Running},
+		{"2026-12-24..2027-01-01 10:00-11:00", "2025-12-31 10:30", schedule.Stopped},
+		{"2026-12-24 10:00-11:00", "2026-12-24 10:30", schedule.Running},
+		{"Mon-Fri 08:00-12:00, Mon-Fri 13:00-19:00", "2026-03-04 12:30", schedule.Stopped},
+		{"Mon-Fri 08:00-12:00; Sat 10:00-14:00", "2026-03-07 12:30", schedule.Running},
+		{"Mon-Fri_08:00-19:00", "2026-03-04 12:00", schedule.Running},
+	} {
+		if got := weekly(t, london, tt.window).At(at(t, london, tt.at)); got != tt.want {
+			t.Errorf("%s at %s: got %s, want %s", tt.window, tt.at, got, tt.want)
+		}
+	}
+}
+
+func TestTheComplementAndOneSidedSchedules(t *testing.T) {
+	london := zone(t, "Europe/London")
+	night, err := schedule.ParseWeekly(nil, []string{"22:00-06:00"}, london)
+	if err != nil {
+		t.Fatal(err)
+	}
+	noon, midnight := at(t, "Europe/London", "2026-03-04 12:00"), at(t, "Europe/London", "2026-03-04 00:00")
+	if got := night.At(noon); got != schedule.Running {
+		t.Errorf("outside a stopped window: %s, want running", got)
+	}
+	if got := night.At(midnight); got != schedule.Stopped {
+		t.Errorf("in a stopped window: %s, want stopped", got)
+	}
+	if got := night.OneSided().At(noon); got != schedule.Any {
+		t.Errorf("one-sided, outside: %s, want any", got)
+	}
+	both, err := schedule.ParseWeekly([]string{"08:00-10:00"}, []string{"20:00-22:00"}, london)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := both.At(noon); got != schedule.Any {
+		t.Errorf("between running and stopped windows: %s, want any", got)
+	}
+}
+
+func TestEdgesOverDaylightSaving(t *testing.T) {
+	for _, tt := range []struct{ name, zone, window, after, want string }{
+		{"a start in the gap happens right after it", "Europe/London", "01:30-05:00", "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"},
+		{"a start in the overlap happens at its first reading", "Europe/London", "01:30-05:00", "2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z"},
+		{"the morning after clocks went forward keeps its wall time", "Europe/London", "Mon-Fri 08:00-19:00", "2026-03-29T12:00:00Z", "2026-03-30T07:00:00Z"},
+		{"half an hour of daylight saving", "Australia/Lord_Howe", "02:15-05:00", "2026-10-03T12:00:00Z", "2026-10-03T15:30:00Z"},
+		{"a day whose midnight does not exist", "Africa/Cairo", "00:00-06:00", "2026-04-23T12:00:00Z", "2026-04-23T22:00:00Z"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			after, _ := time.Parse(time.RFC3339, tt.after)
+			got, ok := weekly(t, tt.zone, tt.window).Next(after)
+			if !ok || got.At.UTC().Format(time.RFC3339) != tt.want || got.To != schedule.Running {
+				t.Errorf("got %s %s %v, want %s running", got.At.UTC().Format(time.RFC3339), got.To, ok, tt.want)
+			}
+		})
+	}
+}
+
+func TestAdjacentWindowsHaveNoEdgeBetweenThem(t *testing.T) {
+	w := weekly(t, "Europe/London", "Mon 08:00-12:00", "Mon 12:00-18:00", "Mon 17:00-19:00")
+	start, _ := w.Next(at(t, "Europe/London", "2026-03-02 00:00"))
+	end, _ := w.Next(start.At)
+	if got := end.At.Sub(start.At); got != 11*time.Hour {
+		t.Errorf("the joined window lasts %s, want 11h", got)
+	}
+}
+
+func TestAScheduleThatNeverChangesHasNoEdges(t *testing.T) {
+	for _, window := range []string{"00:00-24:00", "Mon-Sun 00:00-24:00", "2020-01-01..2020-02-01 10:00-11:00"} {
+		if got, ok := weekly(t, "Europe/London", window).Next(at(t, "Europe/London", "2026-03-02 00:00")); ok {
+			t.Errorf("%s: next edge %v, want none", window, got)
+		}
+	}
+}
+
+func TestWindowsThatAreRefused(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		pos  int
+		want string
+	}{
+		{"9-17", 0, "not a time of day"},
+		{"09:00-09:00", 0, "has no minutes"},
+		{"Mon-Fri 25:00-26:00", 8, `there is no "25:00"`},
+		{"Mon-Fri 08:60-09:00", 8, `there is no "08:60"`},
+		{"Mon-Fri 24:00-06:00", 8, "cannot begin at 24:00"},
+		{"Foo 08:00-09:00", 0, "not a day"},
+		{"Mon#6 08:00-09:00", 3, "not the number of a weekday"},
+		{"Mon-Fri 08:00-19:00 Europe/Lundon", 20, "not a known zone"},
+		{"Mon-Fri 08:00-19:00 Local", 20, "not the name of a zone"},
+		{"08:00-19:00,", 12, "a window is empty"},
+		{"", 0, "a window is empty"},
+		{"2026-13-24 08:00-19:00", 0, "not"},
+		{"2027-01-01..2026-12-24 08:00-19:00", 0, "before it begins"},
+		{"1-15+Mon 08:00-09:00", 0, "mixes weekdays and days of the month"},
+		{"32 08:00-09:00", 0, "not a day"},
+		{"Sun 22:00 - Foo 19:00", 12, "not a weekday and a time"},
+	} {
+		_, err := schedule.ParseWeekly([]string{tt.text}, nil, time.UTC)
+		var fault *schedule.Error
+		if !errors.As(err, &fault) {
+			t.Errorf("%q: got %v, want an error", tt.text, err)
+			continue
+		}
+		if !strings.Contains(err.Error(), tt.want) || fault.Pos != tt.pos {
+			t.Errorf("%q: got %q at %d, want %q at %d", tt.text, err, fault.Pos, tt.want, tt.pos)
+		}
+	}
+}
+
+func TestCronNext(t *testing.T) {
+	for _, tt := range []struct{ name, zone, spec, after, want string }{
+		{"weekdays at half past five", "Europe/London", "30 5 * * MON-FRI", "2026-03-06T06:00:00Z", "2026-03-09T05:30:00Z"},
+		{"7 is Sunday", "UTC", "0 0 * * 7", "2026-03-04T00:00:00Z", "2026-03-08T00:00:00Z"},
+		{"5-7 is Friday to Sunday", "UTC", "0 0 * * 5-7", "2026-03-07T00:00:00Z", "2026-03-08T00:00:00Z"},
+		{"@daily", "Europe/London", "@daily", "2026-07-01T12:00:00Z", "2026-07-01T23:00:00Z"},
+		{"day of month or weekday, when both are given", "UTC", "0 0 13 * FRI", "2026-03-07T00:00:00Z", "2026-03-13T00:00:00Z"},
+		{"a time in the gap happens right after it", "Europe/London", "30 1 * * *", "2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z"},
+		{"a time in the overlap happens once", "Europe/London", "30 1 * * *", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"},
+		{"every hour follows elapsed time through the overlap", "Europe/London", "30 * * * *", "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"},
+		{"every hour has no hour in the gap", "Europe/London", "30 * * * *", "2026-03-29T00:30:00Z", "2026-03-29T01:30:00Z"},
+		{"a day whose midnight does not exist is not lost", "Africa/Cairo", "0 8 24 * *", "2026-04-20T00:00:00Z", "2026-04-24T05:00:00Z"},
+		{"a leap day", "UTC", "0 0 29 2 *", "2026-03-01T00:00:00Z", "2028-02-29T00:00:00Z"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := schedule.ParseCron(tt.spec, zone(t, tt.zone))
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, _ := time.Parse(time.RFC3339, tt.after)
+			if got, _ := c.Next(after); got.Format(time.RFC3339) != tt.want {
+				t.Errorf("got %s, want %s", got.Format(time.RFC3339), tt.want)
+			}
+		})
+	}
+}
+
+func TestCronSpecsThatAreRefused(t *testing.T) {
+	for _, tt := range []struct {
+		spec string
+		pos  int
+		want string
+	}{
+		{"", 0, "empty"},
+		{"0 8 * *", 0, "4 fields"},
+		{"0 0 8 * * *", 0, "6 fields"},
+		{"*/90 * * * *", 2, "by accident"},
+		{"0,,1 * * * *", 2, "empty item"},
+		{"60 * * * *", 0, "no minute 60"},
+		{"0 24 * * *", 2, "no hour 24"},
+		{"0 8 * * MOO", 8, "not a weekday"},
+		{"0 8 30 2 *", 0, "never fires"},
+		{"0 8 * * 5-3", 8, "ends before"},
+		{"@every 1h", 0, "no planned time"},
+		{"TZ=UTC 0 8 * * *", 0, "zone cannot stand"},
+		{"TZ=UTC", 0, "zone cannot stand"},
+		{"@sometimes", 0, "not a cron spec"},
+	} {
+		_, err := schedule.ParseCron(tt.spec, time.UTC)
+		var fault *schedule.Error
+		if !errors.As(err, &fault) || !strings.Contains(err.Error(), tt.want) || fault.Pos != tt.pos {
+			t.Errorf("%q: got %v, want %q at %d", tt.spec, err, tt.want, tt.pos)
+		}
+	}
+}
+
+func TestZonesThatAreRefused(t *testing.T) {
+	for name, want := range map[string]string{"": "not the name", "Local": "not the name", "europe/london": "Europe/London", "BST": "Europe/London", "Nowhere": "IANA"} {
+		_, err := schedule.LoadZone(name)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", name, err, want)
+		}
+	}
+}
+
+var zones = []string{"UTC", "Europe/London", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "Asia/Kathmandu", "America/St_Johns", "Pacific/Apia", "Asia/Gaza", "America/Santiago"}
+
+// anyWindow draws a window in the file's grammar.
+func anyWindow(t *rapid.T, label string) string {
+	days := rapid.SampledFrom([]string{"", "Mon-Fri ", "Fri-Mon ", "Sat+Sun ", "Mon#1 ", "FriL ", "1-15 ", "L ", "Mar-Oct ", "Oct-Nov 20-L "}).Draw(t, label+" days")
+	from := rapid.IntRange(0, 1439).Draw(t, label+" from")
+	to := rapid.IntRange(1, 1440).Draw(t, label+" to")
+	if from == to {
+		to = from%1440 + 1
+	}
+	clock := func(m int) string { return time.Date(2000, 1, 1, 0, m, 0, 0, time.UTC).Format("15:04") }
+	end := clock(to)
+	if to == 1440 {
+		end = "24:00"
+	}
+	return days + clock(from) + "-" + end
+}
+
+func drawWeekly(t *rapid.T) *schedule.Weekly {
+	z, err := schedule.LoadZone(rapid.SampledFrom(zones).Draw(t, "zone"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := []string{anyWindow(t, "first")}
+	if rapid.Bool().Draw(t, "two") {
+		lines = append(lines, anyWindow(t, "second"))
+	}
+	w, err := schedule.ParseWeekly(lines, nil, z)
+	if err != nil {
+		t.Fatalf("%q: %v", lines, err)
+	}
+	return w
+}
+
+// instant draws one between 2024 and 2032, often near a change of the clocks.
+func instant(t *rapid.T) time.Time {
+	base := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	if rapid.Bool().Draw(t, "near a change") {
+		base = time.Date(rapid.IntRange(2024, 2031).Draw(t, "year"), rapid.SampledFrom([]time.Month{3, 4, 10, 11}).Draw(t, "month"), 1, 0, 0, 0, 0, time.UTC)
+		return base.Add(time.Duration(rapid.IntRange(0, 31*24*60).Draw(t, "minute")) * time.Minute)
+	}
+	return base.Add(time.Duration(rapid.IntRange(0, 8*365*24*60).Draw(t, "minute")) * time.Minute)
+}
+
+func TestNextIsStrictlyLaterAndTheSameFromAnyInstantBeforeIt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, from := drawWeekly(t), instant(t)
+		next, ok := w.Next(from)
+		if !ok {
+			return
+		}
+		if !next.At.After(from) {
+			t.Fatalf("next edge %s is not after %s", next.At, from)
+		}
+		if w.At(from) == next.To || w.At(next.At) != next.To || w.At(next.At.Add(-time.Nanosecond)) != w.At(from) {
+			t.Fatalf("from %s: state %s, before the edge %s, at it %s, to %s", from, w.At(from), w.At(next.At.Add(-time.Nanosecond)), w.At(next.At), next.To)
+		}
+		between := from.Add(time.Duration(rapid.Int64Range(0, int64(next.At.Sub(from))-1).Draw(t, "between")))
+		if again, _ := w.Next(between); !again.At.Equal(next.At) {
+			t.Fatalf("next from %s is %s, from %s it is %s", from, next.At, between, again.At)
+		}
+		if prev, ok := w.Prev(next.At); !ok || !prev.At.Equal(next.At) || prev.To != next.To {
+			t.Fatalf("prev of the edge %s is %s", next.At, prev.At)
+		}
+	})
+}
+
+// TestAgainstAnObviousReference compares At with what a person would do: find
+// the day on which a window begins, by looking at the wall clock minute by minute.
+func TestAgainstAnObviousReference(t *testing.T) {
+	for _, name := range zones {
+		z := zone(t, name)
+		w := weekly(t, name, "Mon-Fri 08:00-19:00", "Sat 22:30-02:15")
+		for _, month := range []time.Month{3, 4, 9, 10, 11} {
+			for minute := time.Date(2026, month, 1, 0, 0, 0, 0, z); minute.Month() == month; minute = minute.Add(7 * time.Minute) {
+				clock := minute.Hour()*60 + minute.Minute()
+				wd := minute.Weekday()
+				weekday := wd >= time.Monday && wd <= time.Friday
+				want := schedule.Stopped
+				if weekday && clock >= 480 && clock < 1140 || wd == time.Saturday && clock >= 1350 || wd == time.Sunday && clock < 135 {
+					want = schedule.Running
+				}
+				if got := w.At(minute); got != want {
+					if nearChange(minute, z) {
+						continue // the rules for gap and overlap have tests of their own
+					}
+					t.Fatalf("%s %s: got %s, want %s", name, minute, got, want)
+				}
+			}
+		}
+	}
+}
+
+func nearChange(t time.Time, z *time.Location) bool {
+	_, a := t.Add(-3 * time.Hour).In(z).Zone()
+	_, b := t.Add(3 * time.Hour).In(z).Zone()
+	return a != b
+}
+
+func TestWhatParsesPrintsAndParsesBackEqual(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := drawWeekly(t)
+		text := w.Windows(schedule.Running)
+		again, err := schedule.ParseWeekly([]string{text}, nil, time.UTC)
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if again.String() != w.String() {
+			t.Fatalf("%q prints as %q", w, again)
+		}
+	})
+}
+
+func TestCronNextIsStrictlyLaterAndAgreesWithPrev(t *testing.T) {
+	specs := []string{"30 5 * * MON-FRI", "*/15 * * * *", "0 0 1 * *", "30 1,2 * * *", "59 23 31 12 *", "0 8 24 * *", "15 0 * * 7"}
+	rapid.Check(t, func(t *rapid.T) {
+		z, _ := schedule.LoadZone(rapid.SampledFrom(zones).Draw(t, "zone"))
+		c, err := schedule.ParseCron(rapid.SampledFrom(specs).Draw(t, "spec"), z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := instant(t)
+		next, ok := c.Next(from)
+		if !ok || !next.After(from) {
+			t.Fatalf("next of %s is %s", from, next)
+		}
+		between := from.Add(time.Duration(rapid.Int64Range(0, int64(next.Sub(from))-1).Draw(t, "between")))
+		if again, _ := c.Next(between); !again.Equal(next) {
+			t.Fatalf("next from %s is %s, from %s it is %s", from, next, between, again)
+		}
+		if prev, ok := c.Prev(next); !ok || !prev.Equal(next) {
+			t.Fatalf("prev of %s is %s", next, prev)
+		}
+	})
+}
+
+func FuzzParseWeekly(f *testing.F) {
+	for _, s := range []string{"Mon-Fri 08:00-19:00", "Sun 22:00 - Fri 19:00", "Mon#1_08:00-09:00;L 10:00-24:00 Europe/London", "2026-12-24..2027-01-01 10:00-11:00", "Jan-Mar 1-15 22:00-06:00"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		w, err := schedule.ParseWeekly([]string{text}, nil, time.UTC)
+		if err != nil {
+			var fault *schedule.Error
+			if !errors.As(err, &fault) || fault.Pos < 0 || fault.Pos > len(text) {
+				t.Fatalf("%q: %v", text, err)
+			}
+			return
+		}
+		again, err := schedule.ParseWeekly([]string{w.Windows(schedule.Running)}, nil, time.UTC)
+		if err != nil || again.String() != w.String() {
+			t.Fatalf("%q prints as %q, which reads as %v, %v", text, w, again, err)
+		}
+	})
+}
+
+func FuzzParseCron(f *testing.F) {
+	for _, s := range []string{"30 5 * * MON-FRI", "@daily", "*/15 0-6 1,15 JAN-MAR 7", "0 0 * * 5-7/2"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := schedule.ParseCron(text, time.UTC)
+		if err != nil {
+			return
+		}
+		again, err := schedule.ParseCron(c.Spec(), time.UTC)
+		if err != nil || again.String() != c.String() {
+			t.Fatalf("%q prints as %q, which reads as %v, %v", text, c.Spec(), again, err)
+		}
+		if _, ok := c.Next(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)); !ok {
+			t.Fatalf("%q was taken but never fires", text)
+		}
+	})
+}
+
+func BenchmarkNextEdge(b *testing.B) {
+	london := zone(b, "Europe/London")
+	from := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+	b.Run("window", func(b *testing.B) {
+		w := weekly(b, "Europe/London", "Mon-Fri 08:00-19:00")
+		for b.Loop() {
+			w.Next(from)
+		}
+	})
+	b.Run("cron", func(b *testing.B) {
+		c, err := schedule.ParseCron("30 5 * * MON-FRI", london)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			c.Next(from)
+		}
+	})
+	b.Run("robfig", func(b *testing.B) {
+		s, err := cron.ParseStandard("30 5 * * MON-FRI")
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			s.Next(from.In(london))
+		}
+	})
+}
