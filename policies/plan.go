@@ -127,5 +127,7 @@ const (
 	ReasonNoMatch       Reason = "no match"     // nothing is selected
 	ReasonCluster       Reason = "cluster node" // belongs to a Kubernetes cluster
 	ReasonSmaller       Reason = "smaller"      // Civo resizes upwards only
+	ReasonNoWant        Reason = "no want"      // nobody wants it running or stopped
+	ReasonExpired       Reason = "expired"      // its give-up time has passed
 	ReasonInvalid       Reason = "invalid"      // blank firewall, unknown size, …
 )
