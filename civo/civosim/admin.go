@@ -52,7 +52,7 @@ func (s *Sim) serveAdmin(w http.ResponseWriter, r *http.Request) {
 // State is what GET /sim/state shows.
 type State struct {
 	Now       time.Time  `json:"now"`
-	Region    []string   `json:"regions"`
+	Regions   []string   `json:"regions"`
 	Instances []Instance `json:"instances"`
 	Usage     Quota      `json:"usage"`
 	Requests  uint64     `json:"requests"` // since the start, those too that the ledger has dropped
@@ -64,7 +64,7 @@ func (s *Sim) state(code string) State {
 	defer s.mu.Unlock()
 	st := State{Now: s.look(), Instances: instances, Usage: s.usage, Requests: s.ledgerN}
 	for _, r := range s.regions {
-		st.Region = append(st.Region, r.code)
+		st.Regions = append(st.Regions, r.code)
 	}
 	return st
 }

@@ -3,6 +3,7 @@ package civosim
 import (
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -44,7 +45,7 @@ func masked(v url.Values) string {
 	}
 	shown := make(url.Values, len(v))
 	for key, values := range v {
-		if slices.Contains(secrets, key) {
+		if slices.Contains(secrets, strings.ToLower(key)) {
 			values = []string{"***"}
 		}
 		shown[key] = values

@@ -124,18 +124,19 @@ func readJSON(data []byte) (url.Values, map[string]json.RawMessage, error) {
 		}
 		return nil, nil, err
 	}
+	lower := make(map[string]json.RawMessage, len(raw))
 	for key, text := range raw { // the official client sends the names of webhooks' fields in upper case
-		if lower := strings.ToLower(key); raw[lower] == nil {
-			raw[lower] = text
+		if small := strings.ToLower(key); small == key || raw[small] == nil {
+			lower[small] = text
 		}
 	}
-	values := make(url.Values, len(raw))
-	for key, text := range raw {
+	values := make(url.Values, len(lower))
+	for key, text := range lower {
 		if v, ok := scalars(text); ok {
 			values[key] = v
 		}
 	}
-	return values, raw, nil
+	return values, lower, nil
 }
 
 // scalars reads a string, number or boolean as text, and a list of them as
