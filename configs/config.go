@@ -1,0 +1,229 @@
+package configs
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"nightshift/policies"
+)
+
+// Config is a checked configuration, with one plain section per part.
+type Config struct {
+	Policies policies.Set
+	NATS     NATS
+	Civo     Civo
+	DataDir  string
+	Workers  int
+	Verify   Verify
+	Revision string // short hash of the file's text
+}
+
+// NATS says where the bus is.
+type NATS struct {
+	URL, Creds string // of an external one; empty: embedded
+	Listen     string // of the embedded one: host:port, or none
+	Replicas   int    // 0: by what is there
+}
+
+// Civo says how the API is called.
+type Civo struct {
+	Token   string `json:"-"` // from the environment; never printed
+	APIURL  string
+	Rate    float64       // requests a second
+	Timeout time.Duration // of one attempt, machine time
+}
+
+// Verify says how accepted calls are settled, in machine time.
+type Verify struct{ Within, Settle, Apart time.Duration }
+
+// Defaults of the file.
+const (
+	DefaultAPIURL  = "https://api.civo.com"
+	DefaultDataDir = "./nightshift-data"
+	DefaultFile    = "nightshift.yaml"
+)
+
+// String hides the token, and so do %+v and %#v of a Config.
+func (c Civo) String() string {
+	token := "none"
+	if c.Token != "" {
+		token = "set"
+	}
+	return fmt.Sprintf("{token %s, %s, %g/s, timeout %s}", token, c.APIURL, c.Rate, c.Timeout)
+}
+
+// GoString is String.
+func (c Civo) GoString() string { return c.String() }
+
+var errGlobTag = errors.New("a tag to add or remove is written out, without * ? [")
+
+//go:embed example.yaml
+var example []byte
+
+// Example is the commented example file: what demo runs.
+func Example() []byte { return slices.Clone(example) }
+
+// Overrides are flags that win over environment and file; empty: not given.
+type Overrides struct {
+	DataDir, APIURL, NATSURL, NATSCreds, NATSListen string
+}
+
+func defaults() *Config {
+	return &Config{
+		NATS:    NATS{Listen: "127.0.0.1:4222"},
+		Civo:    Civo{APIURL: DefaultAPIURL, Rate: 5, Timeout: 30 * time.Second},
+		DataDir: DefaultDataDir, Workers: 8,
+		Verify: Verify{Within: 10 * time.Minute, Settle: 2 * time.Minute, Apart: 30 * time.Second},
+	}
+}
+
+// Parse reads a file's text, without the environment. What is wrong is returned
+// as [Faults].
+func Parse(name string, data []byte) (*Config, error) {
+	r := &reader{file: name, cfg: defaults()}
+	if n := r.document(data); n != nil {
+		r.top(deref(n))
+	}
+	if len(r.faults) > 0 {
+		return nil, r.faults.sorted()
+	}
+	sum := sha256.Sum256(data)
+	r.cfg.Revision = hex.EncodeToString(sum[:6])
+	return r.cfg, nil
+}
+
+// Load reads the file at path, then the environment (as os.Environ gives it),
+// then the flags. What is wrong is returned as [Faults].
+func Load(path string, environ []string, over Overrides) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("there is no policy file %s: write one (nightshift demo --print-config prints an example), or name it with --config", path)
+		}
+		return nil, fmt.Errorf("read the policy file: %w", err)
+	}
+	c, err := Parse(path, data)
+	var faults Faults
+	if err != nil && !errors.As(err, &faults) {
+		return nil, err
+	}
+	if c == nil {
+		c = defaults()
+	}
+	faults = append(faults, c.environment(environ)...)
+	c.override(over)
+	if len(faults) == 0 && len(c.Policies.Regions) == 0 {
+		faults = append(faults, Fault{File: path, Line: 1, Col: 1, Path: "regions", Msg: "no region is named", Hint: "write regions: [LON1], or set CIVO_REGION"})
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return c, nil
+}
+
+func (c *Config) override(o Overrides) {
+	for _, x := range []struct {
+		into  *string
+		value string
+	}{{&c.DataDir, o.DataDir}, {&c.Civo.APIURL, o.APIURL}, {&c.NATS.URL, o.NATSURL}, {&c.NATS.Creds, o.NATSCreds}, {&c.NATS.Listen, o.NATSListen}} {
+		if x.value != "" {
+			*x.into = x.value
+		}
+	}
+}
+
+// RequireToken says what to do when there is no token.
+func (c *Config) RequireToken() error {
+	if c.Civo.Token == "" {
+		return ErrNoToken
+	}
+	return nil
+}
+
+// ErrNoToken says that no API token was given.
+var ErrNoToken = errors.New("no API token: set the variable CIVO_TOKEN (civo.com, account, security)")
+
+// variables are those of the environment that set a value of the file.
+func (c *Config) variables() map[string]func(string) error {
+	text := func(into *string) func(string) error { return func(s string) error { *into = s; return nil } }
+	span := func(into *time.Duration) func(string) error {
+		return func(s string) (err error) { *into, err = ParseDuration(s); return err }
+	}
+	whole := func(into *int, most int) func(string) error {
+		return func(s string) error {
+			n, err := strconv.Atoi(s)
+			if err != nil || n < 1 || n > most {
+				return fmt.Errorf("%q is not a whole number from 1 to %d", s, most)
+			}
+			*into = n
+			return nil
+		}
+	}
+	return map[string]func(string) error{
+		"NIGHTSHIFT_NATS_URL": text(&c.NATS.URL), "NIGHTSHIFT_NATS_CREDS": text(&c.NATS.Creds), "NIGHTSHIFT_NATS_LISTEN": text(&c.NATS.Listen),
+		"NIGHTSHIFT_NATS_REPLICAS": whole(&c.NATS.Replicas, 5), "NIGHTSHIFT_CIVO_API_URL": text(&c.Civo.APIURL),
+		"NIGHTSHIFT_CIVO_RATE":    func(s string) (err error) { c.Civo.Rate, err = parseRate(s); return err },
+		"NIGHTSHIFT_CIVO_TIMEOUT": span(&c.Civo.Timeout), "NIGHTSHIFT_DATA_DIR": text(&c.DataDir), "NIGHTSHIFT_WORKERS": whole(&c.Workers, 1000),
+		"NIGHTSHIFT_VERIFY_WITHIN": span(&c.Verify.Within), "NIGHTSHIFT_VERIFY_SETTLE": span(&c.Verify.Settle), "NIGHTSHIFT_VERIFY_APART": span(&c.Verify.Apart),
+		"NIGHTSHIFT_MODE": func(s string) error {
+			if s != "observe" && s != "act" {
+				return fmt.Errorf("%q is not a mode: observe or act", s)
+			}
+			c.Policies.Mode = policies.Mode(s)
+			return nil
+		},
+	}
+}
+
+// environment applies the variables that are set. An empty one counts as not set.
+func (c *Config) environment(environ []string) Faults {
+	known := c.variables()
+	var names []string
+	for n := range known {
+		names = append(names, strings.ToLower(n))
+	}
+	slices.Sort(names)
+	var faults Faults
+	own := slices.Clone(environ)
+	slices.Sort(own) // CIVO_* before NIGHTSHIFT_*: the closer name wins
+	for _, pair := range own {
+		name, value, _ := strings.Cut(pair, "=")
+		if value == "" {
+			continue
+		}
+		switch {
+		case name == "CIVO_TOKEN":
+			c.Civo.Token = value
+		case name == "CIVO_API_URL":
+			c.Civo.APIURL = value
+		case name == "CIVO_REGION":
+			if err := checkRegion(value); err != nil {
+				faults = append(faults, Fault{File: name, Msg: err.Error()})
+			} else if len(c.Policies.Regions) == 0 {
+				c.Policies.Regions = []string{strings.ToUpper(value)}
+			}
+		case strings.HasPrefix(name, "NIGHTSHIFT_"):
+			set, ok := known[name]
+			if !ok {
+				hint := ""
+				if near := nearest(name, names); near != "" {
+					hint = "did you mean " + strings.ToUpper(near) + "?"
+				}
+				faults = append(faults, Fault{File: name, Msg: "unknown variable", Hint: hint})
+				continue
+			}
+			if err := set(value); err != nil {
+				faults = append(faults, Fault{File: name, Msg: err.Error()})
+			}
+		}
+	}
+	return faults
+}

@@ -1,0 +1,353 @@
+package configs
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"nightshift/policies"
+	"nightshift/policies/schedule"
+)
+
+func (r *reader) readPolicies(n *yaml.Node, path string) {
+	lines := make(map[string]int)
+	r.each(n, path, func(c *yaml.Node, sub string) {
+		p, ok := r.readPolicy(c, sub)
+		if line, dup := lines[p.Name]; dup && p.Name != "" {
+			r.fault(c, sub+".name", "", "another policy is called %s, in line %d", p.Name, line)
+			return
+		}
+		lines[p.Name] = c.Line
+		if ok {
+			r.cfg.Policies.Policies = append(r.cfg.Policies.Policies, p)
+		}
+	})
+}
+
+// readPolicy reads one policy; ok is false when it has a fault.
+func (r *reader) readPolicy(n *yaml.Node, path string) (p policies.Policy, ok bool) {
+	before := len(r.faults)
+	nodes := make(map[string]*yaml.Node)
+	remember := func(name string, read func(*yaml.Node, string)) key {
+		return key{name: name, read: func(c *yaml.Node, sub string) {
+			nodes[name] = c
+			if read != nil {
+				read(c, sub)
+			}
+		}}
+	}
+	keys := []key{
+		remember("name", func(c *yaml.Node, sub string) {
+			if s, ok := r.text(c, sub); ok {
+				if p.Name = s; !nameForm.MatchString(s) {
+					r.fault(c, sub, "names are [a-z0-9-], at most 64", "%q is not a name", s)
+				}
+			}
+		}),
+		remember("select", func(c *yaml.Node, sub string) { p.Select = r.readSelector(c, sub) }),
+		remember("priority", func(c *yaml.Node, sub string) { r.whole(&p.Priority, -1000, 1000)(c, sub) }),
+		remember("mode", func(c *yaml.Node, sub string) { p.Mode = r.readMode(c, sub) }),
+		remember("schedule", func(c *yaml.Node, sub string) { p.Schedule = r.policySchedule(c, sub) }),
+		remember("cron", func(c *yaml.Node, sub string) {
+			if s, ok := r.text(c, sub); ok {
+				cron, err := schedule.ParseCron(s, r.zone)
+				if err != nil {
+					r.scheduleError(c, sub, err)
+				}
+				p.Cron = cron
+			}
+		}),
+		remember("trigger", func(c *yaml.Node, sub string) { p.Signal = r.readTrigger(c, sub) }),
+		remember("do", func(c *yaml.Node, sub string) { p.Do = r.readDo(c, sub) }),
+		remember("lasts", r.duration(&p.Lasts)),
+		remember("give_up_after", r.duration(&p.GiveUpAfter)),
+		remember("cooldown", r.duration(&p.Cooldown)),
+	}
+	keys = append(keys, later("except", "spread", "warn", "enforce", "at_most", "pick", "when_stopped", "min_off", "fallback_sizes", "stop_again_after", "respect_stop", "was", "canary")...)
+	if !r.mapping(n, path, keys) {
+		return p, false
+	}
+	if nodes["name"] == nil {
+		r.fault(n, path, "", "the policy has no name")
+	}
+	if nodes["select"] == nil {
+		r.fault(n, join(path, "select"), `name a tag: select: { all: [env=dev] }; every instance is { all: ["*"] }`, "the policy%s has no selector", named(p.Name))
+	}
+	r.checkCause(n, path, &p, nodes)
+	r.checkAllowed(path, &p, nodes)
+	if p.Signal != nil && nodes["cooldown"] == nil {
+		p.Cooldown = policies.DefaultCooldown
+	}
+	return p, len(r.faults) == before
+}
+
+func named(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " " + name
+}
+
+func (r *reader) checkCause(n *yaml.Node, path string, p *policies.Policy, nodes map[string]*yaml.Node) {
+	var causes []string
+	for _, c := range []string{"schedule", "cron", "trigger"} {
+		if nodes[c] != nil {
+			causes = append(causes, c)
+		}
+	}
+	switch {
+	case len(causes) == 0:
+		r.fault(n, path, "give it one of schedule, cron and trigger", "the policy%s has no cause", named(p.Name))
+		return
+	case len(causes) > 1:
+		r.fault(nodes[causes[1]], path, "make two policies", "the policy%s has %s: it may have one cause", named(p.Name), strings.Join(causes, " and "))
+		return
+	}
+	if nodes["schedule"] != nil {
+		for _, k := range []string{"do", "lasts"} {
+			if nodes[k] != nil {
+				r.fault(nodes[k], join(path, k), "a schedule wants running or stopped for as long as its windows last", "%s does not go with schedule", k)
+			}
+		}
+	} else if nodes["do"] == nil {
+		r.fault(n, join(path, "do"), "such as do: start", "the policy%s does nothing", named(p.Name))
+	}
+	if nodes["trigger"] == nil && nodes["cooldown"] != nil {
+		r.fault(nodes["cooldown"], join(path, "cooldown"), "", "cooldown goes with trigger only")
+	}
+	if nodes["lasts"] != nil && nodes["trigger"] != nil {
+		r.fault(nodes["lasts"], join(path, "lasts"), "", "lasts with trigger: not in this version")
+	}
+}
+
+// checkAllowed refuses a policy that could never act.
+func (r *reader) checkAllowed(path string, p *policies.Policy, nodes map[string]*yaml.Node) {
+	for _, s := range p.Do {
+		if !slices.Contains(r.cfg.Policies.Allow, s.Verb) {
+			r.fault(nodes["do"], join(path, "do"), "add "+string(s.Verb)+" to allow", "%s is not in allow (%s)", s.Verb, joinVerbs(r.cfg.Policies.Allow))
+		}
+	}
+	if p.Schedule != nil {
+		for _, v := range []policies.Verb{policies.Start, policies.Stop} {
+			if !slices.Contains(r.cfg.Policies.Allow, v) {
+				r.fault(nodes["schedule"], join(path, "schedule"), "add "+string(v)+" to allow", "a schedule starts and stops, and %s is not in allow (%s)", v, joinVerbs(r.cfg.Policies.Allow))
+			}
+		}
+	}
+}
+
+func joinVerbs(v []policies.Verb) string {
+	var s []string
+	for _, x := range v {
+		s = append(s, string(x))
+	}
+	return strings.Join(s, ", ")
+}
+
+// policySchedule reads the name of a schedule, or one written in place.
+func (r *reader) policySchedule(n *yaml.Node, path string) *schedule.Weekly {
+	n = deref(n)
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if k := n.Content[i].Value; k == "from_tag" || k == "grammar" {
+				r.fault(n.Content[i], join(path, k), "", "%s: not in this version", k)
+				return nil
+			}
+		}
+		return r.readSchedule(n, path)
+	}
+	name, ok := r.text(n, path)
+	if !ok {
+		return nil
+	}
+	s, ok := r.schedules[name]
+	if !ok {
+		var names []string
+		for k := range r.schedules {
+			names = append(names, k)
+		}
+		slices.Sort(names)
+		hint := "define it under schedules:"
+		if near := nearest(name, names); near != "" {
+			hint = "did you mean " + near + "?"
+		} else if len(names) > 0 {
+			hint = "known are: " + strings.Join(names, ", ")
+		}
+		r.fault(n, path, hint, "there is no schedule %q", name)
+	}
+	return s.weekly
+}
+
+func (r *reader) readTrigger(n *yaml.Node, path string) *policies.SignalCause {
+	c := &policies.SignalCause{}
+	above := false
+	before := len(r.faults)
+	if !r.mapping(n, path, append([]key{
+		{name: "alert", read: r.str(&c.Alert)},
+		{name: "labels", read: func(n *yaml.Node, path string) { c.Labels = r.labels(n, path) }},
+		{name: "load", read: r.str(&c.Load)},
+		{name: "above", read: func(n *yaml.Node, path string) {
+			above = true
+			if s, ok := r.text(n, path); ok {
+				v, err := strconv.ParseFloat(s, 64)
+				if err != nil {
+					r.fault(n, path, "", "%q is not a number", s)
+				}
+				c.Above = v
+			}
+		}},
+	}, later("signal", "for", "clear_below", "below")...)) || len(r.faults) > before {
+		return nil
+	}
+	switch {
+	case (c.Alert == "") == (c.Load == ""):
+		r.fault(n, path, "such as { alert: InstanceDown } or { load: cpu, above: 85 }", "a trigger has either an alert or a load")
+	case c.Load != "" && !above:
+		r.fault(n, path, "such as { load: cpu, above: 85 }", "a load needs above")
+	case c.Alert != "" && above:
+		r.fault(n, path, "", "above goes with load only")
+	case c.Load != "" && c.Labels != nil:
+		r.fault(n, path, "", "labels go with alert only")
+	}
+	return c
+}
+
+func (r *reader) labels(n *yaml.Node, path string) map[string]string {
+	n = deref(n)
+	if n.Kind != yaml.MappingNode {
+		r.fault(n, path, "such as { severity: critical }", "%s is not a mapping", describeNode(n))
+		return nil
+	}
+	labels := make(map[string]string)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		sub := join(path, n.Content[i].Value)
+		if _, dup := labels[n.Content[i].Value]; dup {
+			r.fault(n.Content[i], sub, "", "the label stands twice")
+		}
+		if v, ok := r.text(n.Content[i+1], sub); ok {
+			labels[n.Content[i].Value] = v
+		}
+	}
+	return labels
+}
+
+const doHint = "such as start, stop, {reboot: soft}, {resize: [g3.small, g3.medium]}, {retag: {add: [a]}}, {firewall: ID}"
+
+// readDo reads one step or a list of them.
+func (r *reader) readDo(n *yaml.Node, path string) []policies.Step {
+	n = deref(n)
+	var steps []policies.Step
+	add := func(c *yaml.Node, sub string) {
+		if s, ok := r.readStep(deref(c), sub); ok {
+			steps = append(steps, s)
+		}
+	}
+	if n.Kind == yaml.SequenceNode {
+		r.each(n, path, add)
+	} else {
+		add(n, path)
+	}
+	power := 0
+	for _, s := range steps {
+		if policies.KindOf(s.Verb) == policies.KindPower {
+			power++
+		}
+	}
+	if power > 1 {
+		r.fault(n, path, "", "a policy starts or stops, not both")
+	}
+	return steps
+}
+
+func (r *reader) readStep(n *yaml.Node, path string) (s policies.Step, ok bool) {
+	if n.Kind == yaml.ScalarNode {
+		switch n.Value {
+		case "start", "stop":
+			return policies.Step{Verb: policies.Verb(n.Value)}, true
+		case "reboot":
+			return policies.Step{Verb: policies.Reboot}, true
+		}
+		r.fault(n, path, doHint, "%s is not something to do", describeNode(n))
+		return s, false
+	}
+	before, count := len(r.faults), 0
+	step := func(verb policies.Verb, read func(*yaml.Node, string)) func(*yaml.Node, string) {
+		return func(c *yaml.Node, sub string) {
+			count++
+			s.Verb = verb
+			read(c, sub)
+		}
+	}
+	keys := append([]key{
+		{name: "reboot", read: step(policies.Reboot, func(c *yaml.Node, sub string) {
+			switch v, ok := r.text(c, sub); {
+			case !ok:
+			case v != "soft" && v != "hard":
+				r.fault(c, sub, "soft or hard", "%q is no kind of reboot", v)
+			default:
+				s.Hard = v == "hard"
+			}
+		})},
+		{name: "resize", read: step(policies.Resize, func(c *yaml.Node, sub string) { r.readLadder(c, sub, &s) })},
+		{name: "retag", read: step(policies.Retag, func(c *yaml.Node, sub string) {
+			r.mapping(c, sub, []key{{name: "add", read: r.texts(&s.Add, checkTag)}, {name: "remove", read: r.texts(&s.Remove, checkTag)}})
+			if len(s.Add)+len(s.Remove) == 0 {
+				r.fault(c, sub, "such as { retag: { add: [quarantined] } }", "retag neither adds nor removes a tag")
+			}
+		})},
+		{name: "firewall", read: step(policies.Firewall, func(c *yaml.Node, sub string) {
+			if v, ok := r.text(c, sub); ok {
+				if s.Firewall = v; strings.TrimSpace(v) == "" {
+					r.fault(c, sub, "give its id", "a blank firewall would open the default one")
+				}
+			}
+		})},
+	}, later("after", "if", "notify", "start", "stop", "hibernate", "create", "delete")...)
+	if !r.mapping(n, path, keys) {
+		return s, false
+	}
+	if count != 1 && len(r.faults) == before {
+		r.fault(n, path, "make a list: [ {…}, {…} ]", "a step does one thing, this one does %d", count)
+	}
+	return s, len(r.faults) == before
+}
+
+// readLadder reads the sizes of a resize, from small to large.
+func (r *reader) readLadder(n *yaml.Node, path string, s *policies.Step) {
+	r.texts(&s.Ladder, nil)(n, path)
+	if len(s.Ladder) == 1 {
+		r.fault(n, path, "such as [g3.small, g3.medium, g3.large]", "a ladder has at least two sizes, from small to large")
+	}
+	seen := make(map[string]bool)
+	for _, size := range s.Ladder {
+		if seen[size] {
+			r.fault(n, path, "", "size %s stands twice in the ladder", size)
+		}
+		seen[size] = true
+	}
+	if a, b := downwards(s.Ladder); a != "" {
+		r.fault(n, path, "Civo resizes upwards only: order the sizes from small to large", "the ladder goes down from %s to %s", a, b)
+	}
+}
+
+// downwards finds a step down between two sizes whose names tell.
+func downwards(ladder []string) (from, to string) {
+	order := []string{"xsmall", "small", "medium", "large", "xlarge", "2xlarge"}
+	for i := 1; i < len(ladder); i++ {
+		fa, a, okA := strings.Cut(ladder[i-1], ".")
+		fb, b, okB := strings.Cut(ladder[i], ".")
+		if ia, ib := slices.Index(order, a), slices.Index(order, b); okA && okB && fa == fb && ia >= 0 && ib >= 0 && ib < ia {
+			return ladder[i-1], ladder[i]
+		}
+	}
+	return "", ""
+}
+
+func checkTag(t string) error {
+	if strings.ContainsAny(t, "*?[") {
+		return errGlobTag
+	}
+	return policies.CheckGlob(t)
+}
