@@ -61,8 +61,8 @@ func (r *runner) act(ctx context.Context, a *attempt, trail events.Trail) (next,
 	if v, ok := r.tooLate(a, trail); ok {
 		return ended(v), nil
 	}
-	if until, why := r.account.closed(); why != "" {
-		return lookAgain(until), r.note(ctx, a, "put off: "+why, "")
+	if until, err := r.account.closed(); err != nil {
+		return lookAgain(until), r.note(ctx, a, "put off", "Civo refuses the token")
 	}
 	it := a.item
 	other, seq, err := r.bus.LastStarted(ctx, it.Region, it.Instance)
@@ -79,7 +79,7 @@ func (r *runner) act(ctx context.Context, a *attempt, trail events.Trail) (next,
 		}
 		return r.tryLater(ctx, a, fmt.Errorf("look at the instance before acting: %w", err))
 	}
-	c := &look{r: r, a: a, reading: reading, last: other, now: time.Now()}
+	c := &look{r: r, a: a, reading: reading, last: other, trail: trail, now: time.Now()}
 	c.inst, c.found = reading.Instance(it.Instance)
 	for _, check := range rails {
 		n, stop, err := check(ctx, c)
@@ -196,22 +196,25 @@ func (r *runner) answered(ctx context.Context, a *attempt, rec events.Record, er
 		a.noted = ""
 		return atOnce(), nil
 	case errors.Is(err, civo.ErrUnauthorized):
-		if r.account.close(time.Now()) {
-			r.sayUnauthorised(store, err)
-		}
+		r.account.saw(store, err)
 		return r.putOff(store, a, rec, err, 0)
 	case refusal != nil && refusal.Code == "database_cannot_manage_cluster_instance":
 		return ended(verdict{outcome: events.Skipped, reason: policies.ReasonCluster, detail: "Civo refuses: the instance belongs to a Kubernetes cluster", err: err.Error(), before: rec.Before}), nil
 	case errors.Is(err, civo.ErrNotFound):
 		a.notBefore = time.Now() // believed only when a full list lacks it too
 		return r.putOff(store, a, rec, err, 0)
-	case errors.Is(err, civo.ErrBusy), errors.Is(err, civo.ErrRateLimited):
+	case errors.Is(err, civo.ErrBusy): // perhaps because of an earlier attempt of ours, whose answer was lost
+		a.notBefore = time.Now()
+		rec.Reason = unclear
+		return r.putOff(store, a, rec, err, refusal.RetryAfter)
+	case errors.Is(err, civo.ErrRateLimited):
 		a.notBefore = time.Now()
 		return r.putOff(store, a, rec, err, refusal.RetryAfter)
 	case isPermanent(err):
 		return ended(verdict{outcome: events.Failed, detail: "Civo refuses", err: err.Error(), before: rec.Before}), nil
 	case repeatable(a.item) && refusal != nil && refusal.Status >= 500:
 		a.notBefore = time.Now()
+		rec.Reason = unclear
 		return r.putOff(store, a, rec, err, refusal.RetryAfter)
 	case civo.NotSent(err):
 		return r.putOff(store, a, rec, err, 0)
@@ -220,6 +223,10 @@ func (r *runner) answered(ctx context.Context, a *attempt, rec events.Record, er
 		return atOnce(), nil
 	}
 }
+
+// unclear is the reason of a call that was put off although it may have had an
+// effect: when the instance is as wanted later, it was our doing.
+const unclear = "unclear"
 
 func isPermanent(err error) bool {
 	return errors.Is(err, civo.ErrQuota) || errors.Is(err, civo.ErrCapacity) || errors.Is(err, civo.ErrForbidden) || errors.Is(err, civo.ErrInvalid)
@@ -264,9 +271,6 @@ func (r *runner) putOff(ctx context.Context, a *attempt, rec events.Record, faul
 
 // tryLater waits without a call having been made.
 func (r *runner) tryLater(ctx context.Context, a *attempt, fault error) (next, error) {
-	if errors.Is(fault, civo.ErrUnauthorized) && r.account.close(time.Now()) {
-		r.sayUnauthorised(ctx, fault)
-	}
 	return lookAgain(time.Now().Add(a.growingWait())), r.note(ctx, a, "put off", fault.Error())
 }
 
@@ -313,6 +317,7 @@ func (r *runner) afterLostAnswer(ctx context.Context, a *attempt, started events
 	if fault == "" {
 		fault = "the process ended before the answer came"
 	}
+	started.Reason = unclear
 	return r.putOff(ctx, a, started, errors.New(fault+"; looked again: "+describe(a.item, inst)), 0)
 }
 
@@ -331,20 +336,6 @@ func (r *runner) setAccepted(instance string, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.accepted[instance] = at
-}
-
-// sayUnauthorised is the one loud event for a token that is refused.
-func (r *runner) sayUnauthorised(ctx context.Context, fault error) {
-	r.log.Error("Civo refuses the token: every action is put off; set CIVO_TOKEN to a valid one and restart", zap.Error(fault))
-	now := time.Now()
-	rec := events.Record{
-		ActionID: policies.ActionID("unauthorised", 0, now.UTC().Format(time.RFC3339Nano), "account"), Action: "account",
-		Outcome: events.PutOff, Detail: "Civo refuses the token: every action is put off until it is accepted again", Error: fault.Error(),
-		Trigger: "account", Region: "_", Instance: "_",
-	}
-	if err := r.bus.PublishNote(ctx, rec); err != nil {
-		r.log.Warn("event not stored", zap.Error(err))
-	}
 }
 
 func attempts(t events.Trail) int {

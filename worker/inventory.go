@@ -36,7 +36,7 @@ func (r *Reading) Instance(id string) (policies.Instance, bool) {
 type Inventory struct {
 	api     *civo.Client
 	regions map[string]*regionReader // fixed at construction
-	listed  func()                   // called after each list that went well
+	account *gate                    // shut while the API refuses the token
 }
 
 type regionReader struct {
@@ -49,8 +49,8 @@ type regionReader struct {
 	inflight chan struct{}
 }
 
-func newInventory(api *civo.Client, regions []string) *Inventory {
-	inv := &Inventory{api: api, regions: make(map[string]*regionReader, len(regions))}
+func newInventory(api *civo.Client, regions []string, account *gate) *Inventory {
+	inv := &Inventory{api: api, account: account, regions: make(map[string]*regionReader, len(regions))}
 	for _, r := range regions {
 		inv.regions[strings.ToUpper(r)] = &regionReader{name: strings.ToUpper(r)}
 	}
@@ -96,7 +96,7 @@ func (inv *Inventory) Reading(ctx context.Context, region string, notBefore time
 		r.mu.Unlock()
 		began := time.Now()
 
-		reading, err := list(ctx, inv.api, r.name)
+		reading, err := inv.list(ctx, r.name)
 
 		r.mu.Lock()
 		r.inflight = nil
@@ -105,9 +105,6 @@ func (inv *Inventory) Reading(ctx context.Context, region string, notBefore time
 			r.last = reading
 		}
 		r.mu.Unlock()
-		if err == nil && inv.listed != nil {
-			inv.listed()
-		}
 		close(done)
 		if err != nil {
 			return nil, err
@@ -175,6 +172,16 @@ func ReadInventory(ctx context.Context, api *civo.Client, regions []string) (inv
 		inv = append(inv, r.Instances...)
 	}
 	return inv, faults
+}
+
+// list asks the API unless it refuses the token.
+func (inv *Inventory) list(ctx context.Context, region string) (*Reading, error) {
+	if _, err := inv.account.closed(); err != nil {
+		return nil, err
+	}
+	reading, err := list(ctx, inv.api, region)
+	inv.account.saw(ctx, err)
+	return reading, err
 }
 
 func list(ctx context.Context, api *civo.Client, region string) (*Reading, error) {

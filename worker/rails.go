@@ -20,6 +20,7 @@ type look struct {
 	inst    policies.Instance
 	found   bool
 	last    events.Record // newest call to the instance, by whichever action
+	trail   events.Trail  // of this action
 	now     time.Time     // machine time
 }
 
@@ -140,6 +141,9 @@ func alreadySo(ctx context.Context, l *look) (next, bool, error) {
 		a.firstSo = time.Time{}
 		return pass()
 	}
+	if putOff, ok := lastCall(l.trail); ok && putOff.Reason == unclear {
+		return ended(verdict{outcome: events.Done, detail: "seen after a call whose answer was lost or unclear", before: putOff.Before, after: describe(a.item, l.inst)}), true, nil
+	}
 	quiet, err := l.r.quietSince(ctx, l)
 	if err != nil {
 		return next{}, true, err
@@ -239,48 +243,6 @@ func (h *hourly) room(now time.Time) time.Time {
 		return now
 	}
 	return h.began[len(h.began)-h.limit].Add(time.Hour)
-}
-
-// gate keeps everybody from the API for a while after it has refused the token.
-type gate struct {
-	mu    sync.Mutex
-	until time.Time
-	wait  time.Duration
-}
-
-const (
-	gateMin = 15 * time.Second
-	gateMax = 5 * time.Minute
-)
-
-// close keeps the gate shut for a growing time and reports whether it was open
-// for long enough that this is news.
-func (g *gate) close(now time.Time) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if now.Before(g.until) {
-		return false
-	}
-	news := g.wait == 0
-	g.wait = min(gateMax, max(gateMin, 2*g.wait))
-	g.until = now.Add(g.wait)
-	return news
-}
-
-func (g *gate) open() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.wait, g.until = 0, time.Time{}
-}
-
-// closed says until when, and why, nothing may be asked; why is empty when the gate is open.
-func (g *gate) closed() (until time.Time, why string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if time.Now().Before(g.until) {
-		return g.until, "Civo refuses the token"
-	}
-	return time.Time{}, ""
 }
 
 func minTime(a, b time.Time) time.Time {

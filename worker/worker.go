@@ -55,7 +55,7 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	o.Verify.Settle = cmp.Or(o.Verify.Settle, DefaultSettle)
 	o.Verify.Apart = cmp.Or(o.Verify.Apart, DefaultApart)
 	o.Verify.Poll = cmp.Or(o.Verify.Poll, DefaultPoll)
-	return &Worker{set: set, api: api, bus: bus, o: o, inv: newInventory(api, set.Regions), lives: newLives()}
+	return &Worker{set: set, api: api, bus: bus, o: o, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), lives: newLives()}
 }
 
 // Run works until ctx ends, gives calls under way Options.Grace to finish, hands
@@ -72,9 +72,8 @@ func (w *Worker) Run(ctx context.Context) error {
 		set: w.set, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
 		slots: semaphore.NewWeighted(int64(w.o.Workers)), lives: w.lives, hour: &hourly{limit: cmp.Or(w.set.Limits.PerHour, policies.DefaultPerHour)},
-		account: &gate{}, accepted: make(map[string]time.Time),
+		account: w.inv.account, accepted: make(map[string]time.Time),
 	}
-	w.inv.listed = runner.account.open
 	scheduler := &scheduler{set: w.set, bus: w.bus, clock: w.o.Clock, log: w.o.Log}
 	if err := w.prepare(ctx, planner, runner); err != nil {
 		if ctx.Err() != nil {

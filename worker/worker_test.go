@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -86,6 +87,10 @@ const (
 // a running daemon.
 func inBubble(t *testing.T, at string, file string, test func(t *testing.T, w *world)) {
 	t.Helper()
+	defer func() { // nats.go pools timers: those of one bubble must not reach the next
+		runtime.GC()
+		runtime.GC()
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		goTo(t, at)
 		cfg, err := configs.Parse("test.yaml", []byte(file))
