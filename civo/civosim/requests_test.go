@@ -162,6 +162,14 @@ func TestNumbersAndTruthsAsTextOrNot(t *testing.T) {
 	}
 }
 
+func TestTheBodyOutranksTheQuery(t *testing.T) {
+	s := newTester(t, civosim.Options{Fleet: oneMachine("LON1")})
+	s.accepted(s.send("PUT", "/v2/instances/"+machineID+"/tags?tags=query", "tags=body"))
+	if got, _ := s.sim.Instance(machineID); !slices.Equal(got.Tags, []string{"body"}) {
+		t.Errorf("tags: got %q, want those of the body", got.Tags)
+	}
+}
+
 func TestParametersMayStandInTheQuery(t *testing.T) {
 	s := newTester(t, civosim.Options{Fleet: oneMachine("NYC1")})
 	s.accepted(s.send("PUT", "/v2/instances/"+machineID+"/tags?region=nyc1&tags=a+b", ""))
