@@ -92,6 +92,11 @@ func startedFilter(region, instance string) string {
 	return prefix + "evt." + region + "." + instance + ".*.started.*"
 }
 
+// ActionFilter matches all events of an action.
+func ActionFilter(region, instance, actionID string) string {
+	return trailFilter(region, instance, actionID)
+}
+
 // InstanceFilter matches all events of an instance.
 func InstanceFilter(region, instance string) string {
 	return prefix + "evt." + region + "." + instance + ".>"

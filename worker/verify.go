@@ -146,13 +146,13 @@ func asWanted(it events.Item, inst policies.Instance) bool {
 	return false
 }
 
-// retagged is the whole new set of tags: what an instance has now, with what the
-// action adds and removes, so that a tag which somebody else changed since the
-// plan is kept.
-func retagged(tags []string, it events.Item) []string {
+// Retagged is the whole new set of tags: what an instance has now, with what is
+// added and removed, so that a tag which somebody else changed since the plan
+// was made is kept.
+func Retagged(tags, add, remove []string) []string {
 	var out []string
-	for _, t := range slices.Concat(tags, it.Add) {
-		if !slices.Contains(it.Remove, t) && !slices.Contains(out, t) {
+	for _, t := range slices.Concat(tags, add) {
+		if !slices.Contains(remove, t) && !slices.Contains(out, t) {
 			out = append(out, t)
 		}
 	}

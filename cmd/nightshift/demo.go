@@ -141,7 +141,7 @@ func runDemo(ctx context.Context, out io.Writer, once bool, log *zap.Logger) (er
 	defer end()
 	g, running := errgroup.WithContext(running)
 	g.Go(func() error { return d.work.Run(running) }) // until running ends
-	g.Go(func() error { // until running ends
+	g.Go(func() error {                               // until running ends
 		err := d.bus.Watch(running, events.WatchOptions{Since: time.Now().Add(-time.Minute)}, d.out.tell)
 		if running.Err() != nil {
 			return nil
@@ -191,7 +191,9 @@ func (d *demo) world(ctx context.Context) error {
 	}
 	defer func() { _ = outside.Close(context.WithoutCancel(ctx)) }()
 	cpu := 93.0
-	at := func(hour, minute int) time.Time { return d.start.Add(time.Duration(hour-5)*time.Hour + time.Duration(minute)*time.Minute) }
+	at := func(hour, minute int) time.Time {
+		return d.start.Add(time.Duration(hour-5)*time.Hour + time.Duration(minute)*time.Minute)
+	}
 	for _, happening := range []struct {
 		at   time.Time
 		tell string

@@ -1,0 +1,167 @@
+// Command nightshift keeps Civo instances in the state that their policies ask
+// for. Each file here is one command: flags and output only.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"nightshift/civo"
+	"nightshift/configs"
+	"nightshift/events"
+)
+
+// version is set when a release is built (-ldflags "-X main.version=1.2.3").
+var version = "dev"
+
+// Exit codes, documented in the help of the root command.
+const (
+	exitGood      = 0
+	exitFailed    = 1
+	exitSomething = 2 // plan --detailed-exitcode: something would be done
+	exitUsage     = 64
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
+	root := newRootCommand()
+	return report(root.ErrOrStderr(), root.ExecuteContext(ctx))
+}
+
+// errSilent ends a command that has said everything already.
+var errSilent = errors.New("failed")
+
+// exitError ends a command with a code of its own and no message.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// usageError is wrong usage: exit code 64.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// report prints an error with its hint, and returns the exit code.
+func report(w io.Writer, err error) int {
+	var code exitError
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitGood
+	case errors.As(err, &code):
+		return int(code)
+	case errors.Is(err, errSilent):
+		return exitFailed
+	}
+	var faults configs.Faults
+	if errors.As(err, &faults) {
+		fmt.Fprintln(w, faults.Error())
+		fmt.Fprintf(w, "nightshift: error: %s in the configuration\n", count(len(faults), "fault"))
+		return exitFailed
+	}
+	fmt.Fprintf(w, "nightshift: error: %v\n", err)
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintf(w, "nightshift: hint: %s\n", hint)
+	}
+	if errors.As(err, &usage) || isCobraUsage(err) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func hintOf(err error) string {
+	var api *civo.Error
+	switch {
+	case errors.As(err, &api):
+		return api.Hint
+	case errors.Is(err, events.ErrNoDaemon):
+		return "start one with nightshift run, or name its NATS with --nats-url"
+	case isCobraUsage(err):
+		return "see nightshift --help"
+	}
+	return ""
+}
+
+// isCobraUsage recognises cobra's own complaints, which have no type.
+func isCobraUsage(err error) bool {
+	for _, s := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires at least", "flag needs an argument", "invalid argument", "required flag"} {
+		if strings.HasPrefix(err.Error(), s) {
+			return true
+		}
+	}
+	return false
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "nightshift",
+		Short: "Keep Civo instances in the state that their policies ask for",
+		Long: `Nightshift keeps Civo instances in the state that their policies ask for: dev
+machines stopped at night and started in the morning, a web node rebooted when
+an alert says so, an API node resized when load asks for it.
+
+One daemon (nightshift run) reads one policy file. Times come from its own
+calendar, alerts and commands over NATS; everything that it does or leaves
+undone is an event on nightshift.v1.evt.>.
+
+Environment:
+  CIVO_TOKEN     the API token; it is taken from nowhere else
+  CIVO_REGION    region when the policy file names none
+  CIVO_API_URL   address of the API, as civo.api_url in the file
+  NIGHTSHIFT_*   any setting of the file: NIGHTSHIFT_NATS_URL, NIGHTSHIFT_DATA_DIR
+  NO_COLOR       no colour, as without a terminal
+
+Exit codes: 0 good, 1 failed, 2 something would be done (plan
+--detailed-exitcode), 64 wrong usage.`,
+		Example: `  nightshift demo                            watch a day go by in a minute
+  nightshift check nightshift.yaml           find every fault in a policy file
+  nightshift plan --config nightshift.yaml   what would be done now, and what comes next
+  nightshift run --config nightshift.yaml    the daemon`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "act", Title: "Act:"}, &cobra.Group{ID: "operate", Title: "Operate:"})
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("look", newPlanCommand(), newCheckCommand(), newStatusCommand(), newWatchCommand())
+	add("act", newActCommands()...)
+	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newInstancesCommand(), newVersionCommand())
+	return root
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "nightshift", version)
+			return err
+		},
+	}
+}

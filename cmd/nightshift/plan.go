@@ -1,0 +1,265 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"nightshift/civo"
+	"nightshift/civo/civosim"
+	"nightshift/configs"
+	"nightshift/policies"
+	"nightshift/worker"
+)
+
+func newPlanCommand() *cobra.Command {
+	var f fileFlags
+	var inventory, at, output string
+	var detailed bool
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what would be done, without doing it, and what comes next",
+		Long: `plan compares what the schedules and cron policies want at an instant with what
+is, and shows what would be done and what would be left alone, each with the
+reason. It uses the code that acts, reads the instances, and changes nothing.
+
+The daemon acts at edges: a difference that plan shows after an edge has passed,
+because somebody changed the instance by hand or the policy is new, is left
+alone until the next one. The next edges are listed at the end.
+
+Exit codes: 0; with --detailed-exitcode 2 when something would be done; 1 when
+a region could not be read (the others are shown).`,
+		Example: `  nightshift plan --config nightshift.yaml
+  nightshift plan --at "2026-11-27 19:00"                          # in the file's timezone
+  nightshift plan --inventory fleet.json --at 2026-03-02T20:00:00Z # without the API
+  nightshift plan -o json | jq '.actions[].hostname'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("output", output, "table", "json", "yaml"); err != nil {
+				return err
+			}
+			cfg, err := f.load()
+			if err != nil {
+				return err
+			}
+			when, err := parseAt(at, cfg.Policies.Zone)
+			if err != nil {
+				return err
+			}
+			var inv []policies.Instance
+			var faults map[string]error
+			if inventory != "" {
+				inv, err = readInventoryFile(inventory, cfg.Policies.Regions)
+			} else {
+				var api *civo.Client
+				if api, err = newAPI(cfg); err == nil {
+					inv, faults = worker.ReadInventory(cmd.Context(), api, cfg.Policies.Regions)
+				}
+			}
+			if err != nil {
+				return err
+			}
+			shown := newPlanOutput(cfg, inv, when)
+			if err := shown.print(cmd.OutOrStdout(), output, cfg.Policies.Zone); err != nil {
+				return err
+			}
+			for _, region := range slices.Sorted(maps.Keys(faults)) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "nightshift: error: region %s is not in the plan: %v\n", region, faults[region])
+				if hint := hintOf(faults[region]); hint != "" {
+					fmt.Fprintf(cmd.ErrOrStderr(), "nightshift: hint: %s\n", hint)
+				}
+			}
+			switch {
+			case len(faults) > 0:
+				return errSilent
+			case detailed && len(shown.Actions) > 0:
+				return exitError(exitSomething)
+			}
+			return nil
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&inventory, "inventory", "", "read the instances from a file instead of the API: JSON as printed by instances list -o json, or a fleet file of the simulator")
+	cmd.Flags().StringVar(&at, "at", "now", `the instant: RFC 3339, or "2026-11-27 19:00" in the file's timezone`)
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
+	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when something would be done")
+	return cmd
+}
+
+func oneOf(flag, value string, allowed ...string) error {
+	if !slices.Contains(allowed, value) {
+		return usagef("--%s %q is none of %s", flag, value, strings.Join(allowed, ", "))
+	}
+	return nil
+}
+
+// parseAt reads an instant.
+func parseAt(s string, zone *time.Location) (time.Time, error) {
+	if s == "now" {
+		return time.Now(), nil
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	for _, layout := range []string{"2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, s, zone); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usagef(`%q is not an instant: write 2026-11-27T19:00:00Z, or "2026-11-27 19:00" in %s`, s, zone)
+}
+
+// readInventoryFile reads instances from a file of either form.
+func readInventoryFile(path string, regions []string) ([]policies.Instance, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the inventory: %w", err)
+	}
+	var list []civo.Instance
+	if err := json.Unmarshal(data, &list); err != nil {
+		fleet, fleetErr := civosim.ParseFleet(data)
+		if fleetErr != nil {
+			return nil, fmt.Errorf("inventory %s is neither a JSON list of instances (%v) nor a fleet file (%v)", path, err, fleetErr) //nolint:errorlint // two causes, for people
+		}
+		sim := civosim.New(civosim.Options{Fleet: fleet, Regions: regions, Seed: 1})
+		var inv []policies.Instance
+		for _, i := range sim.Instances() {
+			inv = append(inv, policies.Instance{ID: i.ID, Hostname: i.Hostname, Region: i.Region, Size: i.Size, Status: i.Status, Tags: i.Tags, FirewallID: i.FirewallID})
+		}
+		return inv, nil
+	}
+	inv := make([]policies.Instance, len(list))
+	for n, i := range list {
+		region := i.Region
+		if region == "" && len(regions) == 1 {
+			region = regions[0]
+		}
+		inv[n] = worker.FromCivo(i, region)
+	}
+	return inv, nil
+}
+
+// planOutput is what plan prints; its JSON form is meant for programs.
+type planOutput struct {
+	At      time.Time    `json:"at" yaml:"at"`
+	Actions []planLine   `json:"actions" yaml:"actions"`
+	Skips   []planLine   `json:"skips" yaml:"skips"`
+	Next    []planNextUp `json:"next" yaml:"next"`
+	other   int          // instances that no policy wants anything of
+	total   int
+}
+
+type planLine struct {
+	Action   string `json:"action" yaml:"action"`
+	Region   string `json:"region" yaml:"region"`
+	Instance string `json:"instance" yaml:"instance"`
+	Hostname string `json:"hostname" yaml:"hostname"`
+	Policy   string `json:"policy" yaml:"policy"`
+	Why      string `json:"why,omitempty" yaml:"why,omitempty"`
+	Reason   string `json:"reason,omitempty" yaml:"reason,omitempty"`
+	Detail   string `json:"detail,omitempty" yaml:"detail,omitempty"`
+}
+
+type planNextUp struct {
+	Planned time.Time `json:"planned" yaml:"planned"`
+	Policy  string    `json:"policy" yaml:"policy"`
+	Want    string    `json:"want" yaml:"want"`
+}
+
+func newPlanOutput(cfg *configs.Config, inv []policies.Instance, at time.Time) planOutput {
+	plan := policies.Decide(&cfg.Policies, inv, policies.Facts{}, policies.Trigger{ID: "look", At: at}, at)
+	out := planOutput{At: at.UTC(), Actions: []planLine{}, Skips: []planLine{}, Next: []planNextUp{}, total: len(inv), other: len(inv) - len(plan.Actions) - len(plan.Skips)}
+	line := func(a policies.Action) planLine {
+		return planLine{Action: string(a.Verb), Region: a.Region, Instance: a.Instance, Hostname: a.Hostname, Policy: a.Policy, Why: a.Why}
+	}
+	for _, a := range plan.Actions {
+		out.Actions = append(out.Actions, line(a))
+	}
+	for _, s := range plan.Skips {
+		l := line(s.Action)
+		l.Reason, l.Detail = string(s.Reason), s.Detail
+		out.Skips = append(out.Skips, l)
+	}
+	for _, e := range cfg.Policies.NextEdges(at, 8) {
+		out.Next = append(out.Next, planNextUp{e.Planned, e.Policy, e.Want})
+	}
+	return out
+}
+
+func (p planOutput) print(w io.Writer, form string, zone *time.Location) error {
+	switch form {
+	case "json":
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(p)
+	case "yaml":
+		return yaml.NewEncoder(w).Encode(p)
+	}
+	fmt.Fprintf(w, "At %s, %s: %s to do, %d to leave alone, %d that no policy wants anything of.\n\n",
+		localTime(p.At, zone), count(p.total, "instance"), count(len(p.Actions), "action"), len(p.Skips), p.other)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, l := range p.Actions {
+		fmt.Fprintf(tw, "%s\t%s\t%s\tpolicy %s\t%s\n", l.Action, l.Hostname, l.Region, l.Policy, l.Why)
+	}
+	for _, l := range p.Skips {
+		fmt.Fprintf(tw, "skip\t%s\t%s\tpolicy %s\t%s\n", l.Hostname, l.Region, l.Policy, reasonDetail(l.Reason, l.Detail))
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if len(p.Actions)+len(p.Skips) > 0 {
+		fmt.Fprintln(w)
+	}
+	if len(p.Next) == 0 {
+		fmt.Fprintln(w, "No edge lies ahead.")
+		return nil
+	}
+	fmt.Fprintln(w, "Next edges:")
+	tw = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, n := range p.Next {
+		fmt.Fprintf(tw, "  %s\t%s\t%s\n", localTime(n.Planned, zone), n.Policy, n.Want)
+	}
+	return tw.Flush()
+}
+
+func reasonDetail(reason, detail string) string {
+	if detail == "" {
+		return reason
+	}
+	return reason + ": " + detail
+}
+
+// localTime prints an instant in the zone of the policy file, with its name.
+func localTime(t time.Time, zone *time.Location) string {
+	return t.In(zone).Format("Mon 2006-01-02 15:04 MST")
+}
+
+func newCheckCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE",
+		Short: "Find every fault in a policy file",
+		Long: `check reads a policy file and names every fault, each with line and column,
+what was found, and what would be right. It asks nobody: no token is needed.
+
+Exit codes: 0 without a fault, 1 with one.`,
+		Example: "  nightshift check nightshift.yaml",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := configs.Load(args[0], os.Environ(), configs.Overrides{})
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: good, %d policies for %s (revision %s)\n", args[0], len(cfg.Policies.Policies), strings.Join(cfg.Policies.Regions, ", "), cfg.Revision)
+			return err
+		},
+	}
+}

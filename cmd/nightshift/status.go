@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nightshift/events"
+	"nightshift/worker"
+)
+
+func env(name string) string { return os.Getenv(name) }
+
+func newStatusCommand() *cobra.Command {
+	var n natsFlags
+	var ready bool
+	var output string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Ask the daemon how it is doing",
+		Long: `status asks the daemon for its state: regions and when they were read, actions
+under way, and the next edges.
+
+With --ready it is a health check: nothing but a line, exit code 0 when the
+daemon is ready and 1 when it is not or does not answer.`,
+		Example: "  nightshift status\n  nightshift status --ready",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("output", output, "table", "json"); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), 5*time.Second)
+			defer cancel()
+			bus, err := n.dial(ctx)
+			if err != nil {
+				return fmt.Errorf("%w: %w", events.ErrNoDaemon, err)
+			}
+			var s worker.Status
+			err = errors.Join(bus.Ask(ctx, "status", struct{}{}, &s), bus.Close(ctx))
+			if err != nil {
+				return err
+			}
+			if ready {
+				return printReady(cmd.OutOrStdout(), s)
+			}
+			if output == "json" {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetIndent("", "  ")
+				return enc.Encode(s)
+			}
+			printStatus(cmd.OutOrStdout(), s)
+			return nil
+		},
+	}
+	n.add(cmd)
+	cmd.Flags().BoolVar(&ready, "ready", false, "only say whether the daemon is ready, by exit code, too")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	return cmd
+}
+
+func printReady(w io.Writer, s worker.Status) error {
+	if s.Ready {
+		fmt.Fprintln(w, "ready")
+		return nil
+	}
+	return fmt.Errorf("not ready: %s", strings.Join(s.NotReady, "; "))
+}
+
+func printStatus(w io.Writer, s worker.Status) {
+	state := "ready"
+	if !s.Ready {
+		state = "NOT READY: " + strings.Join(s.NotReady, "; ")
+	}
+	fmt.Fprintf(w, "nightshift %s, %s, mode %s, %s, revision %s\n", s.Version, state, s.Mode, fmt.Sprintf("%d policies", s.Policies), s.Revision)
+	fmt.Fprintf(w, "up since %s; plan time %s; %s under way\n", s.Since.Local().Format("2006-01-02 15:04 MST"), s.Now.Local().Format("2006-01-02 15:04 MST"), count(s.Open, "action"))
+	for _, r := range s.Regions {
+		switch {
+		case r.Error != "":
+			fmt.Fprintf(w, "  %s  not read: %s\n", r.Region, r.Error)
+		case r.ReadAt.IsZero():
+			fmt.Fprintf(w, "  %s  not read yet: nothing has asked for it\n", r.Region)
+		default:
+			fmt.Fprintf(w, "  %s  %s, read %s\n", r.Region, count(r.Instances, "instance"), r.ReadAt.Local().Format("15:04:05 MST"))
+		}
+	}
+	for _, e := range s.Next {
+		fmt.Fprintf(w, "next  %s  %s %s\n", e.Planned.Local().Format("Mon 2006-01-02 15:04 MST"), e.Policy, e.Want)
+	}
+}
+
+func newWatchCommand() *cobra.Command {
+	var n natsFlags
+	var since, instance, output string
+	cmd := &cobra.Command{
+		Use:   "watch",
+		Short: "Print events as they come",
+		Long: `watch prints what the daemon does and leaves undone, as it happens: started,
+accepted and put off on the way, and the outcome with its reason. It ends with
+Ctrl-C.`,
+		Example: "  nightshift watch\n  nightshift watch --since 2h -o json\n  nightshift watch --instance dev-1",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if err := oneOf("output", output, "table", "json"); err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			bus, err := n.dial(ctx)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, bus.Close(context.WithoutCancel(ctx))) }()
+			o := events.WatchOptions{}
+			if since != "" {
+				if o.Since, err = parseSince(since); err != nil {
+					return err
+				}
+			}
+			if instance != "" {
+				inst, err := find(ctx, bus, instance, "")
+				if err != nil {
+					return err
+				}
+				o.Filter = events.InstanceFilter(strings.ToLower(inst.Region), inst.ID)
+			}
+			enc := json.NewEncoder(cmd.OutOrStdout())
+			return bus.Watch(ctx, o, func(rec events.Record, stored time.Time, _ uint64) error {
+				if output == "json" {
+					return enc.Encode(watched{stored.UTC(), rec})
+				}
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", stored.Local().Format("2006-01-02 15:04:05"), eventLine(rec))
+				return err
+			})
+		},
+	}
+	n.add(cmd)
+	cmd.Flags().StringVar(&since, "since", "", "begin in the past: a span such as 2h, or an instant such as 2026-11-27T19:00:00Z")
+	cmd.Flags().StringVar(&instance, "instance", "", "of one instance only: id or host name")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	return cmd
+}
+
+// watched is an event in a line of JSON.
+type watched struct {
+	Time time.Time `json:"time"`
+	events.Record
+}
+
+func parseSince(s string) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil && d > 0 {
+		return time.Now().Add(-d), nil
+	}
+	return parseAt(s, time.Local)
+}
