@@ -234,7 +234,7 @@ func (s *script) run(t *testing.T, p *place) {
 	for _, c := range s.Cases {
 		at := p
 		switch {
-		case c.Simulator != nil && p.sim == nil, c.Needs != "" && !p.creates:
+		case c.Simulator != nil && p.sim == nil, (c.Needs != "" || c.Request.Method != "GET") && !p.creates:
 			continue // not for this place: it is run against the simulator
 		case c.Simulator != nil:
 			at = simulatedPlace(t, c.Simulator)

@@ -106,6 +106,51 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// ParseFault reads a fault as it is written on a command line, an operation or *
+// and a kind, then what else it has:
+//
+//	stop:rate-limited,count=3,retry_after=2s
+//	*:server-error,probability=0.05,count=-1
+//	create:refused,code=quota_limit_reached,region=LON1
+//
+// The keys are those of the JSON form.
+func ParseFault(text string) (Fault, error) {
+	head, rest, more := strings.Cut(text, ",")
+	op, kind, ok := strings.Cut(head, ":")
+	if !ok {
+		return Fault{}, fmt.Errorf("fault %q: write it as OPERATION:KIND, such as stop:rate-limited,count=3", text)
+	}
+	fields := map[string]any{"op": op, "kind": kind}
+	var pairs []string
+	if more {
+		pairs = strings.Split(rest, ",")
+	}
+	for _, pair := range pairs {
+		key, v, ok := strings.Cut(pair, "=")
+		if !ok {
+			return Fault{}, fmt.Errorf("fault %q: %q is not KEY=VALUE", text, pair)
+		}
+		switch key {
+		case "count", "status", "probability", "after":
+			fields[key] = json.RawMessage(v)
+		default:
+			fields[key] = v
+		}
+	}
+	var f Fault
+	data, err := json.Marshal(fields)
+	if err == nil {
+		err = json.Unmarshal(data, &f)
+	}
+	if err == nil {
+		err = f.Check()
+	}
+	if err != nil {
+		return Fault{}, fmt.Errorf("fault %q: %w", text, err)
+	}
+	return f, nil
+}
+
 // Check says what is wrong with a fault, or nil.
 func (f Fault) Check() error {
 	switch {

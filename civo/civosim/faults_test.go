@@ -163,6 +163,44 @@ func TestFaultsAsJSON(t *testing.T) {
 	}
 }
 
+func TestFaultsOnACommandLine(t *testing.T) {
+	for text, want := range map[string]civosim.Fault{
+		"stop:rate-limited,count=3,retry_after=2s":            {Op: "stop", Kind: civosim.RateLimited, Count: 3, RetryAfter: 2 * time.Second},
+		"*:server-error,probability=0.05,count=-1,after=true": {Op: "*", Kind: civosim.ServerError, Probability: 0.05, Count: -1, After: true},
+		"create:refused,code=quota_limit_reached,region=LON1": {Op: "create", Kind: civosim.Refused, Code: "quota_limit_reached", Region: "LON1"},
+		"list:stale-read,delay=1m30s":                         {Op: "list", Kind: civosim.StaleRead, Delay: 90 * time.Second},
+	} {
+		if got, err := civosim.ParseFault(text); err != nil || got != want {
+			t.Errorf("%s: got %+v and %v, want %+v", text, got, err, want)
+		}
+	}
+	for _, bad := range []string{"", "stop", "stop:flood", "explode:slow", "stop:slow,delay", "stop:slow,delay=soon", "stop:slow,count=many", "stop:slow,count=", "stop:slow,color=red", "stop:slow,"} {
+		if got, err := civosim.ParseFault(bad); err == nil {
+			t.Errorf("%q: got %+v, want an error", bad, got)
+		}
+	}
+}
+
+func FuzzParseFault(f *testing.F) {
+	f.Add("stop:rate-limited,count=3,retry_after=2s")
+	f.Add("*:server-error,probability=0.05,count=-1")
+	f.Fuzz(func(t *testing.T, text string) {
+		fault, err := civosim.ParseFault(text)
+		if err != nil {
+			return
+		}
+		civosim.New(civosim.Options{}).Inject(fault) // what was read can be injected
+		data, err := json.Marshal(fault)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back civosim.Fault
+		if err := json.Unmarshal(data, &back); err != nil || back != fault {
+			t.Errorf("got %+v and %v, want %+v", back, err, fault)
+		}
+	})
+}
+
 func TestWhatIsStuckStaysSo(t *testing.T) {
 	s := one(t, "ACTIVE", civosim.Options{})
 	s.sim.Inject(civosim.Fault{Op: "stop", Kind: civosim.Stuck})

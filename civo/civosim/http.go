@@ -99,6 +99,8 @@ var routes = []route{
 	{"POST", "/v2/ips/:id/actions", "ip_action", false, (*Sim).actOnIP},
 	{"DELETE", "/v2/ips/:id", "ip_delete", false, (*Sim).deleteIP},
 
+	{"GET", "/v2/kubernetes/clusters", "clusters", false, (*Sim).listClusters},
+
 	{"GET", "/v2/webhooks", "webhooks", true, (*Sim).listWebhooks},
 	{"POST", "/v2/webhooks", "webhook_create", true, (*Sim).createWebhook},
 	{"PUT", "/v2/webhooks/:id", "webhook_update", true, (*Sim).updateWebhook},

@@ -23,6 +23,13 @@ func (s *Sim) listAccounts(*call) (answer, func()) {
 	}}), nil
 }
 
+// listClusters has none: the official command line asks for them before it shows
+// volumes.
+func (s *Sim) listClusters(c *call) (answer, func()) {
+	page, perPage, pages, _, _ := paging(c.params, 0)
+	return ok(map[string]any{"page": page, "per_page": perPage, "pages": pages, "items": []any{}}), nil
+}
+
 // without returns a list that lacks one element.
 func without[T comparable](list []T, x T) []T {
 	return slices.DeleteFunc(list, func(y T) bool { return y == x })

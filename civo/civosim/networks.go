@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"strings"
 )
 
 type network struct {
@@ -274,6 +275,7 @@ type ruleParams struct {
 	Protocol  string   `json:"protocol"`
 	StartPort string   `json:"start_port"`
 	EndPort   string   `json:"end_port"`
+	Ports     string   `json:"ports"` // "80" or "80-90": outranks start and end
 	CIDR      []string `json:"cidr"`
 	Direction string   `json:"direction"`
 	Action    string   `json:"action"`
@@ -281,6 +283,9 @@ type ruleParams struct {
 }
 
 func (p ruleParams) rule(id, firewallID string) firewallRule {
+	if p.Ports != "" {
+		p.StartPort, p.EndPort, _ = strings.Cut(p.Ports, "-")
+	}
 	r := firewallRule{
 		ID: id, FirewallID: firewallID, Protocol: cmp.Or(p.Protocol, "tcp"), StartPort: p.StartPort, EndPort: cmp.Or(p.EndPort, p.StartPort),
 		CIDR: p.CIDR, Direction: cmp.Or(p.Direction, "ingress"), Action: cmp.Or(p.Action, "allow"), Label: p.Label,
@@ -305,7 +310,7 @@ func (s *Sim) createRule(c *call) (answer, func()) {
 	}
 	p := c.params
 	rule := ruleParams{
-		Protocol: p.text("protocol"), StartPort: p.text("start_port"), EndPort: p.text("end_port"), Direction: p.text("direction"),
+		Protocol: p.text("protocol"), StartPort: p.text("start_port"), EndPort: p.text("end_port"), Ports: p.text("ports"), Direction: p.text("direction"),
 		Action: p.text("action"), Label: p.text("label"), CIDR: splitList(p.text("cidr")),
 	}.rule(s.uuid(), fw.ID)
 	return ok(rule), func() { fw.Rules = append(slices.Clone(fw.Rules), rule) }

@@ -9,9 +9,14 @@ import (
 // Quota is what an account may use at most, over all regions. A stopped
 // instance counts like a running one.
 type Quota struct {
-	Instances, CPUCores, RAMMB, DiskGB int
-	Volumes, PublicIPs                 int
-	Networks, SecurityGroups           int
+	Instances      int `json:"instances"`
+	CPUCores       int `json:"cpu_cores"`
+	RAMMB          int `json:"ram_mb"`
+	DiskGB         int `json:"disk_gb"`
+	Volumes        int `json:"volumes"`
+	PublicIPs      int `json:"public_ips"`
+	Networks       int `json:"networks"`
+	SecurityGroups int `json:"security_groups"`
 }
 
 func (q Quota) orDefaults() Quota {

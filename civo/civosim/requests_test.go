@@ -263,7 +263,7 @@ func TestPaths(t *testing.T) {
 		kind         string
 	}{
 		{"GET", "/", 404, "text/plain"},
-		{"GET", "/v2/kubernetes/clusters", 404, "text/plain"},
+		{"GET", "/v2/databases", 404, "text/plain"},
 		{"GET", "/v2/instances/a/b/c", 404, "text/plain"},
 		{"PATCH", "/v2/instances", 405, "text/plain"},
 		{"GET", "//v2/regions/", 200, "application/json"},
@@ -318,7 +318,7 @@ func TestEmptyListsAreNotNull(t *testing.T) {
 			t.Errorf("%s: got %s, want []", path, r.body)
 		}
 	}
-	for _, path := range []string{"/v2/instances", "/v2/ips", "/v2/actions"} {
+	for _, path := range []string{"/v2/instances", "/v2/ips", "/v2/actions", "/v2/kubernetes/clusters"} {
 		if items, ok := s.send("GET", path, "").object(s)["items"].([]any); !ok || len(items) != 0 {
 			t.Errorf("%s: got %v, want an empty list of items", path, items)
 		}
