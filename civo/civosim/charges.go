@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -102,10 +103,7 @@ func (s *Sim) listCharges(c *call) (answer, func()) {
 	if to.After(now) {
 		to = now
 	}
-	var all []segment
-	for _, g := range s.billed {
-		all = append(all, g)
-	}
+	all := slices.Clone(s.billed)
 	for _, r := range s.regions {
 		for _, in := range r.instances {
 			all = append(all, in.hours(to))

@@ -145,7 +145,7 @@ func (s *Sim) enlistOne(m Machine, n int, now time.Time) {
 		id: m.ID, serial: s.serial, region: r, hostname: strings.ReplaceAll(m.Hostname, "%d", strconv.Itoa(n)),
 		size: sizeNamed(cmp.Or(m.Size, defaultSize)), status: cmp.Or(m.Status, statusActive), image: imageNamed(cmp.Or(m.Image, images[0].Name)),
 		networkID: r.networks[0].ID, firewallID: r.networks[0].firewall.ID, tags: m.Tags, notes: m.Notes,
-		public: !m.Private, addressed: true, password: true, account: s.id, created: m.Created,
+		public: !m.Private, addressed: m.Status != statusBuilding, password: true, account: s.id, created: m.Created,
 	}
 	made := s.uuid() // drawn for each, so that an id that is given does not shift the others
 	if rec.id == "" {

@@ -255,7 +255,7 @@ func TestInABubble(t *testing.T) {
 		s.accepted(s.act("stop"))
 		time.Sleep(20*time.Second - 1)
 		s.wantStatus("LON1", machineID, "STOPPING")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		s.wantStatus("LON1", machineID, "SHUTOFF")
 
 		sim.Inject(civosim.Fault{Kind: civosim.Slow, Delay: time.Minute})

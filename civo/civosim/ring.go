@@ -16,11 +16,6 @@ func (r *ring[T]) add(v T) {
 	r.first = (r.first + 1) % r.max
 }
 
-func (r *ring[T]) len() int { return len(r.values) }
-
-// at returns the i-th value, oldest first.
-func (r *ring[T]) at(i int) T { return r.values[(r.first+i)%len(r.values)] }
-
 // all returns the values, oldest first.
 func (r *ring[T]) all() []T {
 	out := make([]T, 0, len(r.values))
