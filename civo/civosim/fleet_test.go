@@ -1,6 +1,7 @@
 package civosim_test
 
 import (
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -134,4 +135,28 @@ func FuzzParseFleet(f *testing.F) {
 			t.Errorf("got %d instances, want %d", len(sim.Instances()), total)
 		}
 	})
+}
+
+func TestTheFleetFileOfTheDocumentation(t *testing.T) {
+	data, err := os.ReadFile("../../docs/simulator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(data), "```yaml\n")
+	text, _, ok := strings.Cut(rest, "```")
+	machines, err := civosim.ParseFleet([]byte(text))
+	if !ok || err != nil {
+		t.Fatalf("got %v", err)
+	}
+	if n := len(civosim.New(civosim.Options{Fleet: machines}).Instances()); n != 5005 {
+		t.Errorf("got %d instances, want 5005", n)
+	}
+	for _, kind := range []civosim.FaultKind{
+		civosim.RateLimited, civosim.ServerError, civosim.HTML502, civosim.HTML504, civosim.CutBefore, civosim.CutAfter, civosim.Slow, civosim.BadJSON,
+		civosim.EmptyBody, civosim.AcceptedButNotDone, civosim.Stuck, civosim.StaleRead, civosim.Unauthorized, civosim.Refused,
+	} {
+		if !strings.Contains(string(data), "`"+string(kind)+"`") {
+			t.Errorf("the documentation lacks the fault %s", kind)
+		}
+	}
 }
