@@ -75,6 +75,38 @@ func TestRetryAfterIsInWholeSeconds(t *testing.T) {
 	}
 }
 
+func TestTheRateOfTheAccount(t *testing.T) {
+	s := one(t, "ACTIVE", civosim.Options{Rate: 2})
+	ask := func(want int) reply {
+		t.Helper()
+		r := s.send("GET", "/v2/quota", "")
+		if r.status != want {
+			t.Errorf("got %d, want %d", r.status, want)
+		}
+		return r
+	}
+	ask(200)
+	ask(200)
+	if got := ask(429).header.Get("Retry-After"); got != "1" {
+		t.Errorf("Retry-After: got %q, want 1", got)
+	}
+	s.wait(500 * time.Millisecond)
+	ask(200)
+	ask(429)
+	s.wait(time.Hour) // no more than the burst is saved up
+	ask(200)
+	ask(200)
+	ask(429)
+	if last := s.sim.Requests()[7]; last.Fault != civosim.RateLimited || last.Status != 429 {
+		t.Errorf("ledger: got %+v, want it rate-limited", last)
+	}
+	slow := one(t, "ACTIVE", civosim.Options{Rate: 0.1})
+	slow.accepted(slow.act("stop"))
+	if r := slow.act("stop"); r.status != 429 || r.header.Get("Retry-After") != "10" {
+		t.Errorf("got %d and %q, want 429 and 10", r.status, r.header.Get("Retry-After"))
+	}
+}
+
 func TestWhomAFaultConcerns(t *testing.T) {
 	stop, other := "/v2/instances/"+machineID+"/stop", "/v2/instances/"+machineID+"/soft_reboots"
 	for _, tt := range []struct {

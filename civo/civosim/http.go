@@ -230,7 +230,10 @@ func (s *Sim) carryOut(c *call, rt *route, entry *Request) (answer, *Fault) {
 	c.now = s.look()
 	c.sees = c.now.Add(-s.o.Lag)
 	a, found := s.locate(c, rt)
-	fault := s.strike(c)
+	fault := s.throttle(c.now)
+	if fault == nil {
+		fault = s.strike(c)
+	}
 	instead, carriedOut, replaced := s.instead(fault, c)
 	if found && carriedOut {
 		var apply func()
@@ -253,6 +256,26 @@ func (s *Sim) carryOut(c *call, rt *route, entry *Request) (answer, *Fault) {
 	entry.Instance = c.instance
 	s.note(*entry, c.now, a)
 	return a, fault
+}
+
+// throttle takes a request out of what Options.Rate allows, or refuses it until
+// the next may come.
+func (s *Sim) throttle(now time.Time) *Fault {
+	if s.o.Rate <= 0 {
+		return nil
+	}
+	burst := max(s.o.Rate, 1)
+	if s.tokensAt.IsZero() {
+		s.tokens = burst
+	} else {
+		s.tokens = min(burst, s.tokens+s.o.Rate*now.Sub(s.tokensAt).Seconds())
+	}
+	s.tokensAt = now
+	if s.tokens < 1 {
+		return &Fault{Kind: RateLimited, RetryAfter: max(1, time.Duration((1-s.tokens)/s.o.Rate*float64(time.Second)))}
+	}
+	s.tokens--
+	return nil
 }
 
 // locate finds the region of a call.

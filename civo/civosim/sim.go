@@ -19,7 +19,8 @@ type Options struct {
 	Delay  time.Duration            // how long each passage takes, in the time of Now; 0 means done at the next look
 	Delays map[string]time.Duration // the same for one operation ("create", "stop", "start", "soft_reboot", "hard_reboot", "resize", "delete"); outranks Delay
 	Jitter float64                  // 0 to 1: each delay is lengthened by a random part of up to this fraction of it
-	Lag    time.Duration            // how long reads go on showing an instance as it was before a change
+	Lag    time.Duration            // how long reads go on showing an instance as it was before a change; 10 min at most
+	Rate   float64                  // requests a second that the account may send, with a burst of as many; beyond it 429 with Retry-After. 0 = any
 
 	Now   func() time.Time // default time.Now
 	Seed  uint64           // of ids, jitter and the chances of faults
@@ -72,6 +73,9 @@ type account struct {
 	actions  ring[auditAction]
 	actionID int
 
+	tokens   float64   // requests that may come at once, see Options.Rate
+	tokensAt time.Time // when they were counted
+
 	due     dueHeap
 	dueID   uint64
 	ids     *rand.Rand
@@ -94,6 +98,7 @@ func New(o Options) *Sim {
 	o.ResizeStatus = cmp.Or(o.ResizeStatus, statusRebooting)
 	o.DownsizeCode = cmp.Or(o.DownsizeCode, "parameter_value_missing")
 	o.Quota = o.Quota.orDefaults()
+	o.Lag = min(o.Lag, pastReach)
 	s := &Sim{o: o}
 	s.Reset()
 	return s
