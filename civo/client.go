@@ -23,6 +23,9 @@ const (
 	DefaultBaseURL = "https://api.civo.com"
 	DefaultRate    = 5.0 // requests a second; no limit is documented
 	DefaultTimeout = 30 * time.Second
+	// DefaultRetries bound how often one call is tried again; the deadline of its
+	// context may end it earlier.
+	DefaultRetries = 4
 	// maxBody bounds an answer: a page of a thousand instances is under 3 MB.
 	maxBody = 32 << 20
 )
@@ -33,6 +36,7 @@ type Options struct {
 	Version string        // User-Agent is nightshift/<version>; default dev
 	Rate    float64       // requests a second, all calls together; default DefaultRate
 	Timeout time.Duration // of one attempt; default DefaultTimeout
+	Retries int           // of one call; default DefaultRetries
 	// HTTPClient lends its Transport; default: keep-alive, proxy from the
 	// environment, the system's certificates.
 	HTTPClient *http.Client
@@ -60,8 +64,8 @@ func New(token string, o Options) (*Client, error) {
 	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" {
 		return nil, fmt.Errorf("API address %q is not of the form https://host[:port]", o.BaseURL)
 	}
-	if o.Rate < 0 || o.Timeout < 0 {
-		return nil, errors.New("rate and timeout must not be negative")
+	if o.Rate < 0 || o.Timeout < 0 || o.Retries < 0 {
+		return nil, errors.New("rate, timeout and retries must not be negative")
 	}
 	var transport http.RoundTripper
 	if o.HTTPClient != nil {
@@ -88,7 +92,7 @@ func New(token string, o Options) (*Client, error) {
 			Transport:     attemptTimeout{transport, cmp.Or(o.Timeout, DefaultTimeout)},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		RetryMax: retryTimes, RetryWaitMin: retryMin, RetryWaitMax: retryMax,
+		RetryMax: cmp.Or(o.Retries, DefaultRetries), RetryWaitMin: retryMin, RetryWaitMax: retryMax,
 		CheckRetry: checkRetry, Backoff: backoff, ErrorHandler: retryablehttp.PassthroughErrorHandler,
 		PrepareRetry: func(req *http.Request) error { return c.limiter.Wait(req.Context()) },
 	}

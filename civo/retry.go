@@ -13,8 +13,6 @@ import (
 const (
 	retryMin = 500 * time.Millisecond
 	retryMax = 10 * time.Second
-	// retryTimes bounds attempts; the deadline of the context usually ends them first.
-	retryTimes = 8
 )
 
 // repeatable says whether a request may be sent again although it may have

@@ -156,7 +156,7 @@ func (r *reader) readMode(n *yaml.Node, path string) policies.Mode {
 	switch s, ok := r.text(n, path); {
 	case !ok:
 	case s == "ask":
-		r.fault(n, path, "", "mode ask: not in this version")
+		r.fault(n, path, "", "ask: not in this version")
 	case s != string(policies.ModeAct) && s != string(policies.ModeObserve):
 		r.fault(n, path, "observe or act", "%q is not a mode", s)
 	default:

@@ -73,7 +73,7 @@ func (r *reader) readPolicy(n *yaml.Node, path string) (p policies.Policy, ok bo
 		r.fault(n, path, "", "the policy has no name")
 	}
 	if nodes["select"] == nil {
-		r.fault(n, join(path, "select"), `name a tag: select: { all: [env=dev] }; every instance is { all: ["*"] }`, "the policy%s has no selector", named(p.Name))
+		r.fault(n, join(path, "select"), `name a tag: select: { all: [env=dev] }; every instance is { all: ["*"] }`, "policy%s has no selector", named(p.Name))
 	}
 	r.checkCause(n, path, &p, nodes)
 	r.checkAllowed(path, &p, nodes)
@@ -99,10 +99,10 @@ func (r *reader) checkCause(n *yaml.Node, path string, p *policies.Policy, nodes
 	}
 	switch {
 	case len(causes) == 0:
-		r.fault(n, path, "give it one of schedule, cron and trigger", "the policy%s has no cause", named(p.Name))
+		r.fault(n, path, "give it one of schedule, cron and trigger", "policy%s has no cause", named(p.Name))
 		return
 	case len(causes) > 1:
-		r.fault(nodes[causes[1]], path, "make two policies", "the policy%s has %s: it may have one cause", named(p.Name), strings.Join(causes, " and "))
+		r.fault(nodes[causes[1]], path, "make two policies", "policy%s has %s: it may have one cause", named(p.Name), strings.Join(causes, " and "))
 		return
 	}
 	if nodes["schedule"] != nil {
@@ -112,13 +112,13 @@ func (r *reader) checkCause(n *yaml.Node, path string, p *policies.Policy, nodes
 			}
 		}
 	} else if nodes["do"] == nil {
-		r.fault(n, join(path, "do"), "such as do: start", "the policy%s does nothing", named(p.Name))
+		r.fault(n, join(path, "do"), "such as do: start", "policy%s does nothing", named(p.Name))
 	}
 	if nodes["trigger"] == nil && nodes["cooldown"] != nil {
 		r.fault(nodes["cooldown"], join(path, "cooldown"), "", "cooldown goes with trigger only")
 	}
 	if nodes["lasts"] != nil && nodes["trigger"] != nil {
-		r.fault(nodes["lasts"], join(path, "lasts"), "", "lasts with trigger: not in this version")
+		r.fault(nodes["lasts"], join(path, "lasts"), "", "not in this version with trigger")
 	}
 }
 
@@ -152,7 +152,7 @@ func (r *reader) policySchedule(n *yaml.Node, path string) *schedule.Weekly {
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if k := n.Content[i].Value; k == "from_tag" || k == "grammar" {
-				r.fault(n.Content[i], join(path, k), "", "%s: not in this version", k)
+				r.fault(n.Content[i], join(path, k), "", "not in this version")
 				return nil
 			}
 		}

@@ -124,7 +124,7 @@ func (r *reader) mapping(n *yaml.Node, path string, keys []key) bool {
 			}
 			r.fault(kn, sub, hint, "unknown key %q", name)
 		case keys[at].later:
-			r.fault(kn, sub, "", "%s: not in this version", name)
+			r.fault(kn, sub, "", "not in this version")
 		default:
 			keys[at].read(vn, sub)
 		}

@@ -73,7 +73,7 @@ func TestFaultsOfAFleetFile(t *testing.T) {
 		{"a key twice", "instances:\n  - {hostname: a, hostname: b}", `key "hostname" is there twice`},
 		{"a bad count", "instances:\n  - {hostname: a-%d, count: many}", `line 2, column 29: count "many" is not a number from 1 to 1000000`},
 		{"no count", "instances:\n  - {hostname: a-%d, count: 0}", `count "0" is not a number`},
-		{"too many in all", "instances:\n  - {count: 1000000}\n  - {count: 1}", "line 3, column 5: the fleet has more than 1000000 instances"},
+		{"too many in all", "instances:\n  - {count: 1000000}\n  - {hostname: a}", "line 3, column 5: the fleet has more than 1000000 instances"},
 		{"a bad host name", "instances:\n  - {hostname: a_b}", `hostname "a_b" is not a host name`},
 		{"several under one name", "instances:\n  - {hostname: a, count: 2}", "put %d where the number belongs"},
 		{"several under one id", "instances:\n  - {id: x, count: 2}", "id x cannot be that of 2 instances"},

@@ -127,6 +127,9 @@ func TestActionsSayWhoDidWhat(t *testing.T) {
 	if len(items) != 2 {
 		t.Fatalf("got %d actions, want 2: %v", len(items), items)
 	}
+	if first := items[0].(map[string]any); first["id"] != 2.0 || first["type"] != "volume-create" {
+		t.Errorf("got %v first, want the newest, the volume", first)
+	}
 	newest := s.send("GET", "/v2/actions?per_page=1&related_id="+machineID, "").object(s)["items"].([]any)[0].(map[string]any)
 	if newest["type"] != "instance-stop" || newest["related_id"] != machineID || newest["created_at"] != "2026-03-04T05:00:00Z" || newest["id"] != 1.0 {
 		t.Errorf("got %v, want the stop", newest)
@@ -249,6 +252,7 @@ func TestKeysNetworksAndFirewalls(t *testing.T) {
 	s.accepted(s.send("DELETE", path, ""))
 	s.accepted(s.send("DELETE", "/v2/networks/"+network["id"].(string), ""))
 
+	s.refused(s.send("DELETE", "/v2/networks/"+s.send("GET", "/v2/networks?region=FRA1", "").list(s)[0]["id"].(string)+"?region=FRA1", ""), 409, "database_network_delete_with_instance")
 	used := s.send("GET", "/v2/instances/"+machineID, "").object(s)["firewall_id"].(string)
 	s.refused(s.send("DELETE", "/v2/firewalls/"+used, ""), 500, "database_firewall_deleted_failed")
 	for _, f := range s.send("GET", "/v2/firewalls", "").list(s) {
@@ -260,4 +264,31 @@ func TestKeysNetworksAndFirewalls(t *testing.T) {
 	if quota["network_count_usage"] != 3.0 || quota["security_group_usage"] != 6.0 {
 		t.Errorf("got %v networks and %v firewalls, want 3 and 6", quota["network_count_usage"], quota["security_group_usage"])
 	}
+}
+
+func TestAReservedAddressMoves(t *testing.T) {
+	s := newTester(t, civosim.Options{Fleet: []civosim.Machine{{ID: "one", Hostname: "one"}, {ID: "two", Hostname: "two"}}})
+	assign := func(ip map[string]any, instance string) {
+		t.Helper()
+		s.accepted(s.send("POST", "/v2/ips/"+ip["id"].(string)+"/actions", `{"action":"assign","assign_to_id":"`+instance+`","assign_to_type":"instance"}`))
+	}
+	reserved := func(instance string) any {
+		return s.send("GET", "/v2/instances/"+instance, "").object(s)["reserved_ip"]
+	}
+	a, b := s.send("POST", "/v2/ips", "name=a").object(s), s.send("POST", "/v2/ips", "name=b").object(s)
+	assign(a, "one")
+	assign(a, "two")
+	if reserved("one") != nil || reserved("two") != a["ip"] {
+		t.Errorf("got %v and %v, want the address at the second only", reserved("one"), reserved("two"))
+	}
+	assign(b, "two") // in place of the first
+	if got := s.send("GET", "/v2/ips/"+a["id"].(string), "").object(s)["assigned_to"]; reserved("two") != b["ip"] || got != nil {
+		t.Errorf("got %v, and the first is assigned to %v, want the second address alone", reserved("two"), got)
+	}
+	s.send("PUT", "/v2/ips/"+b["id"].(string), "name=front")
+	if got := s.send("GET", "/v2/instances/two", "").object(s)["reserved_ip_name"]; got != "front" {
+		t.Errorf("reserved_ip_name: got %v, want the new name", got)
+	}
+	s.accepted(s.send("DELETE", "/v2/instances/two", ""))
+	s.accepted(s.send("DELETE", "/v2/ips/"+b["id"].(string), "")) // free again
 }

@@ -413,3 +413,18 @@ func TestQuota(t *testing.T) {
 	s.wait(time.Minute)
 	want("1 instances, 1 cores, 2048 MB, 25 GB")
 }
+
+func TestTheQuotaOfAddresses(t *testing.T) {
+	s := newTester(t, civosim.Options{Quota: civosim.Quota{PublicIPs: 1}, Fleet: oneMachine("LON1")})
+	const form = "hostname=a&size=g3.small&template_id=ubuntu-focal"
+	s.refused(s.send("POST", "/v2/instances", form), 403, "quota_limit_reached")
+	s.refused(s.send("POST", "/v2/ips", ""), 403, "quota_limit_reached")
+	if r := s.send("POST", "/v2/instances", form+"&public_ip=none"); r.status != 200 {
+		t.Errorf("without an address: got %d %s, want 200", r.status, r.body)
+	}
+	s.accepted(s.act("delete"))
+	s.wait(time.Second)
+	if r := s.send("POST", "/v2/instances", form); r.status != 200 {
+		t.Errorf("after the address is free: got %d %s, want 200", r.status, r.body)
+	}
+}

@@ -294,13 +294,16 @@ func sendDirectly(ctx context.Context, api *civo.Client, c events.Command, i pol
 	return api.SetFirewall(ctx, i.Region, i.ID, c.Firewall)
 }
 
-// waitDirectly looks every two seconds until the instance is as asked for.
+// rebootUnseen is when a reboot counts as done although only ACTIVE was seen.
+const rebootUnseen = 20 * time.Second
+
+// waitDirectly looks ever more rarely until the instance is as asked for.
 func waitDirectly(ctx context.Context, out io.Writer, api *civo.Client, c events.Command, i policies.Instance, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	last := ""
+	last, began := "", time.Now()
 	left := false // a reboot: a status other than ACTIVE was seen
-	for n := 0; ; n++ {
+	for pace := 200 * time.Millisecond; ; pace = min(2*pace, 2*time.Second) {
 		now, err := api.Instance(ctx, i.Region, i.ID)
 		if err != nil && ctx.Err() != nil {
 			return fmt.Errorf("not so after %s: %w", timeout, context.Cause(ctx))
@@ -311,11 +314,11 @@ func waitDirectly(ctx context.Context, out io.Writer, api *civo.Client, c events
 				fmt.Fprintf(out, "%s  %s is %s\n", time.Now().Format("15:04:05"), i.Hostname, last)
 			}
 			left = left || now.Status != policies.StatusActive
-			if settledDirectly(c, now, left || n > 10) {
+			if settledDirectly(c, now, left || time.Since(began) > rebootUnseen) {
 				return nil
 			}
 		}
-		if !sleep(ctx, 2*time.Second) {
+		if !sleep(ctx, pace) {
 			return fmt.Errorf("%s is %s after %s", i.Hostname, last, timeout)
 		}
 	}
@@ -343,7 +346,7 @@ func apiFromEnvironment(ctx context.Context, url, region string) (*civo.Client, 
 	if token == "" {
 		return nil, nil, configs.ErrNoToken
 	}
-	api, err := civo.New(token, civo.Options{BaseURL: firstOf(url, env("CIVO_API_URL")), Version: version})
+	api, err := civo.New(token, civo.Options{BaseURL: firstOf(url, env("CIVO_API_URL")), Version: version, Retries: 2})
 	if err != nil {
 		return nil, nil, err
 	}

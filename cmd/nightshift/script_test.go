@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"net/http/httptest"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"nightshift/civo/civosim"
+	"nightshift/events"
+	"nightshift/worker"
+)
+
+var update = flag.Bool("update", false, "write the golden output of the scripts anew")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"nightshift": func() { os.Exit(run()) }})
+}
+
+// scriptFleet is what every script finds at $SIM.
+const scriptFleet = `instances:
+  - { id: 11111111-0000-4000-8000-000000000001, hostname: dev-1, region: LON1, tags: [env=dev] }
+  - { id: 11111111-0000-4000-8000-000000000002, hostname: dev-2, region: LON1, tags: [env=dev], status: SHUTOFF }
+  - { id: 22222222-0000-4000-8000-000000000001, hostname: dev-db, region: LON1, tags: [env=dev, protected] }
+  - { id: 33333333-0000-4000-8000-000000000001, hostname: web-1, region: LON1, tags: [role=web] }
+  - { id: 33333333-0000-4000-8000-000000000002, hostname: twin, region: LON1, tags: [role=web] }
+  - { id: 33333333-0000-4000-8000-000000000003, hostname: twin, region: NYC1, tags: [role=web] }
+`
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			fleet, err := civosim.ParseFleet([]byte(scriptFleet))
+			if err != nil {
+				return err
+			}
+			sim := httptest.NewServer(civosim.New(civosim.Options{Token: "12345", Regions: []string{"LON1", "NYC1"}, Fleet: fleet, Delay: 200 * time.Millisecond, Seed: 1}))
+			env.Defer(sim.Close)
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			addr := ln.Addr().String()
+			if err := ln.Close(); err != nil {
+				return err
+			}
+			env.Setenv("SIM", sim.URL)
+			env.Setenv("NATS", addr)
+			env.Setenv("NIGHTSHIFT_NATS_URL", "")
+			env.Setenv("NO_COLOR", "1")
+			env.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// ready waits until the daemon at $NATS is ready.
+			"ready": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(waitReady(ts.Getenv("NATS"))) },
+			// exits runs a command and compares its exit code: exits 64 nightshift …
+			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
+				err := ts.Exec(args[1], args[2:]...)
+				code := 0
+				if e, ok := err.(interface{ ExitCode() int }); ok { //nolint:errorlint // *exec.ExitError as it is
+					code = e.ExitCode()
+				} else if err != nil {
+					ts.Fatalf("%v", err)
+				}
+				if fmt.Sprint(code) != args[0] {
+					ts.Fatalf("exit code %d, want %s", code, args[0])
+				}
+			},
+		},
+	})
+}
+
+func waitReady(addr string) error {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(patience)
+	for {
+		if readyNow(addr) {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			return fmt.Errorf("the daemon at %s is not ready after %s", addr, patience)
+		}
+	}
+}
+
+func readyNow(addr string) bool {
+	bus, err := events.Dial(context.Background(), "nats://"+addr, "")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = bus.Close(context.Background()) }()
+	var s worker.Status
+	return bus.Ask(context.Background(), "status", struct{}{}, &s) == nil && s.Ready
+}
