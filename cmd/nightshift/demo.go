@@ -148,7 +148,8 @@ func runDemo(ctx context.Context, out io.Writer, once bool, log *zap.Logger) (er
 		}
 		return err
 	})
-	g.Go(func() error { return d.world(running) }) // until its day is over
+	g.Go(func() error { return d.world(running) })      // until its day is over
+	g.Go(func() error { return d.tellFaults(running) }) // until running ends
 	var verdict error
 	if once {
 		g.Go(func() error { // ends the demo
@@ -212,9 +213,12 @@ func (d *demo) world(ctx context.Context) error {
 		{at(13, 30), "load: cpu of api-1 at 93 %", func() error {
 			return d.signal(ctx, outside, "api-1", events.Signal{Load: "cpu", Value: &cpu})
 		}},
-		{at(18, 50), "the API will carry out a stop and lose the answer", func() error {
+		{at(18, 50), "the API will carry out a stop, and its answer will be lost", func() error {
 			d.sim.Inject(civosim.Fault{Op: "stop", Kind: civosim.CutAfter, Count: 1})
 			return nil
+		}},
+		{at(21, 0), "Prometheus: InstanceDown on staging", func() error {
+			return d.signal(ctx, outside, "staging", events.Signal{Alert: "InstanceDown", Labels: map[string]string{"severity": "critical"}, Fingerprint: "c0ffee02", StartsAt: time.Now().UTC()})
 		}},
 	} {
 		if !sleep(ctx, time.Until(d.clock.Machine(happening.at))) {
@@ -226,6 +230,32 @@ func (d *demo) world(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// tellFaults says what went wrong between the daemon and the API: the client
+// bears most of it without a word.
+func (d *demo) tellFaults(ctx context.Context) error {
+	for told := 0; sleep(ctx, 50*time.Millisecond); {
+		requests := d.sim.Requests()
+		for _, r := range requests[told:] {
+			if what := faultWords[r.Fault]; what != "" {
+				host := r.Instance
+				for _, i := range d.sim.Instances() {
+					if i.ID == r.Instance {
+						host = i.Hostname
+					}
+				}
+				d.out.happened(d.clock.Plan(r.Time), fmt.Sprintf("the API: %s %s: %s", r.Op, host, what))
+			}
+		}
+		told = len(requests)
+	}
+	return nil
+}
+
+var faultWords = map[civosim.FaultKind]string{
+	civosim.RateLimited: "429 Too Many Requests, come again in a second; it is tried again then",
+	civosim.CutAfter:    "carried out, but the connection ended before the answer; it is looked at again",
 }
 
 func (d *demo) signal(ctx context.Context, outside *events.Bus, hostname string, s events.Signal) error {
@@ -409,5 +439,7 @@ const demoFleet = `instances:
   - { hostname: dev-db,     region: LON1, tags: [env=dev, protected] }
   - { hostname: "web-%d",   count: 2, region: LON1, tags: [role=web], size: g3.small }
   - { hostname: api-1,      region: LON1, tags: [role=api], size: g3.small }
+  - { hostname: staging,    region: LON1, tags: [env=dev, role=web], status: SHUTOFF }
   - { hostname: "batch-%d", count: 2, region: NYC1, tags: [batch], size: g3.large, status: SHUTOFF }
+  - { hostname: ci-ny,      region: NYC1, tags: [sleeps] }
 `
