@@ -51,6 +51,9 @@ func (s *Sim) create(c *call) (answer, func()) {
 		for _, rec := range made {
 			in := &instance{id: rec.id, serial: rec.serial, region: c.region, rec: rec, born: c.now, held: rec.size, since: c.now}
 			s.add(in)
+			if rec.reserved != nil {
+				c.region.ip(rec.reserved.ID).assigned = rec.id
+			}
 			s.passTo(c, in, "", statusActive)
 		}
 	}
@@ -109,6 +112,20 @@ func (s *Sim) draft(c *call) (rec record, count int, a answer, good bool) {
 		rec.keyID, rec.key = key.ID, key.PublicKey
 	}
 	rec.password = rec.keyID == ""
+
+	if wanted := p.text("reserved_ipv4"); wanted != "" {
+		ip := r.ipNamed(wanted)
+		switch {
+		case ip == nil:
+			return refuse("database_ip_not_found", "the reserved address %s was not found", wanted)
+		case ip.assigned != "":
+			return refuse("database_ip_in_use", "the reserved address %s is assigned to %s", ip.ID, ip.assigned)
+		case count > 1:
+			return refuse("database_instance_build_multiple_with_existing_public_ip", "one reserved address cannot be that of %d instances", count)
+		}
+		shown := *ip
+		rec.reserved, rec.public = &shown, false // it is counted already
+	}
 
 	fw, a, good := s.pickFirewall(r, network.ID, p.text("firewall_id"))
 	if !good {

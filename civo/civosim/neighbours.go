@@ -276,6 +276,16 @@ func (r *region) ip(id string) *reservedIP {
 	return nil
 }
 
+// ipNamed finds an address by id, name or itself.
+func (r *region) ipNamed(text string) *reservedIP {
+	for _, ip := range r.ips {
+		if ip.ID == text || ip.Name == text || ip.IP == text {
+			return ip
+		}
+	}
+	return nil
+}
+
 func (s *Sim) noIP(id string) answer {
 	return s.refuse("database_ip_not_found", "the reserved address %s was not found", id)
 }

@@ -292,3 +292,20 @@ func TestAReservedAddressMoves(t *testing.T) {
 	s.accepted(s.send("DELETE", "/v2/instances/two", ""))
 	s.accepted(s.send("DELETE", "/v2/ips/"+b["id"].(string), "")) // free again
 }
+
+func TestAReservedAddressFromTheStart(t *testing.T) {
+	s := newTester(t, civosim.Options{})
+	ip := s.send("POST", "/v2/ips", "name=front").object(s)
+	form := "hostname=a&size=g3.small&template_id=ubuntu-focal&reserved_ipv4="
+	s.refused(s.send("POST", "/v2/instances", form+"back"), 404, "database_ip_not_found")
+	s.refused(s.send("POST", "/v2/instances", form+"front&count=2"), 400, "database_instance_build_multiple_with_existing_public_ip")
+	s.refused(s.send("POST", "/v2/instances", form+"front&region=NYC1"), 404, "database_ip_not_found")
+	made := s.send("POST", "/v2/instances", form+"front").object(s)["id"].(string)
+	if got := s.send("GET", "/v2/instances/"+made, "").object(s); got["public_ip"] != ip["ip"] || got["reserved_ip_id"] != ip["id"] {
+		t.Errorf("got %v, want the reserved address", got)
+	}
+	s.refused(s.send("POST", "/v2/instances", form+ip["id"].(string)), 409, "database_ip_in_use")
+	if used := s.send("GET", "/v2/quota", "").object(s)["public_ip_address_usage"]; used != 1.0 {
+		t.Errorf("%v addresses are used, want one", used)
+	}
+}
