@@ -439,11 +439,7 @@ func (d days) String() string {
 		}
 		words = append(words, strings.Join(months, "+"))
 	}
-	for _, wd := range []int{1, 2, 3, 4, 5, 6, 0} {
-		if d.week[wd] {
-			items = append(items, weekdayNames[wd])
-		}
-	}
+	items = append(items, d.weekRanges()...)
 	for _, n := range d.nth {
 		if n.n < 0 {
 			items = append(items, weekdayNames[n.weekday]+"L")
@@ -463,6 +459,24 @@ func (d days) String() string {
 		words = append(words, strings.Join(items, "+"))
 	}
 	return strings.Join(words, " ")
+}
+
+// weekRanges prints weekdays from Monday on, three or more in a row as a range.
+func (d days) weekRanges() (items []string) {
+	order := []int{1, 2, 3, 4, 5, 6, 0}
+	for i := 0; i < len(order); i++ {
+		last := i
+		for last < len(order) && d.week[order[last]] {
+			last++
+		}
+		if last-i >= 3 {
+			items = append(items, weekdayNames[order[i]]+"-"+weekdayNames[order[last-1]])
+			i = last
+		} else if last > i {
+			items = append(items, weekdayNames[order[i]])
+		}
+	}
+	return items
 }
 
 func domName(n int) string {
