@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,9 +27,6 @@ const (
 )
 
 const skipAlready = string(policies.ReasonAlready)
-
-// errOvertaken ends a wait when a newer action wants the same of an instance.
-var errOvertaken = errors.New("overtaken by a newer action")
 
 // runner carries stored plans out.
 type runner struct {
@@ -170,8 +166,6 @@ type attempt struct {
 	tries     int           // in vain
 	lastErr   string
 	noted     string // last detail that was noted while waiting
-	sawOther  string // a status other than ACTIVE seen after a reboot
-	since     time.Time
 }
 
 // next says how an action goes on: it ended, or it is looked at again after a time.

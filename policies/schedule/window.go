@@ -77,11 +77,8 @@ var (
 	monthNames   = []string{"", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"}
 )
 
-// parser reads one text and knows where it is.
-type parser struct {
-	text string
-	pos  int // of the part being read
-}
+// parser reads one text; its methods are told where in it their part begins.
+type parser struct{ text string }
 
 func (p *parser) fail(at int, hint, format string, args ...any) *Error {
 	return &Error{Text: p.text, Pos: max(0, min(at, len(p.text))), Msg: fmt.Sprintf(format, args...), Hint: hint}
