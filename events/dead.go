@@ -31,6 +31,7 @@ const maxDeadPayload = 8 << 10
 
 // bury stores a message as a dead letter, and ends its delivery only then.
 func (b *Bus) bury(ctx context.Context, d delivery, reason string) {
+	ctx = context.WithoutCancel(ctx) // what is in hand when the consumer ends is still put away
 	stream := StreamIn
 	if strings.HasPrefix(d.Subject, prefix+"run.") {
 		stream = StreamRun
