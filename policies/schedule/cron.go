@@ -219,13 +219,11 @@ func (c *Cron) Spec() string { return c.spec }
 // Next is the first planned time strictly after an instant, in UTC; false: there
 // is none within 28 years.
 func (c *Cron) Next(after time.Time) (time.Time, bool) {
-	d := dayOf(after, c.zone).add(-1)
-	for range 28*366 + 2 {
-		if c.matchDay(d) {
-			for _, t := range c.on(d) {
-				if t.After(after) {
-					return t.UTC(), true
-				}
+	d := dayOf(after, c.zone)
+	for range longestWait {
+		for _, t := range c.on(d) {
+			if t.After(after) {
+				return t, true
 			}
 		}
 		d = d.add(1)
@@ -236,14 +234,11 @@ func (c *Cron) Next(after time.Time) (time.Time, bool) {
 // Prev is the newest planned time not after an instant, in UTC; false: there was
 // none within 28 years.
 func (c *Cron) Prev(t time.Time) (time.Time, bool) {
-	d := dayOf(t, c.zone).add(1)
-	for range 28*366 + 2 {
-		if c.matchDay(d) {
-			on := c.on(d)
-			for i := len(on) - 1; i >= 0; i-- {
-				if !on[i].After(t) {
-					return on[i].UTC(), true
-				}
+	d := dayOf(t, c.zone).add(1) // the clock may have gone back over midnight
+	for range longestWait {
+		for _, at := range slices.Backward(c.on(d)) {
+			if !at.After(t) {
+				return at, true
 			}
 		}
 		d = d.add(-1)
@@ -251,10 +246,19 @@ func (c *Cron) Prev(t time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// on are the planned times of a calendar day, in order.
+// longestWait, in days, bounds the search: within 28 years every date has been
+// every weekday.
+const longestWait = 28*366 + 2
+
+// on are the planned times of a calendar day, in UTC and in order. A day lasts
+// from the first instant at which the wall clock shows it, or a later one, to the
+// first of the next day.
 func (c *Cron) on(d day) []time.Time {
-	if c.elapsed {
+	switch {
+	case c.elapsed && (c.matchDay(d) || c.matchDay(d.add(-1))): // the evening before may be read again after midnight
 		return c.everyHour(d)
+	case c.elapsed || !c.matchDay(d):
+		return nil
 	}
 	var out []time.Time
 	for h := range 24 {
@@ -267,19 +271,33 @@ func (c *Cron) on(d day) []time.Time {
 			}
 		}
 	}
-	slices.SortFunc(out, time.Time.Compare) // an overlap may turn them around
-	return slices.CompactFunc(out, time.Time.Equal)
+	return slices.CompactFunc(out, time.Time.Equal) // in a gap
 }
 
-// everyHour follows elapsed time: each instant of the day whose minute matches,
-// in both readings of an overlap.
+// everyHour follows elapsed time: each instant of the day at which the wall clock
+// shows a minute that matches, in both readings of an overlap.
 func (c *Cron) everyHour(d day) []time.Time {
 	var out []time.Time
 	end := d.add(1).at(0, c.zone)
-	for t := d.at(0, c.zone); t.Before(end); t = t.Add(time.Minute) {
-		if local := t.In(c.zone); c.minute&(1<<local.Minute()) != 0 {
-			out = append(out, t)
+	for t := d.at(0, c.zone); t.Before(end); {
+		local := t.In(c.zone)
+		_, change := local.ZoneBounds()
+		if change.IsZero() || change.After(end) {
+			change = end
 		}
+		minute, today := local.Minute(), dayOf(t, c.zone)
+		matches, midnight := c.matchDay(today), 1440-local.Hour()*60-minute // the minutes left of it
+		for n := range (change.Sub(t) + time.Minute - 1) / time.Minute {
+			if midnight == 0 {
+				today = today.add(1)
+				matches, midnight = c.matchDay(today), 1440
+			}
+			if matches && c.minute&(1<<minute) != 0 {
+				out = append(out, t.Add(n*time.Minute))
+			}
+			minute, midnight = (minute+1)%60, midnight-1
+		}
+		t = change.UTC()
 	}
 	return out
 }

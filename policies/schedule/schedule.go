@@ -91,7 +91,41 @@ func dayOf(t time.Time, zone *time.Location) day {
 	return day{time.Date(y, m, d, 0, 0, 0, 0, time.UTC)}
 }
 
-func (d day) add(n int) day { return day{d.AddDate(0, 0, n)} }
+func (d day) add(n int) day { return day{d.Add(time.Duration(n) * 24 * time.Hour)} }
+
+// A moment is a minute on the wall clock.
+type moment struct {
+	day    day
+	minute int // after midnight
+}
+
+// before is a wall time right before: the minute that ends here.
+func (m moment) before() moment {
+	if m.minute == 0 {
+		return moment{m.day.add(-1), 1439}
+	}
+	return moment{m.day, m.minute - 1}
+}
+
+// reached is the latest minute that the wall clock of a zone has shown up to an
+// instant. In the second reading of an overlap that is the last minute before
+// the clock went back. A wall time has happened, in a gap too, when it is not
+// later than the minute reached; so windows can be compared on the wall clock.
+func reached(t time.Time, zone *time.Location) moment {
+	local := t.In(zone)
+	_, offset := local.Zone()
+	shown := t.UTC().Add(time.Duration(offset) * time.Second)
+	since, _ := local.ZoneBounds()
+	for !since.IsZero() && t.Sub(since) < 26*time.Hour { // no clock goes back further
+		last := since.Add(-time.Nanosecond)
+		if _, offset := last.Zone(); last.UTC().Add(time.Duration(offset) * time.Second).After(shown) {
+			shown = last.UTC().Add(time.Duration(offset) * time.Second)
+		}
+		since, _ = last.ZoneBounds()
+	}
+	midnight := shown.Truncate(24 * time.Hour)
+	return moment{day{midnight}, int(shown.Sub(midnight) / time.Minute)}
+}
 
 // at is the instant of a wall time on a day, minutes after midnight: in a gap
 // the first instant after it, in an overlap the first reading. Minutes from 1440

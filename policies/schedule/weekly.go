@@ -13,7 +13,7 @@ type Weekly struct {
 	running  []window
 	stopped  []window
 	oneSided bool
-	longest  int // days that the longest window reaches past the day on which it begins
+	steady   bool // never changes
 }
 
 // horizon bounds the search for the next edge, so that a schedule of dates gone
@@ -52,9 +52,7 @@ func ParseWeekly(running, stopped []string, zone *time.Location) (*Weekly, error
 	if len(w.running)+len(w.stopped) == 0 {
 		return nil, &Error{Msg: "a schedule has no windows", Hint: windowHint}
 	}
-	for _, x := range slices.Concat(w.running, w.stopped) {
-		w.longest = max(w.longest, x.to/1440+1)
-	}
+	w.steady = w.neverChanges()
 	return w, nil
 }
 
@@ -70,11 +68,14 @@ func (w *Weekly) Zone() *time.Location { return w.zone }
 
 // At is what the schedule wants at an instant. Where running and stopped windows
 // overlap, running wins: to leave a machine on interrupts nobody.
-func (w *Weekly) At(t time.Time) State {
+func (w *Weekly) At(t time.Time) State { return w.wants(reached(t, w.zone)) }
+
+// wants is what the schedule wants at a wall time.
+func (w *Weekly) wants(m moment) State {
 	switch {
-	case w.covers(w.running, t):
+	case covers(w.running, m):
 		return Running
-	case w.covers(w.stopped, t):
+	case covers(w.stopped, m):
 		return Stopped
 	case w.oneSided || len(w.running) > 0 && len(w.stopped) > 0:
 		return Any
@@ -84,18 +85,12 @@ func (w *Weekly) At(t time.Time) State {
 	return Running
 }
 
-func (w *Weekly) covers(windows []window, t time.Time) bool {
-	if len(windows) == 0 {
-		return false
-	}
-	today := dayOf(t, w.zone)
-	for n := -w.longest; n <= 1; n++ { // tomorrow, too: a day may begin at yesterday's instant in a zone that skips one
-		d := today.add(n)
-		for _, x := range windows {
-			if !x.days.match(d) {
-				continue
-			}
-			if from, to := x.on(d, w.zone); !t.Before(from) && t.Before(to) {
+// covers reports whether one of the windows covers a wall time.
+func covers(windows []window, m moment) bool {
+	for i := range windows {
+		x := &windows[i]
+		for back := 0; back*1440 < x.to; back++ { // a long window may have begun days ago
+			if minute := m.minute + back*1440; x.from <= minute && minute < x.to && x.days.match(m.day.add(-back)) {
 				return true
 			}
 		}
@@ -103,71 +98,80 @@ func (w *Weekly) covers(windows []window, t time.Time) bool {
 	return false
 }
 
-// on is the span of a window that begins on a day.
-func (x window) on(d day, zone *time.Location) (from, to time.Time) {
-	return d.at(x.from, zone), d.add(x.to/1440).at(x.to%1440, zone)
-}
-
 // Next is the first change strictly after an instant; false: there is none
 // within five years.
 func (w *Weekly) Next(after time.Time) (Transition, bool) {
-	state := w.At(after)
-	start := dayOf(after, w.zone)
-	for n := -w.longest; n <= horizon; n++ {
-		// The ends of windows that begin on one day lie on later days, too; the
-		// earliest change is found among those of all days up to it.
-		for _, at := range w.bounds(start.add(n), after) {
-			if to := w.At(at); to != state {
-				return Transition{At: at, To: to}, true
+	now := reached(after, w.zone)
+	state := w.wants(now)
+	for n := 0; n <= horizon && !w.steady; n++ {
+		d := now.day.add(n)
+		for _, minute := range w.bounds(d) {
+			if n == 0 && minute <= now.minute || w.wants(moment{d, minute}) == state {
+				continue
+			}
+			// In a gap several bounds fall on one instant, and the last decides.
+			if at := d.at(minute, w.zone); w.At(at) != state {
+				return Transition{At: at, To: w.At(at)}, true
 			}
 		}
 	}
 	return Transition{}, false
-}
-
-// bounds are the instants on a calendar day, in order and after an instant, at
-// which a window begins or ends.
-func (w *Weekly) bounds(d day, after time.Time) []time.Time {
-	begin, end := d.at(0, w.zone), d.add(1).at(0, w.zone)
-	var out []time.Time
-	keep := func(t time.Time) {
-		if t.After(after) && !t.Before(begin) && t.Before(end) {
-			out = append(out, t)
-		}
-	}
-	for _, windows := range [][]window{w.running, w.stopped} {
-		for n := -w.longest; n <= 0; n++ {
-			for _, x := range windows {
-				if first := d.add(n); x.days.match(first) {
-					from, to := x.on(first, w.zone)
-					keep(from)
-					keep(to)
-				}
-			}
-		}
-	}
-	slices.SortFunc(out, time.Time.Compare)
-	return slices.CompactFunc(out, time.Time.Equal)
 }
 
 // Prev is the newest change not after an instant; false: there was none within
 // five years.
 func (w *Weekly) Prev(t time.Time) (Transition, bool) {
-	state := w.At(t)
-	start := dayOf(t, w.zone)
-	for n := 1; n >= -horizon; n-- {
-		bounds := w.bounds(start.add(n), time.Time{})
-		for i := len(bounds) - 1; i >= 0; i-- {
-			at := bounds[i]
-			if at.After(t) {
+	now := reached(t, w.zone)
+	state := w.wants(now)
+	for n := 0; n <= horizon && !w.steady; n++ {
+		d := now.day.add(-n)
+		for _, minute := range slices.Backward(w.bounds(d)) {
+			if n == 0 && minute > now.minute || w.wants(moment{d, minute}.before()) == state {
 				continue
 			}
-			if w.At(at.Add(-time.Nanosecond)) != state {
+			if at := d.at(minute, w.zone); w.At(at.Add(-time.Nanosecond)) != state {
 				return Transition{At: at, To: state}, true
 			}
 		}
 	}
 	return Transition{}, false
+}
+
+// bounds are the minutes of a day at which a window begins or ends, in order.
+func (w *Weekly) bounds(d day) []int {
+	var out []int
+	for _, windows := range [][]window{w.running, w.stopped} {
+		for i := range windows {
+			x := &windows[i]
+			if x.days.match(d) {
+				out = append(out, x.from)
+			}
+			if x.days.match(d.add(-x.to / 1440)) {
+				out = append(out, x.to%1440)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// neverChanges finds schedules of weekdays alone that want the same all week, so
+// that nobody searches five years for their next edge.
+func (w *Weekly) neverChanges() bool {
+	for _, x := range slices.Concat(w.running, w.stopped) {
+		if !x.days.weekly() {
+			return false
+		}
+	}
+	monday := moment{day: day{time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)}}
+	for n := range 7 {
+		for _, minute := range w.bounds(monday.day.add(n)) {
+			if w.wants(moment{monday.day.add(n), minute}) != w.wants(monday) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // String prints the schedule canonically; each of its parts parses back equal.

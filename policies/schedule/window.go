@@ -70,6 +70,11 @@ func (d days) match(c day) bool {
 	})
 }
 
+// weekly reports whether each week is like the other.
+func (d days) weekly() bool {
+	return !d.hasMonths() && len(d.nth) == 0 && len(d.dom) == 0 && d.dates[0].IsZero()
+}
+
 func (d days) hasMonths() bool { return slices.Contains(d.months[:], true) }
 
 var (
