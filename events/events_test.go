@@ -63,7 +63,7 @@ func TestATickIsStoredOnceByHoweverManyPublishers(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			ok, err := b.PublishTick(t.Context(), events.Tick{Policy: "dev", Planned: planned, Trigger: "t1"})
+			ok, err := b.PublishTick(t.Context(), events.Tick{Policy: "dev", Planned: planned, Trigger: "t1", Hash: "h"})
 			if err != nil {
 				t.Error(err)
 			}

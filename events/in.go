@@ -268,8 +268,8 @@ func parseIncoming(subject string, data []byte) (*Incoming, error) {
 		if err := json.Unmarshal(data, in.Tick); err != nil {
 			return nil, fmt.Errorf("the body is not a tick: %w", err)
 		}
-		if in.Tick.Policy != sub.policy || in.Tick.Planned.Unix() != sub.planned.Unix() || !isToken(in.Tick.Trigger) {
-			return nil, errors.New("the body is of another tick than the subject says")
+		if in.Tick.Policy != sub.policy || in.Tick.Planned.Unix() != sub.planned.Unix() || !isToken(in.Tick.Trigger) || in.Tick.Hash == "" {
+			return nil, errors.New("the body is of another tick than the subject says, or lacks its trigger or hash")
 		}
 	case "cmd":
 		in.Command = &Command{}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
+	"go.uber.org/zap"
 )
 
 // Trail is what the ledger has of one action: the newest record of each kind, in
@@ -46,13 +47,14 @@ func (b *Bus) Trail(ctx context.Context, region, instance, actionID string) (Tra
 		if err != nil {
 			return Trail{}, fmt.Errorf("read the ledger under %s: %w", filter, b.explain(err))
 		}
+		t.Seq = max(t.Seq, msg.Sequence)
 		rec, err := decodeEvent(msg.Data)
-		if err != nil {
-			return Trail{}, fmt.Errorf("the ledger at sequence %d: %w", msg.Sequence, err)
+		if err != nil { // not written by us: it counts for what an outcome expects, and says nothing
+			b.log.Warn("an event cannot be read", zap.String("subject", msg.Subject), zap.Uint64("seq", msg.Sequence), zap.Error(err))
+			continue
 		}
 		rec.StoredAt, rec.Seq = msg.Time, msg.Sequence
 		t.Records = append(t.Records, rec)
-		t.Seq = max(t.Seq, msg.Sequence)
 	}
 	slices.SortFunc(t.Records, func(a, b Record) int { return int(int64(a.Seq) - int64(b.Seq)) })
 	return t, nil
@@ -76,7 +78,8 @@ func (b *Bus) LastStarted(ctx context.Context, region, instance string) (rec Rec
 		return rec, 0, fmt.Errorf("read the ledger under %s: %w", filter, b.explain(err))
 	}
 	if rec, err = decodeEvent(msg.Data); err != nil {
-		return rec, 0, fmt.Errorf("the ledger at sequence %d: %w", msg.Sequence, err)
+		b.log.Warn("an event cannot be read", zap.String("subject", msg.Subject), zap.Uint64("seq", msg.Sequence), zap.Error(err))
+		return Record{}, msg.Sequence, nil
 	}
 	rec.StoredAt, rec.Seq = msg.Time, msg.Sequence
 	return rec, msg.Sequence, nil

@@ -80,6 +80,9 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { b.log.Info("NATS is back", zap.String("url", nc.ConnectedUrlRedacted())) })}
 	url := o.URL
+	if err := checkURL(url); err != nil {
+		return nil, err
+	}
 	if url == "" {
 		if err := b.embed(o); err != nil {
 			return nil, err
@@ -111,6 +114,9 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 // answers that is an error at once.
 func Dial(ctx context.Context, url, creds string) (*Bus, error) {
 	b := &Bus{log: zap.NewNop(), unlock: func() error { return nil }, source: "nightshift"}
+	if err := checkURL(url); err != nil {
+		return nil, err
+	}
 	opts := []nats.Option{nats.Name("nightshift command line"), nats.Timeout(3 * time.Second), nats.ErrorHandler(b.onError)}
 	if creds != "" {
 		opts = append(opts, nats.UserCredentials(creds))

@@ -1,8 +1,10 @@
 package events
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"go.uber.org/zap"
 )
@@ -17,6 +19,17 @@ func (l serverLog) Fatalf(format string, v ...any)  { l.log.Error(fmt.Sprintf(fo
 func (l serverLog) Errorf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }
 func (l serverLog) Debugf(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
 func (l serverLog) Tracef(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
+
+// checkURL refuses an address that cannot be read, without quoting it: it may
+// hold a password.
+func checkURL(u string) error {
+	for _, one := range strings.Split(u, ",") {
+		if _, err := url.Parse(strings.TrimSpace(one)); err != nil {
+			return errors.New("the address of NATS is not of the form nats://host:port")
+		}
+	}
+	return nil
+}
 
 // redact hides the password of a URL.
 func redact(u string) string {

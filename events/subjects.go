@@ -51,6 +51,9 @@ func checkTokens(names []string, values ...string) error {
 	return nil
 }
 
+// TokenOf makes a token of anything, the same for the same parts.
+func TokenOf(parts ...string) string { return shortHash(parts...) }
+
 // shortHash makes a token of anything.
 func shortHash(parts ...string) string {
 	h := sha256.New()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ type planner struct {
 	log   *zap.Logger
 
 	mu      sync.Mutex
+	began   time.Time         // machine time; ticks kept back by a crash are published after it
 	listed  map[string]string // edge id -> id of the trigger whose stored plan lists it
 	retries map[uint64]int    // by stream sequence of what came in
 }
@@ -47,6 +49,7 @@ var errTooEarly = errors.New("ticks of the same instant are not stored yet")
 
 // load reads which edges the stored plans list.
 func (p *planner) load(ctx context.Context) error {
+	p.began = time.Now()
 	p.listed = make(map[string]string)
 	p.retries = make(map[uint64]int)
 	for run, err := range p.bus.Runs(ctx, time.Now().Add(-maxCatchUp)) {
@@ -87,7 +90,7 @@ func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 	switch {
 	case in.Tick != nil && in.Tick.Missed > 0:
 		return p.voidTick(ctx, in.Tick)
-	case in.Tick != nil && p.isElsewhere(in.Tick):
+	case in.Tick != nil && p.isElsewhere(in.Tick, in.Tick.Trigger):
 		return nil
 	case in.Command != nil && !p.inv.Has(in.Command.Region):
 		c := in.Command
@@ -104,11 +107,11 @@ func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 }
 
 // isElsewhere reports whether a stored plan of another trigger lists the tick.
-func (p *planner) isElsewhere(t *events.Tick) bool {
+func (p *planner) isElsewhere(t *events.Tick, trigger string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	id, ok := p.listed[edgeOf(t).ID()]
-	return ok && id != t.Trigger
+	return ok && id != trigger && !strings.HasPrefix(id, trigger+"-")
 }
 
 func edgeOf(t *events.Tick) policies.Edge {
@@ -157,8 +160,9 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 	trig := policies.Trigger{ID: in.TriggerID(), At: p.clock.Plan(in.StoredAt)}
 	switch {
 	case in.Tick != nil:
-		edges, err := p.edges(ctx, in)
-		if err != nil {
+		var edges []policies.Edge
+		var err error
+		if trig.ID, edges, err = p.edges(ctx, in); err != nil {
 			return trig, err
 		}
 		trig.Edges, trig.At = edges, edges[0].Planned
@@ -192,29 +196,53 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 	return trig, nil
 }
 
-// edges are those announced together with a tick that run, and that no other
-// stored plan lists.
-func (p *planner) edges(ctx context.Context, in *events.Incoming) ([]policies.Edge, error) {
-	var edges []policies.Edge
-	for _, id := range in.Tick.Edges {
-		t, ok, err := p.bus.LoadTick(ctx, id)
-		if err != nil {
-			return nil, fmt.Errorf("read tick %s: %w", id, err)
+// edges are those that a tick's trigger takes: all that were announced together
+// with it, run, and are in no other stored plan. Where a plan of the trigger is
+// stored already, for another region, it takes the same. A tick that such a plan
+// does not list came too late for it, and makes a trigger of its own.
+func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger string, edges []policies.Edge, err error) {
+	own := edgeOf(in.Tick)
+	stored, ok, err := p.storedPlan(ctx, in.Tick.Trigger)
+	if err != nil {
+		return "", nil, err
+	}
+	take, id := in.Tick.Edges, in.Tick.Trigger
+	if ok {
+		take = stored.Edges
+		if !slices.Contains(stored.Edges, own.ID()) {
+			return id + "-" + events.TokenOf(own.ID()), []policies.Edge{own}, nil
 		}
-		if !ok {
-			if time.Since(in.StoredAt) < tickPatience {
-				return nil, errTooEarly
+	}
+	for _, edge := range take {
+		t, found, err := p.bus.LoadTick(ctx, edge)
+		if err != nil {
+			return "", nil, fmt.Errorf("read tick %s: %w", edge, err)
+		}
+		if !found {
+			if time.Since(in.StoredAt) < tickPatience || time.Since(p.began) < tickPatience {
+				return "", nil, errTooEarly
 			}
 			continue
 		}
-		if t.Missed == 0 && (t.Trigger == in.Tick.Trigger || !p.isElsewhere(&t)) {
+		if t.Missed == 0 && (ok || !p.isElsewhere(&t, id)) {
 			edges = append(edges, edgeOf(&t))
 		}
 	}
-	if len(edges) == 0 { // announced again under a newer trigger, which has taken it
-		edges = append(edges, edgeOf(in.Tick))
+	if !slices.ContainsFunc(edges, func(e policies.Edge) bool { return e.ID() == own.ID() }) {
+		edges = append(edges, own)
 	}
-	return edges, nil
+	return id, edges, nil
+}
+
+// storedPlan is the plan of a trigger in the first region that has one.
+func (p *planner) storedPlan(ctx context.Context, trigger string) (events.Run, bool, error) {
+	for _, region := range p.set.Regions {
+		run, ok, err := p.bus.LoadRun(ctx, strings.ToLower(region), trigger)
+		if err != nil || ok {
+			return run, ok, err
+		}
+	}
+	return events.Run{}, false, nil
 }
 
 // inventoryFor reads the regions that a trigger concerns and that have no stored
@@ -355,7 +383,10 @@ func recallCooldown(ctx context.Context, bus *events.Bus, policy, instance strin
 	if err != nil {
 		return c, false, fmt.Errorf("read the cool-down of policy %s: %w", policy, err)
 	}
-	return c, true, json.Unmarshal(entry.Value(), &c)
+	if err := json.Unmarshal(entry.Value(), &c); err != nil {
+		return c, false, fmt.Errorf("read the cool-down of policy %s: %w", policy, err)
+	}
+	return c, true, nil
 }
 
 func cooldownKey(policy, instance string) string { return "cooldown." + policy + "." + instance }

@@ -107,7 +107,11 @@ func (s *scheduler) recall(ctx context.Context, policy string) (policyMemory, er
 	if err != nil {
 		return m, err
 	}
-	return m, json.Unmarshal(entry.Value(), &m)
+	if err := json.Unmarshal(entry.Value(), &m); err != nil {
+		s.log.Warn("what was remembered of a policy cannot be read: it begins anew", zap.String(keyPolicy, policy), zap.Error(err))
+		return policyMemory{}, nil
+	}
+	return m, nil
 }
 
 func (s *scheduler) remember(ctx context.Context, policy string, m policyMemory) error {

@@ -1,12 +1,14 @@
 package worker_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"nightshift/civo/civosim"
 	"nightshift/events"
+	"nightshift/policies"
 )
 
 func TestAWeekdayEveningStopsDevAndLeavesTheProtectedOne(t *testing.T) {
@@ -268,5 +270,108 @@ func TestObserveModePlansAndTouchesNothing(t *testing.T) {
 		if n := w.calls("stop"); n != 0 {
 			t.Errorf("%d stop calls in observe mode", n)
 		}
+	})
+}
+
+func TestAQuarantineByAlertRetagsAndSetsTheFirewallWhateverTheState(t *testing.T) {
+	inBubble(t, "2026-03-04 21:00", office, func(t *testing.T, w *world) {
+		fw := w.firewall("restrictive-firewall")
+		w.end()
+		w.set = w.parse(strings.Replace(office, "policies:", `policies:
+  - name: quarantine
+    select: { all: ["*"] }
+    trigger: { alert: Intrusion }
+    do: [ { firewall: `+fw+` }, { retag: { add: [quarantined], remove: [env=dev] } } ]`, 1))
+		w.sim.SetStatus(dev1, "SHUTOFF")
+		w.begin()
+		w.after(time.Second)
+		w.signal(events.Signal{Instance: dev1, Alert: "Intrusion"})
+		w.after(5 * time.Minute)
+		w.wantOutcomes("firewall dev-1 done", "retag dev-1 done")
+		for _, i := range w.sim.Instances() {
+			if i.ID == dev1 && (i.FirewallID != fw || strings.Join(i.Tags, " ") != "quarantined") {
+				t.Errorf("dev-1 has firewall %s and tags %v", i.FirewallID, i.Tags)
+			}
+		}
+	})
+}
+
+func TestARebootUnderWayAtAStopIsNotSentAgainAtTheNextStart(t *testing.T) {
+	for _, tt := range []struct {
+		kind civosim.FaultKind
+		want string
+	}{
+		{civosim.Slow, "reboot web-1 unknown"}, // it was carried out, but came back while nobody looked
+		{civosim.CutBefore, "reboot web-1 unknown"},
+	} {
+		t.Run(string(tt.kind), func(t *testing.T) {
+			inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+				w.sim.Inject(civosim.Fault{Op: "soft_reboot", Kind: tt.kind, Delay: time.Hour})
+				w.command(events.Command{Instance: web1, Action: "reboot"})
+				w.after(5 * time.Second)
+				w.end() // the grace period passes, the call is cut
+				w.after(time.Minute)
+				w.begin()
+				w.after(10 * time.Minute)
+				w.wantOutcomes(tt.want)
+				if n := w.calls("soft_reboot"); n != 1 {
+					t.Errorf("%d reboots, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// A crash between two ticks of one instant: the first was stored, the second is
+// published after the restart. Both edges must be planned.
+func TestTicksKeptBackByACrashAreNotLost(t *testing.T) {
+	file := office + `
+`
+	file = strings.Replace(file, "policies:", `policies:
+  - name: web-off
+    select: { all: [role=web] }
+    cron: "0 19 * * *"
+    do: stop`, 1)
+	for _, late := range []time.Duration{2 * time.Second, 10 * time.Minute} {
+		t.Run(late.String(), func(t *testing.T) {
+			inBubble(t, "2026-03-04 18:59", file, func(t *testing.T, w *world) {
+				w.end()
+				planned := time.Now().Add(time.Minute).UTC()
+				edges := w.set.Edges(planned.Add(-time.Second), planned)
+				if len(edges) != 2 {
+					t.Fatalf("%d edges", len(edges))
+				}
+				w.after(time.Minute)
+				e := edges[0]
+				if _, err := w.bus.PublishTick(t.Context(), events.Tick{Policy: e.Policy, Planned: e.Planned, Hash: e.Hash, Trigger: fmt.Sprintf("t%d", planned.Unix()), Edges: []string{edges[0].ID(), edges[1].ID()}}); err != nil {
+					t.Fatal(err)
+				}
+				w.after(late) // the process is dead
+				w.begin()
+				w.after(5 * time.Minute)
+				w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected", "stop web-1 done")
+			})
+		})
+	}
+}
+
+func TestGarbageOnTheLedgerHarmsNobody(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		action := policies.ActionID(events.CommandTrigger("local", "x"), 0, web1, policies.KindPower)
+		for _, subject := range []string{"nightshift.v1.evt.lon1." + web1 + ".stop.started." + action, "nightshift.v1.evt.lon1." + web1 + ".reboot.started.other"} {
+			if err := w.bus.Conn().Publish(subject, []byte("garbage")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.bus.State().Put(t.Context(), "policy.dev-hours", []byte("garbage")); err != nil {
+			t.Fatal(err)
+		}
+		w.command(events.Command{ID: "x", Instance: web1, Action: "stop"})
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop web-1 done")
+		w.end()
+		w.begin()
+		w.after(8 * time.Hour)
+		w.wantOutcomes("stop web-1 done", "stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
 	})
 }

@@ -25,6 +25,8 @@ const (
 	// runsAtOnce bounds the runs being carried out; most of them only wait for an
 	// instance to reach its state, which takes a goroutine and no worker.
 	runsAtOnce = 1000
+	// prepareRetry is the wait before the store is asked again at the start.
+	prepareRetry = 2 * time.Second
 )
 
 // ErrGraceOver is the cause with which calls end that were under way at the end
@@ -75,11 +77,15 @@ func (w *Worker) Run(ctx context.Context) error {
 		account: w.inv.account, accepted: make(map[string]time.Time),
 	}
 	scheduler := &scheduler{set: w.set, bus: w.bus, clock: w.o.Clock, log: w.o.Log}
-	if err := w.prepare(ctx, planner, runner); err != nil {
-		if ctx.Err() != nil {
+	for {
+		err := w.prepare(ctx, planner, runner)
+		if err == nil {
+			break
+		}
+		w.o.Log.Warn("not ready, will be tried again", zap.Error(err))
+		if sleepUntil(ctx, time.Now().Add(prepareRetry)) != nil {
 			return nil
 		}
-		return err
 	}
 
 	idle := make(chan struct{}) // closed when the last run is finished or handed back

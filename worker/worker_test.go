@@ -34,6 +34,7 @@ type world struct {
 	sim *civosim.Sim
 	bus *events.Bus
 	set *policies.Set
+	api *civo.Client
 	o   worker.Options
 
 	stop context.CancelFunc
@@ -93,16 +94,13 @@ func inBubble(t *testing.T, at string, file string, test func(t *testing.T, w *w
 	}()
 	synctest.Test(t, func(t *testing.T) {
 		goTo(t, at)
-		cfg, err := configs.Parse("test.yaml", []byte(file))
-		if err != nil {
-			t.Fatal(err)
-		}
+		w := &world{t: t}
+		w.set = w.parse(file)
 		machines, err := civosim.ParseFleet([]byte(fleet))
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &world{t: t, set: &cfg.Policies}
-		w.sim = civosim.New(civosim.Options{Token: "secret", Regions: cfg.Policies.Regions, Delay: 20 * time.Second, Seed: 1, Fleet: machines})
+		w.sim = civosim.New(civosim.Options{Token: "secret", Regions: w.set.Regions, Delay: 20 * time.Second, Seed: 1, Fleet: machines})
 		w.bus, err = events.Open(t.Context(), events.Options{Listen: "none", Memory: true, Name: "test"})
 		if err != nil {
 			t.Fatal(err)
@@ -123,6 +121,31 @@ func inBubble(t *testing.T, at string, file string, test func(t *testing.T, w *w
 			t.Errorf("close: %v", err)
 		}
 	})
+}
+
+func (w *world) parse(file string) *policies.Set {
+	w.t.Helper()
+	cfg, err := configs.Parse("test.yaml", []byte(file))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &cfg.Policies
+}
+
+// firewall is the id of a firewall in LON1, by its name.
+func (w *world) firewall(name string) string {
+	w.t.Helper()
+	all, err := w.api.Firewalls(w.t.Context(), "LON1")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range all {
+		if f.Name == name {
+			return f.ID
+		}
+	}
+	w.t.Fatalf("there is no firewall %s", name)
+	return ""
 }
 
 func goTo(t *testing.T, at string) {
@@ -146,6 +169,7 @@ func (w *world) begin() {
 		w.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	w.api = api
 	w.stop, w.done = stop, make(chan error, 1)
 	go func() { w.done <- worker.New(w.set, api, w.bus, w.o).Run(ctx) }() // until stop
 }
