@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"nightshift/civo"
 	"nightshift/civo/civosim"
 	"nightshift/events"
 	"nightshift/worker"
@@ -54,6 +55,9 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("SIM", sim.URL)
+			if err := setFirewall(env, sim.URL); err != nil {
+				return err
+			}
 			env.Setenv("NATS", addr)
 			env.Setenv("NIGHTSHIFT_NATS_URL", "")
 			env.Setenv("NO_COLOR", "1")
@@ -78,6 +82,21 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// setFirewall puts the id of the restrictive firewall of LON1 into $FIREWALL.
+func setFirewall(env *testscript.Env, url string) error {
+	api, err := civo.New("12345", civo.Options{BaseURL: url})
+	if err != nil {
+		return err
+	}
+	all, err := api.Firewalls(context.Background(), "LON1")
+	for _, f := range all {
+		if f.Name == "restrictive-firewall" {
+			env.Setenv("FIREWALL", f.ID)
+		}
+	}
+	return err
 }
 
 func waitReady(addr string) error {

@@ -18,6 +18,7 @@ func newSimCommand() *cobra.Command {
 	var listen, token, fleetFile string
 	var delay time.Duration
 	var seed uint64
+	var faults []string
 	cmd := &cobra.Command{
 		Use:   "sim",
 		Short: "Run the simulator of the Civo API as a server",
@@ -44,6 +45,13 @@ client at it; nothing is real and nothing is billed.`,
 				return fmt.Errorf("listen on %s: %w", listen, err)
 			}
 			sim := civosim.New(o)
+			for _, text := range faults {
+				fault, err := civosim.ParseFault(text)
+				if err != nil {
+					return usageError{err}
+				}
+				sim.Inject(fault)
+			}
 			server := &http.Server{Handler: sim, ReadHeaderTimeout: 10 * time.Second}
 			stop := context.AfterFunc(cmd.Context(), func() { _ = server.Close() })
 			defer stop()
@@ -58,6 +66,7 @@ client at it; nothing is real and nothing is billed.`,
 	cmd.Flags().StringVar(&token, "token", "", "the token that is accepted (default: any)")
 	cmd.Flags().StringVar(&fleetFile, "fleet", "", "YAML file with the instances at the start (see docs/simulator.md)")
 	cmd.Flags().DurationVar(&delay, "delay", time.Second, "how long each passage from one state to the next takes")
+	cmd.Flags().StringArrayVar(&faults, "fault", nil, `something to go wrong, such as "stop:cut-after" or "list:rate-limited,count=3,retry_after=2s"; may be repeated`)
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "of ids and addresses")
 	return cmd
 }
