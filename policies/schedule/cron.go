@@ -23,18 +23,29 @@ type Cron struct {
 	dow    uint64
 	// elapsed: the hour field covers the day, so the spec follows elapsed time.
 	elapsed bool
-	// either: day of month and weekday are both restricted, and one of them is enough.
+	// either: day of month and weekday are both restricted, and one of them is
+	// enough, as in every cron. A step, as in */2, restricts.
 	either bool
 }
 
 // cronParser is what robfig/cron is used for.
 var cronParser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
-var cronFields = []struct {
+type cronPart struct {
 	name     string
 	min, max int
 	names    []string
-}{
+}
+
+// last is the end of *: Sunday is 0 there, and not 7 too.
+func (f cronPart) last() int {
+	if f.name == "weekday" {
+		return 6
+	}
+	return f.max
+}
+
+var cronFields = []cronPart{
 	{"minute", 0, 59, nil}, {"hour", 0, 23, nil}, {"day of month", 1, 31, nil},
 	{"month", 1, 12, monthNames}, {"weekday", 0, 7, weekdayNames},
 }
@@ -85,6 +96,9 @@ func ParseCron(spec string, zone *time.Location) (*Cron, error) {
 	c.minute, c.hour = c.minute&^star, c.hour&^star
 	c.elapsed = bits.OnesCount64(c.hour) == 24
 	c.either = s.Dom&star == 0 && s.Dow&star == 0
+	if c.either && (bits.OnesCount64(c.dom) == 31 || bits.OnesCount64(c.dow) == 7) {
+		return nil, p.fail(0, "write * for the field that names every day", "fires every day by accident: with day of month and weekday both given, one of them is enough")
+	}
 	if !c.canFire() {
 		return nil, p.fail(0, "", "never fires: no month it names has such a day")
 	}
@@ -93,88 +107,113 @@ func ParseCron(spec string, zone *time.Location) (*Cron, error) {
 
 // cronField refuses what robfig/cron reads without complaint.
 func (p *parser) cronField(n int, field string, at int) error {
-	f := cronFields[n]
-	for _, item := range strings.Split(field, ",") {
-		itemAt := at
+	items := strings.Split(field, ",")
+	for _, item := range items {
+		switch {
+		case item == "":
+			return p.fail(at, cronHint, "the %s field %q has an empty item", cronFields[n].name, field)
+		case (item == "*" || item == "?") && len(items) > 1:
+			return p.fail(at, "write * alone, or leave it out", "the %s field %q names all, so the rest of it means nothing", cronFields[n].name, field)
+		}
+		if err := p.cronItem(n, item, at); err != nil {
+			return err
+		}
 		at += len(item) + 1
-		if item == "" {
-			return p.fail(itemAt, cronHint, "the %s field %q has an empty item", f.name, field)
-		}
-		span, step, stepped := strings.Cut(item, "/")
-		if span != "*" && span != "?" {
-			lo, hi, ranged := strings.Cut(span, "-")
-			a, err := p.cronValue(n, lo, itemAt)
-			if err != nil {
-				return err
-			}
-			if ranged {
-				b, err := p.cronValue(n, hi, itemAt+len(lo)+1)
-				if err != nil {
-					return err
-				}
-				if b < a {
-					return p.fail(itemAt, "", "the %s range %q ends before it begins", f.name, span)
-				}
-			}
-		}
-		if stepped {
-			s, err := strconv.Atoi(step)
-			switch {
-			case err != nil || s < 1:
-				return p.fail(itemAt+len(span)+1, "", "the %s step %q is not a number from 1", f.name, step)
-			case s > f.max-f.min:
-				return p.fail(itemAt+len(span)+1, fmt.Sprintf("a %s has %d to %d", f.name, f.min, f.max), "the %s step %d never comes again, so %q fires once only by accident", f.name, s, item)
-			}
-		}
 	}
 	return nil
 }
 
+// cronItem checks *, 5, 1-5 and the same with a step.
+func (p *parser) cronItem(n int, item string, at int) error {
+	f := cronFields[n]
+	span, step, stepped := strings.Cut(item, "/")
+	from, to, err := p.cronSpan(n, span, at)
+	if err != nil || !stepped {
+		return err
+	}
+	if to == from { // N/step means from N on
+		to = f.last()
+	}
+	s, ok := digits(step)
+	switch stepAt := at + len(span) + 1; {
+	case !ok || s < 1:
+		return p.fail(stepAt, "", "the %s step %q is not a number from 1", f.name, step)
+	case s > to-from:
+		return p.fail(stepAt, fmt.Sprintf("from %d to %d the longest step is %d", from, to, to-from), "the %s step %d never comes, so %q takes one value only by accident", f.name, s, item)
+	}
+	return nil
+}
+
+func (p *parser) cronSpan(n int, span string, at int) (from, to int, err error) {
+	f := cronFields[n]
+	switch {
+	case span == "*", span == "?" && (f.name == "day of month" || f.name == "weekday"):
+		return f.min, f.last(), nil
+	}
+	lo, hi, ranged := strings.Cut(span, "-")
+	if from, err = p.cronValue(n, lo, at); err != nil || !ranged {
+		return from, from, err
+	}
+	if to, err = p.cronValue(n, hi, at+len(lo)+1); err != nil {
+		return 0, 0, err
+	}
+	if endsOnSunday(lo, hi) {
+		to = 7
+	}
+	if to < from {
+		return 0, 0, p.fail(at, fmt.Sprintf("write %s-%d,%d-%s", lo, f.last(), f.min, hi), "the %s range %q ends before it begins", f.name, span)
+	}
+	return from, to, nil
+}
+
 func (p *parser) cronValue(n int, s string, at int) (int, error) {
 	f := cronFields[n]
-	if v, err := strconv.Atoi(s); err == nil {
+	if v, ok := digits(s); ok {
 		if v < f.min || v > f.max {
 			return 0, p.fail(at, fmt.Sprintf("%d to %d", f.min, f.max), "there is no %s %d", f.name, v)
 		}
 		return v, nil
 	}
-	if i, ok := name3(s, f.names); ok && len(s) == 3 {
-		return i, nil
+	if v, ok := cronName(s, f.names); ok {
+		return v, nil
 	}
 	return 0, p.fail(at, cronHint, "%q is not a %s", s, f.name)
 }
 
-// sundayIsZero rewrites weekday 7, which robfig/cron does not know.
+func cronName(s string, names []string) (int, bool) {
+	n := slices.IndexFunc(names, func(name string) bool { return name != "" && strings.EqualFold(name, s) })
+	return n, n >= 0
+}
+
+// endsOnSunday finds weekday ranges like SAT-SUN, whose end comes after Saturday.
+func endsOnSunday(lo, hi string) bool {
+	return hi == "7" || strings.EqualFold(hi, "SUN") && lo != "0" && !strings.EqualFold(lo, "SUN")
+}
+
+// sundayIsZero rewrites a checked weekday field for robfig/cron, which knows
+// Sunday as 0 only.
 func sundayIsZero(field string) string {
 	items := strings.Split(field, ",")
 	for i, item := range items {
-		span, step, stepped := strings.Cut(item, "/")
+		span, step, _ := strings.Cut(item, "/")
 		lo, hi, ranged := strings.Cut(span, "-")
 		switch {
-		case !ranged && lo == "7":
-			items[i] = "0"
-		case ranged && hi == "7" && lo == "7":
-			items[i] = "0"
-		case ranged && hi == "7":
+		case ranged && endsOnSunday(lo, hi):
 			items[i] = expand(lo, step)
-			continue
-		default:
-			continue
-		}
-		if stepped {
-			items[i] += "/" + step
+		case lo == "7":
+			items[i] = "0"
 		}
 	}
 	return strings.Join(items, ",")
 }
 
-// expand lists the weekdays from lo to 7, step by step.
+// expand lists the weekdays from lo to the Sunday after it, step by step.
 func expand(lo, step string) string {
-	from, err := strconv.Atoi(lo)
-	if err != nil {
-		from, _ = name3(lo, weekdayNames)
+	from, ok := digits(lo)
+	if !ok {
+		from, _ = cronName(lo, weekdayNames)
 	}
-	by, _ := strconv.Atoi(step)
+	by, _ := digits(step)
 	var days []string
 	for d := from; d <= 7; d += max(1, by) {
 		days = append(days, strconv.Itoa(d%7))

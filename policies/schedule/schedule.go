@@ -2,9 +2,7 @@ package schedule
 
 import (
 	"fmt"
-	"strings"
 	"time"
-	_ "time/tzdata" // zones must not depend on the machine
 )
 
 // State is what a weekly schedule wants at an instant.
@@ -32,55 +30,14 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	s := fmt.Sprintf("%q: %s", e.Text, e.Msg)
+	s := e.Msg
+	if e.Text != "" {
+		s = fmt.Sprintf("%q: %s", e.Text, e.Msg)
+	}
 	if e.Hint != "" {
 		s += "; " + e.Hint
 	}
 	return s
-}
-
-// LoadZone finds an IANA zone in the embedded data. "" and "Local" are refused:
-// they would mean whatever machine the program runs on.
-func LoadZone(name string) (*time.Location, error) {
-	if name == "" || name == "Local" || strings.TrimSpace(name) != name {
-		return nil, &Error{Text: name, Msg: "is not the name of a zone", Hint: "use an IANA name such as Europe/London, or UTC"}
-	}
-	zone, err := time.LoadLocation(name)
-	if err != nil {
-		return nil, &Error{Text: name, Msg: "is not a known zone", Hint: zoneHint(name)}
-	}
-	return zone, nil
-}
-
-// abbreviations that people write, and the zone that they may mean.
-var abbreviations = map[string]string{
-	"bst": "Europe/London", "gmt": "Etc/GMT or Europe/London", "cest": "Europe/Berlin", "cet": "Europe/Berlin", "edt": "America/New_York",
-	"pst": "America/Los_Angeles", "pdt": "America/Los_Angeles", "cst": "America/Chicago", "cdt": "America/Chicago", "ist": "Asia/Kolkata",
-	"london": "Europe/London", "berlin": "Europe/Berlin", "paris": "Europe/Paris", "new york": "America/New_York", "newyork": "America/New_York",
-	"mumbai": "Asia/Kolkata", "frankfurt": "Europe/Berlin", "phoenix": "America/Phoenix", "sydney": "Australia/Sydney", "tokyo": "Asia/Tokyo",
-}
-
-func zoneHint(name string) string {
-	if z, ok := abbreviations[strings.ToLower(name)]; ok {
-		return "did you mean " + z + "?"
-	}
-	for _, try := range []string{strings.ReplaceAll(name, " ", "_"), title(name)} {
-		if _, err := time.LoadLocation(try); err == nil && try != name {
-			return "did you mean " + try + "?"
-		}
-	}
-	return "use an IANA name such as Europe/London, or UTC"
-}
-
-// title writes each part of a zone name as IANA does: America/New_York.
-func title(name string) string {
-	out := []byte(strings.ToLower(strings.ReplaceAll(name, " ", "_")))
-	for i, c := range out {
-		if (i == 0 || out[i-1] == '/' || out[i-1] == '_' || out[i-1] == '-') && c >= 'a' && c <= 'z' {
-			out[i] = c - 'a' + 'A'
-		}
-	}
-	return string(out)
 }
 
 // A day is a calendar day without a zone: midnight UTC of that date.

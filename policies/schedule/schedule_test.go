@@ -85,6 +85,26 @@ func TestAWindowCovers(t *testing.T) {
 		{"Mon-Fri 08:00-12:00, Mon-Fri 13:00-19:00", "2026-03-04 12:30", schedule.Stopped},
 		{"Mon-Fri 08:00-12:00; Sat 10:00-14:00", "2026-03-07 12:30", schedule.Running},
 		{"Mon-Fri_08:00-19:00", "2026-03-04 12:00", schedule.Running},
+		{"Sun_22:00_-_Fri_19:00", "2026-03-06 18:59", schedule.Running},
+		{"Mon-Fri_08:00-19:00;Sat_10:00-14:00_America/New_York", "2026-03-04 12:59", schedule.Stopped}, // 07:59 there
+		{"Mon-Fri_08:00-19:00;Sat_10:00-14:00_America/New_York", "2026-03-04 13:00", schedule.Running},
+		{"Sun 22:00  -  Fri 19:00 UTC", "2026-03-06 18:59", schedule.Running},
+		{"Mon-Fri\n08:00-19:00\tUTC\n", "2026-03-06 18:59", schedule.Running},
+		{"Mon 08:00-08:00", "2026-03-03 07:59", schedule.Running}, // an end not after its start lies on the next day
+		{"Mon 08:00-08:00", "2026-03-03 08:00", schedule.Stopped},
+		{"Mon 00:00-00:00", "2026-03-02 23:59", schedule.Running},
+		{"Mon 00:00-00:00", "2026-03-03 00:00", schedule.Stopped},
+		{"Mon 09:00 - Mon 09:00", "2026-03-07 00:00", schedule.Running}, // a whole week
+		{"Sun 24:00 - Tue 12:00", "2026-03-01 23:59", schedule.Stopped},
+		{"Sun 24:00 - Tue 12:00", "2026-03-02 00:00", schedule.Running},
+		{"Monday-friday 8:00-19:00", "2026-03-04 08:00", schedule.Running},
+		{"Friday#1+MondayL 8:00-19:00", "2026-03-30 08:00", schedule.Running},
+		{"January-March+July 1-15 10:00-11:00", "2026-07-15 10:30", schedule.Running},
+		{"May 10:00-11:00", "2026-05-15 10:30", schedule.Running},
+		{"Feb 29-L 10:00-11:00", "2028-02-29 10:30", schedule.Running},
+		{"Feb 29-L 10:00-11:00", "2026-02-28 10:30", schedule.Stopped},
+		{"Mon#5 10:00-11:00", "2026-03-30 10:30", schedule.Running},
+		{"25-L+1-5 10:00-11:00", "2026-03-05 10:30", schedule.Running},
 	} {
 		if got := weekly(t, london, tt.window).At(at(t, london, tt.at)); got != tt.want {
 			t.Errorf("%s at %s: got %s, want %s", tt.window, tt.at, got, tt.want)
@@ -159,7 +179,6 @@ func TestWindowsThatAreRefused(t *testing.T) {
 		want string
 	}{
 		{"9-17", 0, "not a time of day"},
-		{"09:00-09:00", 0, "has no minutes"},
 		{"Mon-Fri 25:00-26:00", 8, `there is no "25:00"`},
 		{"Mon-Fri 08:60-09:00", 8, `there is no "08:60"`},
 		{"Mon-Fri 24:00-06:00", 8, "cannot begin at 24:00"},
@@ -171,9 +190,35 @@ func TestWindowsThatAreRefused(t *testing.T) {
 		{"", 0, "a window is empty"},
 		{"2026-13-24 08:00-19:00", 0, "not"},
 		{"2027-01-01..2026-12-24 08:00-19:00", 0, "before it begins"},
-		{"1-15+Mon 08:00-09:00", 0, "mixes weekdays and days of the month"},
+		{"1-15+Mon 08:00-09:00", 5, "mixes weekdays and days of the month"},
 		{"32 08:00-09:00", 0, "not a day"},
 		{"Sun 22:00 - Foo 19:00", 12, "not a weekday and a time"},
+		{"Sun 22:00 -  Fri 19:60", 17, `there is no "19:60"`},
+		{"Sun 22:00 - 19:00", 12, "not a weekday and a time"},
+		{"9-17 Europe/London", 0, "not a time of day"},
+		{"Mon_08:00-09:00_America/New_Yrok", 16, "America/New_York"},
+		{"Mon 08:00-09:00 Europe/London; Tue 08:00-09:00", 16, "a zone stands once"},
+		{"Mon 08:00-+9:00", 10, "not a time of day"},
+		{"Mon 08:00-09:0", 10, "not a time of day"},
+		{"Mon 008:00-09:00", 4, "not a time of day"},
+		{"Mon 08:00-09:00-10:00", 10, "not a time of day"},
+		{"Mon Tue 08:00-09:00", 4, "join days with +"},
+		{"Mon+ 08:00-09:00", 4, "a day is missing"},
+		{"Mon-Fri+Thx 08:00-09:00", 8, "not a day"},
+		{"Mon-Frx 08:00-09:00", 4, "not a weekday"},
+		{"Jan+Mon 08:00-09:00", 4, "not a month"},
+		{"Jan+15 08:00-09:00", 4, "not a month"},
+		{"Jan- 08:00-09:00", 0, "not a month"},
+		{"Jan Feb 08:00-09:00", 4, "not a day"},
+		{"Feb 30 08:00-09:00", 0, "never comes"},
+		{"Feb 30-L 08:00-09:00", 0, "never comes"},
+		{"Apr+Jun 31 08:00-09:00", 0, "never comes"},
+		{"25-5 08:00-09:00", 0, "25-L+1-5"},
+		{"0 08:00-09:00", 0, "not a day"},
+		{"+5 08:00-09:00", 0, "a day is missing"},
+		{"2026-02-29 08:00-09:00", 0, "not a day"},
+		{"2026-12-24..2027-02-29 08:00-09:00", 12, "not a date"},
+		{"0001-01-01..2026-02-20 08:00-09:00", 0, "not a date"},
 	} {
 		_, err := schedule.ParseWeekly([]string{tt.text}, nil, time.UTC)
 		var fault *schedule.Error
@@ -183,6 +228,48 @@ func TestWindowsThatAreRefused(t *testing.T) {
 		}
 		if !strings.Contains(err.Error(), tt.want) || fault.Pos != tt.pos {
 			t.Errorf("%q: got %q at %d, want %q at %d", tt.text, err, fault.Pos, tt.want, tt.pos)
+		}
+	}
+}
+
+func TestAScheduleHasOneZone(t *testing.T) {
+	_, err := schedule.ParseWeekly([]string{"Mon 08:00-09:00 UTC", "Tue 08:00-09:00 Europe/London"}, nil, time.UTC)
+	var fault *schedule.Error
+	if !errors.As(err, &fault) || !strings.Contains(err.Error(), "another line names UTC") || fault.Pos != 16 {
+		t.Errorf("two zones: got %v", err)
+	}
+	w, err := schedule.ParseWeekly([]string{"Mon 08:00-09:00", "Tue 08:00-09:00 Europe/London"}, nil, time.UTC)
+	if err != nil || w.Zone().String() != "Europe/London" {
+		t.Errorf("the zone that a line names: got %v, %v", w, err)
+	}
+}
+
+func TestRunningAndStoppedWindowsThatOverlapAreRefused(t *testing.T) {
+	for _, tt := range []struct {
+		running, stopped string
+		overlap          bool
+	}{
+		{"Mon-Fri 08:00-19:00", "19:00-08:00", false},
+		{"Mon-Fri 08:00-19:00", "18:59-20:00", true},
+		{"Mon-Fri 08:00-19:00", "Sat+Sun 00:00-24:00", false},
+		{"Mon-Fri 08:00-19:00", "Sun 23:00 - Mon 08:01", true},
+		{"Sun 22:00 - Fri 19:00", "Wed 12:00-12:01", true},
+		{"Sat 10:00-09:00", "Sun 08:30-10:00", true},
+		{"Mon#1 10:00-11:00", "8-L 00:00-24:00", false},
+		{"Mon#1 10:00-11:00", "7-L 00:00-24:00", true},
+		{"Feb 29 10:00-11:00", "Mon 10:30-12:00", true},
+		{"2026-12-24..2026-12-25 10:00-11:00", "Sat 10:00-11:00", false}, // a Thursday and a Friday
+		{"2026-12-24..2026-12-26 10:00-11:00", "Sat 10:00-11:00", true},
+		{"2026-12-24 23:00-02:00", "2026-12-25 01:59-05:00", true},
+		{"2026-12-24 23:00-02:00", "2026-12-25 02:00-05:00", false},
+		{"2060-12-24 10:00-11:00", "Dec 24 10:30-11:00", true},
+	} {
+		_, err := schedule.ParseWeekly([]string{tt.running}, []string{tt.stopped}, time.UTC)
+		if tt.overlap && (err == nil || !strings.Contains(err.Error(), tt.running) || !strings.Contains(err.Error(), tt.stopped)) {
+			t.Errorf("%q and %q: got %v, want an error that names both", tt.running, tt.stopped, err)
+		}
+		if !tt.overlap && err != nil {
+			t.Errorf("%q and %q: %v", tt.running, tt.stopped, err)
 		}
 	}
 }
@@ -199,6 +286,17 @@ func TestCronNext(t *testing.T) {
 		{"every hour follows elapsed time through the overlap", "Europe/London", "30 * * * *", "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"},
 		{"every hour has no hour in the gap", "Europe/London", "30 * * * *", "2026-03-29T00:30:00Z", "2026-03-29T01:30:00Z"},
 		{"a day whose midnight does not exist is not lost", "Africa/Cairo", "0 8 24 * *", "2026-04-20T00:00:00Z", "2026-04-24T05:00:00Z"},
+		{"SAT-SUN is the weekend", "UTC", "0 0 * * SAT-SUN", "2026-03-07T00:00:00Z", "2026-03-08T00:00:00Z"},
+		{"SAT-SUN is not the week", "UTC", "0 0 * * sat-sun", "2026-03-08T00:00:00Z", "2026-03-14T00:00:00Z"},
+		{"SUN-SUN is Sunday", "UTC", "0 0 * * SUN-SUN", "2026-03-08T00:00:00Z", "2026-03-15T00:00:00Z"},
+		{"1-7/3 is Monday, Thursday and Sunday", "UTC", "0 0 * * 1-7/3", "2026-03-05T00:00:00Z", "2026-03-08T00:00:00Z"},
+		{"0-7 is every day", "UTC", "0 0 * * 0-7", "2026-03-05T00:00:00Z", "2026-03-06T00:00:00Z"},
+		{"? is *", "UTC", "0 0 1 * ?", "2026-03-05T00:00:00Z", "2026-04-01T00:00:00Z"},
+		{"a step from a minute on", "UTC", "5/20 * * * *", "2026-03-05T00:25:00Z", "2026-03-05T00:45:00Z"},
+		{"a leap day over the year 2100, which has none", "UTC", "0 0 29 2 *", "2096-02-29T00:00:00Z", "2104-02-29T00:00:00Z"},
+		{"several times in the gap happen once", "Europe/London", "*/20 0-2 * * *", "2026-03-29T01:00:00Z", "2026-03-29T01:20:00Z"},
+		{"every second hour does not follow elapsed time", "Europe/London", "30 */2 * * *", "2026-10-25T00:00:00Z", "2026-10-25T02:30:00Z"},
+		{"a day that a zone skipped", "Pacific/Apia", "0 12 30 * *", "2011-12-29T12:00:00Z", "2011-12-30T10:00:00Z"},
 		{"a leap day", "UTC", "0 0 29 2 *", "2026-03-01T00:00:00Z", "2028-02-29T00:00:00Z"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -234,6 +332,28 @@ func TestCronSpecsThatAreRefused(t *testing.T) {
 		{"TZ=UTC 0 8 * * *", 0, "zone cannot stand"},
 		{"TZ=UTC", 0, "zone cannot stand"},
 		{"@sometimes", 0, "not a cron spec"},
+		{"@reboot", 0, "no planned time"},
+		{"0-70 * * * *", 2, "no minute 70"},
+		{"+5 * * * *", 0, "not a minute"},
+		{"-5 * * * *", 0, "not a minute"},
+		{"50/15 * * * *", 3, "by accident"},
+		{"10-20/15 * * * *", 6, "by accident"},
+		{"*/0 * * * *", 2, "not a number from 1"},
+		{"*/5/2 * * * *", 2, "not a number from 1"},
+		{"0 8 * * */7", 10, "by accident"},
+		{"0 8 * * 7/2", 10, "by accident"},
+		{"0,* * * * *", 2, "means nothing"},
+		{"? * * * *", 0, "not a minute"},
+		{"0 0 0 * *", 4, "no day of month 0"},
+		{"0 0 1 13 *", 6, "no month 13"},
+		{"0 0 1 JANUARY *", 6, "not a month"},
+		{"0 8 * * FRI-MON", 8, "FRI-6,0-MON"},
+		{"0 22-6 * * *", 2, "22-23,0-6"},
+		{"0 8 31 4,6,9,11 *", 0, "never fires"},
+		{"0 8 1 * MON-SUN", 0, "every day by accident"},
+		{"0 8 1-31 * MON", 0, "every day by accident"},
+		{"  0   8  * *  MOO", 14, "not a weekday"},
+		{"CRON_TZ=UTC 0 8 * * *", 0, "zone cannot stand"},
 	} {
 		_, err := schedule.ParseCron(tt.spec, time.UTC)
 		var fault *schedule.Error
@@ -244,7 +364,12 @@ func TestCronSpecsThatAreRefused(t *testing.T) {
 }
 
 func TestZonesThatAreRefused(t *testing.T) {
-	for name, want := range map[string]string{"": "not the name", "Local": "not the name", "europe/london": "Europe/London", "BST": "Europe/London", "Nowhere": "IANA"} {
+	for name, want := range map[string]string{
+		"": "not the name", "Local": "not the name", "localtime": "not the name", "posixrules": "not the name", "Factory": "not the name",
+		"right/Europe/London": "not the name", "europe/london": "Europe/London?", "BST": "Europe/London?", "utc": "UTC?", "New York": "America/New_York?",
+		"Europe/Lundon": "Europe/London?", "Europe/Lodnon": "Europe/London?", "america/port_of_spain": "America/Port_of_Spain?", "Kathmandu": "Asia/Kathmandu?",
+		"America/Buenos Aires": "IANA", "Nowhere": "IANA", "../UTC": "IANA", " UTC": "IANA", "GMT+1": "IANA",
+	} {
 		_, err := schedule.LoadZone(name)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", name, err, want)

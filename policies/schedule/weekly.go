@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -26,25 +27,26 @@ const horizon = 5 * 366
 // in all that name one; else the schedule's zone is the one given.
 //
 // With running windows alone the schedule wants stopped outside of them, with
-// stopped windows alone running. With both it has no voice in between, and so
-// has a one-sided schedule outside its windows. An error is an [*Error].
+// stopped windows alone running. With both it has no voice in between; neither
+// has a one-sided schedule outside its windows. Running and stopped windows that
+// overlap are an error: nobody could tell which is meant. An error is an [*Error].
 func ParseWeekly(running, stopped []string, zone *time.Location) (*Weekly, error) {
 	w := &Weekly{zone: zone}
-	named := ""
+	named := false
 	for _, side := range []struct {
 		lines []string
 		into  *[]window
 	}{{running, &w.running}, {stopped, &w.stopped}} {
 		for _, line := range side.lines {
-			windows, z, err := parseLine(line, zone)
+			windows, z, err := parseLine(line)
 			if err != nil {
 				return nil, err
 			}
-			if z.String() != zone.String() {
-				if named != "" && named != z.String() {
-					return nil, &Error{Text: line, Pos: strings.LastIndex(line, z.String()), Msg: "a schedule has one zone, another line names " + named, Hint: "make two schedules and two policies"}
-				}
-				named, w.zone = z.String(), z
+			if named && z != nil && z.String() != w.zone.String() {
+				return nil, &Error{Text: line, Pos: strings.LastIndex(line, z.String()), Msg: "a schedule has one zone, another line names " + w.zone.String(), Hint: "make two schedules and two policies"}
+			}
+			if z != nil {
+				named, w.zone = true, z
 			}
 			*side.into = append(*side.into, windows...)
 		}
@@ -52,8 +54,46 @@ func ParseWeekly(running, stopped []string, zone *time.Location) (*Weekly, error
 	if len(w.running)+len(w.stopped) == 0 {
 		return nil, &Error{Msg: "a schedule has no windows", Hint: windowHint}
 	}
+	if r, s, both := w.contradiction(); both {
+		return nil, &Error{Msg: fmt.Sprintf("running %q and stopped %q overlap", r, s), Hint: "let one end where the other begins"}
+	}
 	w.steady = w.neverChanges()
 	return w, nil
+}
+
+// contradiction finds a running and a stopped window that overlap, on the wall
+// clock; then they overlap on some day, and else on none, whatever the zone does.
+func (w *Weekly) contradiction() (r, s window, found bool) {
+	for _, r := range w.running {
+		for _, s := range w.stopped {
+			if meet(r, s) {
+				return r, s, true
+			}
+		}
+	}
+	return window{}, window{}, false
+}
+
+// meet reports whether two windows overlap: one of them is open when the other
+// begins.
+func meet(a, b window) bool {
+	first, count := day{time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)}, 7
+	for _, d := range []days{a.days, b.days} {
+		switch {
+		case !d.dates[0].IsZero():
+			first = day{d.dates[0]}.add(-8) // no window is longer
+			count = min(int(d.dates[1].Sub(d.dates[0])/(24*time.Hour))+17, 28*366)
+		case !d.weekly():
+			count = max(count, 28*366) // by then every date was every weekday
+		}
+	}
+	for n := range count {
+		d := first.add(n)
+		if a.days.match(d) && covers([]window{b}, moment{d, a.from}) || b.days.match(d) && covers([]window{a}, moment{d, b.from}) {
+			return true
+		}
+	}
+	return false
 }
 
 // OneSided is the same schedule without a voice outside its windows.
@@ -66,8 +106,7 @@ func (w *Weekly) OneSided() *Weekly {
 // Zone is the zone of the windows.
 func (w *Weekly) Zone() *time.Location { return w.zone }
 
-// At is what the schedule wants at an instant. Where running and stopped windows
-// overlap, running wins: to leave a machine on interrupts nobody.
+// At is what the schedule wants at an instant.
 func (w *Weekly) At(t time.Time) State { return w.wants(reached(t, w.zone)) }
 
 // wants is what the schedule wants at a wall time.

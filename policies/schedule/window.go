@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -91,29 +92,30 @@ func (p *parser) fail(at int, hint, format string, args ...any) *Error {
 
 const windowHint = `write it as "Mon-Fri 08:00-19:00", "22:00-06:00" or "Sun 22:00 - Fri 19:00"`
 
+// blank is what may stand between words; _ does so in tags, which have no blanks.
+const blank = " \t\r\n_"
+
+var blanks = strings.NewReplacer("\t", " ", "\r", " ", "\n", " ", "_", " ")
+
 // parseLine reads the windows of a text, separated by , or ;, and the zone that
-// may follow the last.
-func parseLine(text string, zone *time.Location) ([]window, *time.Location, error) {
+// may follow the last; nil: none is named.
+func parseLine(text string) (windows []window, zone *time.Location, err error) {
 	p := &parser{text: text}
-	body := text
-	if i := strings.LastIndexAny(strings.TrimRight(text, " \t"), " \t"); i >= 0 {
-		if name := strings.TrimSpace(text[i:]); looksLikeZone(name) {
-			z, err := LoadZone(name)
-			if err != nil {
-				msg, hint := "not a zone", ""
-				if ze, ok := err.(*Error); ok { //nolint:errorlint // made just above
-					msg, hint = fmt.Sprintf("%q %s", name, ze.Msg), ze.Hint
-				}
-				return nil, nil, p.fail(strings.LastIndex(text, name), hint, "%s", msg)
+	body, name := cutZone(text)
+	if name != "" {
+		if zone, err = LoadZone(name); err != nil {
+			var fault *Error
+			if !errors.As(err, &fault) {
+				return nil, nil, err
 			}
-			zone, body = z, text[:i]
+			return nil, nil, p.fail(strings.LastIndex(text, name), fault.Hint, "%q %s", name, fault.Msg)
 		}
 	}
-	var windows []window
+	body = blanks.Replace(body)
 	for start := 0; start <= len(body); {
-		end := start
-		for end < len(body) && body[end] != ',' && body[end] != ';' {
-			end++
+		end := len(body)
+		if i := strings.IndexAny(body[start:], ",;"); i >= 0 {
+			end = start + i
 		}
 		w, err := p.window(body[start:end], start)
 		if err != nil {
@@ -125,68 +127,55 @@ func parseLine(text string, zone *time.Location) ([]window, *time.Location, erro
 	return windows, zone, nil
 }
 
-// looksLikeZone tells a zone from a time at the end of a line: it has a letter
-// and no digit before a colon or minus.
-func looksLikeZone(s string) bool {
-	if s == "" || s == "-" || strings.ContainsAny(s, ":#") {
-		return false
+// cutZone cuts off the zone that may follow the last time of a line.
+func cutZone(text string) (body, zone string) {
+	end := strings.LastIndexByte(text, ':') + 1
+	if end == 0 { // no time at all, which is the worse fault; let it be found
+		slash := max(0, strings.IndexByte(text, '/'))
+		end = max(0, strings.LastIndexAny(text[:slash], blank))
 	}
-	c := s[0]
-	letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-	return letter && (strings.Contains(s, "/") || !isDays(s))
-}
-
-// isDays reports whether a word begins like a weekday or month.
-func isDays(s string) bool {
-	if len(s) < 3 {
-		return s == "L"
+	rest := strings.TrimLeft(text[end:], "0123456789")
+	zone = strings.Trim(rest, blank)
+	if strings.HasPrefix(rest, zone) || strings.ContainsAny(zone, ",;") {
+		return text, ""
 	}
-	_, wd := name3(s, weekdayNames)
-	_, mo := name3(s, monthNames)
-	rest := s[3:]
-	return (wd || mo) && (rest == "" || rest[0] == '-' || rest[0] == '+' || rest[0] == '#' || rest == "L" || wd && isDayName(s))
+	return text[:len(text)-len(rest)], zone
 }
 
-func isDayName(s string) bool {
-	_, ok := fullName(s)
-	return ok
-}
-
-func fullName(s string) (int, bool) {
-	for d := time.Sunday; d <= time.Saturday; d++ {
-		if strings.EqualFold(s, d.String()) {
-			return int(d), true
+// cutName cuts a weekday or month, in three letters or in full, off a text.
+func cutName(s string, names []string, full func(int) string) (n int, rest string, ok bool) {
+	for i, name := range names {
+		for _, form := range []string{full(i), name} {
+			if name != "" && len(s) >= len(form) && strings.EqualFold(s[:len(form)], form) {
+				return i, s[len(form):], true
+			}
 		}
 	}
-	return 0, false
+	return 0, s, false
 }
 
-func name3(s string, names []string) (int, bool) {
-	if len(s) < 3 {
-		return 0, false
-	}
-	for i, n := range names {
-		if n != "" && strings.EqualFold(n, s[:3]) {
-			return i, true
-		}
-	}
-	return 0, false
+func cutWeekday(s string) (n int, rest string, ok bool) {
+	return cutName(s, weekdayNames, func(i int) string { return time.Weekday(i).String() })
+}
+
+func cutMonth(s string) (n int, rest string, ok bool) {
+	return cutName(s, monthNames, func(i int) string { return time.Month(i).String() })
 }
 
 // window reads one window; at is where it begins in the whole text.
 func (p *parser) window(s string, at int) (window, error) {
-	trimmed := strings.TrimLeft(s, " \t_")
+	trimmed := strings.TrimLeft(s, " ")
 	at += len(s) - len(trimmed)
-	s = strings.TrimRight(trimmed, " \t_")
+	s = strings.TrimRight(trimmed, " ")
 	if s == "" {
 		return window{}, p.fail(at, windowHint, "a window is empty")
 	}
-	if w, ok, err := p.spanWindow(s, at); ok || err != nil {
-		return w, err
+	if left, right, ok := strings.Cut(s, " - "); ok {
+		return p.spanWindow(left, right, at)
 	}
 	dayPart, timePart, timeAt := "", s, at
-	if i := strings.LastIndexAny(s, " \t_"); i >= 0 {
-		dayPart, timePart, timeAt = strings.TrimRight(s[:i], " \t_"), s[i+1:], at+i+1
+	if i := strings.LastIndexByte(s, ' '); i >= 0 {
+		dayPart, timePart, timeAt = strings.TrimRight(s[:i], " "), s[i+1:], at+i+1
 	}
 	from, to, err := p.times(timePart, timeAt)
 	if err != nil {
@@ -204,44 +193,46 @@ func (p *parser) window(s string, at int) (window, error) {
 	return w, nil
 }
 
-// spanWindow reads "Sun 22:00 - Fri 19:00".
-func (p *parser) spanWindow(s string, at int) (window, bool, error) {
-	i := strings.Index(s, " - ")
-	if i < 0 {
-		return window{}, false, nil
-	}
-	left, right := s[:i], s[i+3:]
-	rightAt := at + i + 3
+// spanWindow reads "Sun 22:00 - Fri 19:00", cut at the minus.
+func (p *parser) spanWindow(left, right string, at int) (window, error) {
 	fromDay, from, err := p.dayTime(left, at)
 	if err != nil {
-		return window{}, true, err
+		return window{}, err
 	}
-	toDay, to, err := p.dayTime(right, rightAt)
+	toDay, to, err := p.dayTime(right, at+len(left)+len(" - "))
 	if err != nil {
-		return window{}, true, err
+		return window{}, err
 	}
-	length := (toDay-fromDay+7)%7*1440 + to
-	if length <= from {
-		length += 7 * 1440
+	if from == 1440 {
+		fromDay, from = (fromDay+1)%7, 0
 	}
-	w := window{from: from, to: length, span: true}
+	to += (toDay - fromDay + 7) % 7 * 1440
+	if to <= from {
+		to += 7 * 1440
+	}
+	w := window{from: from, to: to, span: true}
 	w.days.week[fromDay], w.days.some = true, true
-	return w, true, nil
+	return w, nil
 }
 
 func (p *parser) dayTime(s string, at int) (weekday, minutes int, err error) {
-	name, clock, ok := strings.Cut(strings.TrimSpace(s), " ")
-	at += strings.Index(s, name)
-	wd, isDay := name3(name, weekdayNames)
-	if !ok || !isDay || len(name) > 3 && !isDayName(name) {
+	trimmed := strings.TrimLeft(s, " ")
+	at += len(s) - len(trimmed)
+	s = strings.TrimRight(trimmed, " ")
+	i := strings.LastIndexByte(s, ' ')
+	wd, rest, ok := cutWeekday(s[:max(i, 0)])
+	if !ok || strings.TrimRight(rest, " ") != "" {
 		return 0, 0, p.fail(at, `write it as "Sun 22:00 - Fri 19:00"`, "%q is not a weekday and a time", s)
 	}
-	minutes, err = p.clock(strings.TrimSpace(clock), at+len(name)+1)
+	minutes, err = p.clock(s[i+1:], at+i+1)
 	return wd, minutes, err
 }
 
 func (p *parser) times(s string, at int) (from, to int, err error) {
 	a, b, ok := strings.Cut(s, "-")
+	if strings.Contains(s, "/") {
+		return 0, 0, p.fail(at, "a zone stands once, at the end of the line, and holds for all of it", "%q is not a time from-to", s)
+	}
 	if !ok {
 		return 0, 0, p.fail(at, windowHint, "%q is not a time from-to", s)
 	}
@@ -254,19 +245,16 @@ func (p *parser) times(s string, at int) (from, to int, err error) {
 	if from == 1440 {
 		return 0, 0, p.fail(at, "a window that begins at midnight begins at 00:00", "a window cannot begin at 24:00")
 	}
-	if from == to {
-		return 0, 0, p.fail(at, `for the whole day write "00:00-24:00"`, "window %q has no minutes", s)
-	}
 	return from, to, nil
 }
 
 // clock reads HH:MM, 00:00 to 24:00.
 func (p *parser) clock(s string, at int) (int, error) {
-	h, m, ok := strings.Cut(s, ":")
-	hour, errH := strconv.Atoi(h)
-	minute, errM := strconv.Atoi(m)
+	h, m, _ := strings.Cut(s, ":")
+	hour, okH := digits(h)
+	minute, okM := digits(m)
 	switch {
-	case !ok || errH != nil || errM != nil || len(m) != 2 || len(h) > 2 || len(h) == 0 || h[0] == '+' || h[0] == '-' || m[0] == '+' || m[0] == '-':
+	case !okH || !okM || len(h) > 2 || len(m) != 2:
 		return 0, p.fail(at, "write times as HH:MM, from 00:00 to 24:00", "%q is not a time of day", s)
 	case hour > 24 || minute > 59 || hour == 24 && minute > 0:
 		return 0, p.fail(at, "write times as HH:MM, from 00:00 to 24:00", "there is no %q in a day", s)
@@ -274,134 +262,190 @@ func (p *parser) clock(s string, at int) (int, error) {
 	return hour*60 + minute, nil
 }
 
+// digits reads a number without a sign; strconv.Atoi would take +5.
+func digits(s string) (int, bool) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return int(n), err == nil
+}
+
 const daysHint = `write days as Mon-Fri, Mon+Wed, Mon#1, FriL, 1-15, L, "Jan-Mar 1-15" or 2026-12-24..2027-01-01`
 
-// days reads the days of a window.
+// days reads the days of a window: dates, or months, or a list of weekdays and
+// the like, or both of the last.
 func (p *parser) days(s string, at int) (days, error) {
-	d := days{some: true}
-	if from, to, ok := strings.Cut(s, ".."); ok || isDate(s) {
-		if !ok {
-			to = from
-		}
+	if from, to, ok := strings.Cut(s, ".."); ok {
 		return p.dates(from, to, at)
 	}
-	words := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\t' || r == '_' })
-	for n, w := range words {
-		wordAt := at + strings.Index(s, w)
-		for _, item := range strings.Split(w, "+") {
-			itemAt := wordAt + strings.Index(w, item)
-			if err := p.dayItem(&d, item, itemAt, n); err != nil {
-				return days{}, err
-			}
-		}
+	if _, ok := date(s); ok {
+		return p.dates(s, s, at)
 	}
-	if len(d.dom) > 0 && (d.week != [7]bool{} || len(d.nth) > 0) {
-		return days{}, p.fail(at, daysHint, "%q mixes weekdays and days of the month", s)
+	d := days{some: true}
+	first, second, two := strings.Cut(s, " ")
+	secondAt := at + len(s)
+	if two {
+		second = strings.TrimLeft(second, " ")
+		secondAt -= len(second)
+	}
+	if _, _, ok := cutMonth(first); !ok {
+		if two {
+			return days{}, p.fail(secondAt, "join days with +, as in Mon+Wed", "%q after %q", second, first)
+		}
+		return d, p.list(first, at, d.addDays)
+	}
+	if err := p.list(first, at, d.addMonths); err != nil {
+		return days{}, err
+	}
+	if !two {
+		return d, nil
+	}
+	if err := p.list(second, secondAt, d.addDays); err != nil {
+		return days{}, err
+	}
+	if d.never() {
+		return days{}, p.fail(at, "", "%q never comes: no month it names has such a day", s)
 	}
 	return d, nil
 }
 
-func isDate(s string) bool {
-	_, err := time.Parse("2006-01-02", s)
-	return err == nil
+// list reads items that are joined by +.
+func (p *parser) list(s string, at int, add func(p *parser, item string, at int) error) error {
+	for item := range strings.SplitSeq(s, "+") {
+		if item == "" {
+			return p.fail(at, daysHint, "a day is missing")
+		}
+		if err := add(p, item, at); err != nil {
+			return err
+		}
+		at += len(item) + 1
+	}
+	return nil
 }
 
-func (p *parser) dates(from, to string, at int) (days, error) {
-	a, err := time.Parse("2006-01-02", from)
-	if err != nil {
-		return days{}, p.fail(at, "write dates as 2026-12-24..2027-01-01", "%q is not a date", from)
+// never finds days like 30 February. 2024 has all days of the month that there
+// are, and each nth weekday comes in some year.
+func (d days) never() bool {
+	for n := range 366 {
+		if d.match(day{time.Date(2024, 1, 1+n, 0, 0, 0, 0, time.UTC)}) {
+			return false
+		}
 	}
-	b, err := time.Parse("2006-01-02", to)
-	if err != nil {
-		return days{}, p.fail(at+len(from)+2, "write dates as 2026-12-24..2027-01-01", "%q is not a date", to)
+	return len(d.dom) > 0
+}
+
+const datesHint = "write dates as 2026-12-24..2027-01-01"
+
+func (p *parser) dates(from, to string, at int) (days, error) {
+	a, ok := date(from)
+	if !ok {
+		return days{}, p.fail(at, datesHint, "%q is not a date", from)
+	}
+	b, ok := date(to)
+	if !ok {
+		return days{}, p.fail(at+len(from)+len(".."), datesHint, "%q is not a date", to)
 	}
 	if b.Before(a) {
-		return days{}, p.fail(at, "", "the range ends on %s, before it begins", to)
+		return days{}, p.fail(at, datesHint, "the range ends on %s, before it begins", to)
 	}
 	return days{some: true, dates: [2]time.Time{a, b}}, nil
 }
 
-func (p *parser) dayItem(d *days, item string, at, word int) error {
-	if item == "" {
-		return p.fail(at, daysHint, "a day is missing")
+func date(s string) (time.Time, bool) {
+	t, err := time.Parse(time.DateOnly, s)
+	return t, err == nil && t.Year() >= 1970 // year 0024 is a slip
+}
+
+// addMonths adds "Jan" or "Nov-Feb".
+func (d *days) addMonths(p *parser, item string, at int) error {
+	first, rest, ok := cutMonth(item)
+	last := first
+	if ok && rest != "" {
+		last, rest, ok = cutMonth(strings.TrimPrefix(rest, "-"))
+		ok = ok && rest == "" && strings.Contains(item, "-")
 	}
-	if wd, ok := name3(item, weekdayNames); ok {
-		rest := item[3:]
-		if full, isFull := fullName(strings.SplitN(item, "-", 2)[0]); isFull {
-			rest = item[len(time.Weekday(full).String()):]
-		}
-		switch {
-		case rest == "":
-			d.week[wd] = true
-			return nil
-		case rest == "L" || rest == "l":
-			d.nth = append(d.nth, nth{time.Weekday(wd), -1})
-			return nil
-		case rest[0] == '#':
-			n, err := strconv.Atoi(rest[1:])
-			if err != nil || n < 1 || n > 5 {
-				return p.fail(at+len(item)-len(rest), "Mon#1 is the first Monday of a month; #1 to #5", "%q is not the number of a weekday in a month", rest)
-			}
-			d.nth = append(d.nth, nth{time.Weekday(wd), n})
-			return nil
-		case rest[0] == '-':
-			end := rest[1:]
-			last, ok := name3(end, weekdayNames)
-			if !ok || len(end) > 3 && !isDayName(end) {
-				return p.fail(at+len(item)-len(end), daysHint, "%q is not a weekday", end)
-			}
-			for x := wd; ; x = (x + 1) % 7 {
-				d.week[x] = true
-				if x == last {
-					return nil
-				}
-			}
-		}
-		return p.fail(at, daysHint, "%q is not a day", item)
+	if !ok {
+		return p.fail(at, `write months before the days: "Jan-Mar 1-15", "Jan+Jul Mon#1"`, "%q is not a month or a range of months", item)
 	}
-	if mo, ok := name3(item, monthNames); ok && word == 0 {
-		rest := item[3:]
-		last := mo
-		if rest != "" {
-			if last, ok = name3(strings.TrimPrefix(rest, "-"), monthNames); rest[0] != '-' || !ok || len(rest) != 4 {
-				return p.fail(at, daysHint, "%q is not a month or a range of months", item)
-			}
+	for m := first; ; m = m%12 + 1 {
+		d.months[m] = true
+		if m == last {
+			return nil
 		}
-		for x := mo; ; x = x%12 + 1 {
-			d.months[x] = true
+	}
+}
+
+// addDays adds "Mon", "Fri-Mon", "Mon#1", "FriL", "15", "1-15" or "L".
+func (d *days) addDays(p *parser, item string, at int) error {
+	weekday, rest, ok := cutWeekday(item)
+	if ok {
+		if err := d.addWeekday(p, weekday, item, rest, at); err != nil {
+			return err
+		}
+	} else if err := d.addDaysOfMonth(p, item, at); err != nil {
+		return err
+	}
+	if len(d.dom) > 0 && (d.week != [7]bool{} || len(d.nth) > 0) {
+		return p.fail(at, "write two windows: \"Mon 08:00-19:00, 1-15 08:00-19:00\"", "%q mixes weekdays and days of the month", item)
+	}
+	return nil
+}
+
+// addWeekday adds an item that begins with a weekday; rest is what follows it.
+func (d *days) addWeekday(p *parser, weekday int, item, rest string, at int) error {
+	restAt := at + len(item) - len(rest)
+	switch {
+	case rest == "":
+		d.week[weekday] = true
+	case rest == "L" || rest == "l":
+		d.nth = append(d.nth, nth{time.Weekday(weekday), -1})
+	case rest[0] == '#':
+		n, ok := digits(rest[1:])
+		if !ok || n < 1 || n > 5 {
+			return p.fail(restAt, "Mon#1 is the first Monday of a month; #1 to #5", "%q is not the number of a weekday in a month", rest)
+		}
+		d.nth = append(d.nth, nth{time.Weekday(weekday), n})
+	case rest[0] == '-':
+		last, more, ok := cutWeekday(rest[1:])
+		if !ok || more != "" {
+			return p.fail(restAt+1, daysHint, "%q is not a weekday", rest[1:])
+		}
+		for x := weekday; ; x = (x + 1) % 7 {
+			d.week[x] = true
 			if x == last {
 				return nil
 			}
 		}
+	default:
+		return p.fail(at, daysHint, "%q is not a day", item)
 	}
+	return nil
+}
+
+func (d *days) addDaysOfMonth(p *parser, item string, at int) error {
 	a, b, ranged := strings.Cut(item, "-")
 	if !ranged {
 		b = a
 	}
-	from, err := p.dayOfMonth(a, at)
-	if err != nil {
-		return err
+	from, ok := dayOfMonth(a)
+	if !ok {
+		return p.fail(at, daysHint, "%q is not a day", a)
 	}
-	to, err := p.dayOfMonth(b, at+len(item)-len(b))
-	if err != nil {
-		return err
+	to, ok := dayOfMonth(b)
+	if !ok {
+		return p.fail(at+len(item)-len(b), daysHint, "%q is not a day", b)
 	}
 	if to < from {
-		return p.fail(at, "", "the range %q ends before it begins", item)
+		return p.fail(at, fmt.Sprintf("over the end of a month write %s-L+1-%s", a, b), "the range %q ends before it begins", item)
 	}
 	d.dom = append(d.dom, domRange{from, to})
 	return nil
 }
 
-func (p *parser) dayOfMonth(s string, at int) (int, error) {
+func dayOfMonth(s string) (int, bool) {
 	if s == "L" || s == "l" {
-		return lastDay, nil
+		return lastDay, true
 	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > 31 || s[0] == '+' {
-		return 0, p.fail(at, daysHint, "%q is not a day", s)
-	}
-	return n, nil
+	n, ok := digits(s)
+	return n, ok && n >= 1 && n <= 31
 }
 
 // String prints a window so that it parses back equal.
