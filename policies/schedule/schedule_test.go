@@ -2,6 +2,8 @@ package schedule_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -165,9 +167,13 @@ func TestAdjacentWindowsHaveNoEdgeBetweenThem(t *testing.T) {
 }
 
 func TestAScheduleThatNeverChangesHasNoEdges(t *testing.T) {
-	for _, window := range []string{"00:00-24:00", "Mon-Sun 00:00-24:00", "2020-01-01..2020-02-01 10:00-11:00"} {
-		if got, ok := weekly(t, "Europe/London", window).Next(at(t, "Europe/London", "2026-03-02 00:00")); ok {
+	for _, window := range []string{"00:00-24:00", "Mon-Sun 00:00-24:00", "08:00-08:00", "Mon 05:00 - Mon 05:00", "Mon-Thu 00:00-24:00; Fri 00:00 - Mon 00:00", "1-L 00:00-24:00", "Mon-Fri 20:00-10:00; 10:00-20:00; Sat 00:00 - Mon 10:00", "2020-01-01..2020-02-01 10:00-11:00"} {
+		w, now := weekly(t, "Europe/London", window), at(t, "Europe/London", "2026-03-02 00:00")
+		if got, ok := w.Next(now); ok {
 			t.Errorf("%s: next edge %v, want none", window, got)
+		}
+		if got, ok := w.Prev(now); ok {
+			t.Errorf("%s: newest edge %v, want none", window, got)
 		}
 	}
 }
@@ -395,6 +401,8 @@ func anyWindow(t *rapid.T, label string) string {
 	return days + clock(from) + "-" + end
 }
 
+// drawWeekly draws a schedule of every form: running or stopped windows or both,
+// one-sided or not.
 func drawWeekly(t *rapid.T) *schedule.Weekly {
 	z, err := schedule.LoadZone(rapid.SampledFrom(zones).Draw(t, "zone"))
 	if err != nil {
@@ -404,9 +412,22 @@ func drawWeekly(t *rapid.T) *schedule.Weekly {
 	if rapid.Bool().Draw(t, "two") {
 		lines = append(lines, anyWindow(t, "second"))
 	}
-	w, err := schedule.ParseWeekly(lines, nil, z)
+	running, stopped := lines, []string(nil)
+	switch rapid.SampledFrom([]string{"running", "stopped", "both"}).Draw(t, "sides") {
+	case "stopped":
+		running, stopped = nil, lines
+	case "both":
+		stopped = []string{anyWindow(t, "stopped")}
+	}
+	w, err := schedule.ParseWeekly(running, stopped, z)
+	if err != nil && strings.Contains(err.Error(), "overlap") {
+		w, err = schedule.ParseWeekly(running, nil, z)
+	}
 	if err != nil {
-		t.Fatalf("%q: %v", lines, err)
+		t.Fatalf("%q %q: %v", running, stopped, err)
+	}
+	if rapid.Bool().Draw(t, "only") {
+		w = w.OneSided()
 	}
 	return w
 }
@@ -428,8 +449,8 @@ func TestNextIsStrictlyLaterAndTheSameFromAnyInstantBeforeIt(t *testing.T) {
 		if !ok {
 			return
 		}
-		if !next.At.After(from) {
-			t.Fatalf("next edge %s is not after %s", next.At, from)
+		if !next.At.After(from) || next.At.Location() != time.UTC {
+			t.Fatalf("next edge %s is not after %s, in UTC", next.At, from)
 		}
 		if w.At(from) == next.To || w.At(next.At) != next.To || w.At(next.At.Add(-time.Nanosecond)) != w.At(from) {
 			t.Fatalf("from %s: state %s, before the edge %s, at it %s, to %s", from, w.At(from), w.At(next.At.Add(-time.Nanosecond)), w.At(next.At), next.To)
@@ -476,18 +497,121 @@ func nearChange(t time.Time, z *time.Location) bool {
 	return a != b
 }
 
+func TestTheStateIsTheFoldOfTheEdges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, from := drawWeekly(t), instant(t)
+		state, now := w.At(from), from
+		var edges []schedule.Transition
+		for len(edges) < 20 {
+			next, ok := w.Next(now)
+			if !ok {
+				break
+			}
+			if next.To == state {
+				t.Fatalf("%s: the edge at %s changes nothing", w, next.At)
+			}
+			for range 3 {
+				between := now.Add(time.Duration(rapid.Int64Range(0, int64(next.At.Sub(now))-1).Draw(t, "between")))
+				if got := w.At(between); got != state {
+					t.Fatalf("%s at %s: %s, want %s as since %s", w, between, got, state, now)
+				}
+			}
+			edges = append(edges, next)
+			now, state = next.At, next.To
+		}
+		for i := len(edges) - 1; i > 0; i-- { // and the same way back
+			prev, ok := w.Prev(edges[i].At.Add(-time.Nanosecond))
+			if !ok || prev != edges[i-1] {
+				t.Fatalf("%s: before %v comes %v, want %v", w, edges[i], prev, edges[i-1])
+			}
+		}
+	})
+}
+
+func TestJoiningAdjacentWindowsChangesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		z, err := schedule.LoadZone(rapid.SampledFrom(zones).Draw(t, "zone"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		days := rapid.SampledFrom([]string{"", "Mon-Fri ", "Sun ", "SunL ", "20-L "}).Draw(t, "days")
+		minutes := rapid.SliceOfNDistinct(rapid.IntRange(0, 1439), 3, 3, rapid.ID[int]).Draw(t, "minutes")
+		slices.Sort(minutes)
+		clock := func(n int) string { return fmt.Sprintf("%02d:%02d", minutes[n]/60, minutes[n]%60) }
+		one, err := schedule.ParseWeekly([]string{days + clock(0) + "-" + clock(2)}, nil, z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := schedule.ParseWeekly([]string{days + clock(1) + "-" + clock(2) + ", " + days + clock(0) + "-" + clock(1)}, nil, z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := instant(t)
+		if one.At(now) != two.At(now) {
+			t.Fatalf("at %s %s wants %s, and %s wants %s", now, one, one.At(now), two, two.At(now))
+		}
+		for range 10 {
+			a, _ := one.Next(now)
+			b, _ := two.Next(now)
+			c, _ := one.Prev(now)
+			d, _ := two.Prev(now)
+			if a != b || c != d {
+				t.Fatalf("around %s %s has %v and %v, %s has %v and %v", now, one, c, a, two, d, b)
+			}
+			now = a.At
+		}
+	})
+}
+
+func TestStoppedWindowsAreTheOppositeOfRunningWindows(t *testing.T) {
+	opposite := map[schedule.State]schedule.State{schedule.Running: schedule.Stopped, schedule.Stopped: schedule.Running}
+	rapid.Check(t, func(t *rapid.T) {
+		z, err := schedule.LoadZone(rapid.SampledFrom(zones).Draw(t, "zone"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, now := []string{anyWindow(t, "window")}, instant(t)
+		running, err := schedule.ParseWeekly(line, nil, z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stopped, err := schedule.ParseWeekly(nil, line, z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, okA := running.Next(now)
+		b, okB := stopped.Next(now)
+		if running.At(now) != opposite[stopped.At(now)] || okA != okB || !a.At.Equal(b.At) || okA && a.To != opposite[b.To] {
+			t.Fatalf("%q at %s: %s and %s, next %v and %v", line, now, running.At(now), stopped.At(now), a, b)
+		}
+		if only := running.OneSided(); (only.At(now) == schedule.Any) != (running.At(now) == schedule.Stopped) {
+			t.Fatalf("%q one-sided at %s: %s", line, now, only.At(now))
+		}
+	})
+}
+
 func TestWhatParsesPrintsAndParsesBackEqual(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWeekly(t)
-		text := w.Windows(schedule.Running)
-		again, err := schedule.ParseWeekly([]string{text}, nil, time.UTC)
+		again, err := schedule.ParseWeekly(lines(w, schedule.Running), lines(w, schedule.Stopped), time.UTC)
 		if err != nil {
-			t.Fatalf("%q: %v", text, err)
+			t.Fatalf("%q: %v", w, err)
+		}
+		if strings.HasSuffix(w.String(), " only") {
+			again = again.OneSided()
 		}
 		if again.String() != w.String() {
 			t.Fatalf("%q prints as %q", w, again)
 		}
 	})
+}
+
+// lines are the windows of one side, as they are printed.
+func lines(w *schedule.Weekly, side schedule.State) []string {
+	if text := w.Windows(side); text != "" {
+		return []string{text}
+	}
+	return nil
 }
 
 func TestCronNextIsStrictlyLaterAndAgreesWithPrev(t *testing.T) {
@@ -514,7 +638,8 @@ func TestCronNextIsStrictlyLaterAndAgreesWithPrev(t *testing.T) {
 }
 
 func FuzzParseWeekly(f *testing.F) {
-	for _, s := range []string{"Mon-Fri 08:00-19:00", "Sun 22:00 - Fri 19:00", "Mon#1_08:00-09:00;L 10:00-24:00 Europe/London", "2026-12-24..2027-01-01 10:00-11:00", "Jan-Mar 1-15 22:00-06:00"} {
+	for _, s := range []string{"Mon-Fri 08:00-19:00", "Sun 22:00 - Fri 19:00", "Mon#1_08:00-09:00;L 10:00-24:00 Europe/London", "2026-12-24..2027-01-01 10:00-11:00", "Jan-Mar 1-15 22:00-06:00",
+		"Nov+Feb FriL+Mon-Wed 00:00-24:00", "Mon_24:00_-_Tue_00:00_America/New_York", "25-L+1-5 08:00-08:00, 00:00-00:00 UTC"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -530,11 +655,19 @@ func FuzzParseWeekly(f *testing.F) {
 		if err != nil || again.String() != w.String() {
 			t.Fatalf("%q prints as %q, which reads as %v, %v", text, w, again, err)
 		}
+		from := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+		next, ok := w.Next(from)
+		if other, also := again.Next(from); next != other || ok != also {
+			t.Fatalf("%q has an edge at %v, and printed as %q at %v", text, next, w, other)
+		}
+		if ok && (w.At(next.At) != next.To || w.At(next.At.Add(-1)) != w.At(from) || w.At(from) == next.To) {
+			t.Fatalf("%q: the edge %v is none", text, next)
+		}
 	})
 }
 
 func FuzzParseCron(f *testing.F) {
-	for _, s := range []string{"30 5 * * MON-FRI", "@daily", "*/15 0-6 1,15 JAN-MAR 7", "0 0 * * 5-7/2"} {
+	for _, s := range []string{"30 5 * * MON-FRI", "@daily", "*/15 0-6 1,15 JAN-MAR 7", "0 0 * * 5-7/2", "0 0 * * SAT-SUN", "5/20 ? * * ?", "@hourly", "59 23 29 2 *"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
