@@ -291,7 +291,7 @@ const longestWait = 28*366 + 2
 
 // on are the planned times of a calendar day, in UTC and in order. A day lasts
 // from the first instant at which the wall clock shows it, or a later one, to the
-// first of the next day.
+// first of the next day. In a gap several may be the same instant.
 func (c *Cron) on(d day) []time.Time {
 	switch {
 	case c.elapsed && (c.matchDay(d) || c.matchDay(d.add(-1))): // the evening before may be read again after midnight
@@ -310,7 +310,7 @@ func (c *Cron) on(d day) []time.Time {
 			}
 		}
 	}
-	return slices.CompactFunc(out, time.Time.Equal) // in a gap
+	return out
 }
 
 // everyHour follows elapsed time: each instant of the day at which the wall clock

@@ -20,10 +20,10 @@ type wallWatcher struct {
 	first []time.Time // by minute of wall time from base: the first instant that shows it, or a later one
 }
 
-// watch watches the days of a month, and a week on both sides of it.
+// watch watches the days of a month, and the weeks before and after it.
 func watch(zone *time.Location, year int, month time.Month) *wallWatcher {
-	w := &wallWatcher{zone: zone, begin: time.Date(year, month, -7, 0, 0, 0, 0, time.UTC)}
-	end := time.Date(year, month+1, 8, 0, 0, 0, 0, time.UTC)
+	w := &wallWatcher{zone: zone, begin: time.Date(year, month, -13, 0, 0, 0, 0, time.UTC)}
+	end := time.Date(year, month+1, 14, 0, 0, 0, 0, time.UTC)
 	for t := w.begin; t.Before(end); t = t.Add(time.Minute) {
 		local := t.In(zone)
 		y, m, d := local.Date()
@@ -39,6 +39,19 @@ func watch(zone *time.Location, year int, month time.Month) *wallWatcher {
 	return w
 }
 
+// aroundChange is from four days before to four days after the clocks change in
+// a month, or around its middle.
+func (w *wallWatcher) aroundChange(month time.Month) (begin, end time.Time) {
+	middle := w.begin.AddDate(0, 0, 28)
+	for n := range w.shown[1:] {
+		if w.shown[n].Month() == month && !w.shown[n+1].Equal(w.shown[n].Add(time.Minute)) {
+			middle = w.begin.Add(time.Duration(n) * time.Minute)
+			break
+		}
+	}
+	return middle.AddDate(0, 0, -4), middle.AddDate(0, 0, 4)
+}
+
 // instant is the first at which the clock shows a wall time, or a later one.
 func (w *wallWatcher) instant(wall time.Time) (time.Time, bool) {
 	n := int(wall.Sub(w.base) / time.Minute)
@@ -52,7 +65,7 @@ func (w *wallWatcher) instant(wall time.Time) (time.Time, bool) {
 // begin on the days that match, at a time, and end so many minutes later.
 func (w *wallWatcher) covered(windows []plainWindow) []bool {
 	out := make([]bool, len(w.shown))
-	for day := w.base.Truncate(24*time.Hour).AddDate(0, 0, 1); day.Before(w.base.AddDate(0, 0, 52)); day = day.AddDate(0, 0, 1) {
+	for day := w.base.Truncate(24*time.Hour).AddDate(0, 0, 1); day.Before(w.base.AddDate(0, 0, 70)); day = day.AddDate(0, 0, 1) {
 		for _, x := range windows {
 			if !x.on(day) {
 				continue
@@ -140,7 +153,7 @@ func TestWindowsAgainstAWatchOnTheWallClock(t *testing.T) {
 	for _, m := range watched {
 		z := zone(t, m.zone)
 		clockwatch := watch(z, m.year, m.month)
-		begin, end := time.Date(m.year, m.month, 1, 0, 0, 0, 0, time.UTC), time.Date(m.year, m.month+1, 1, 0, 0, 0, 0, time.UTC)
+		begin, end := clockwatch.aroundChange(m.month)
 		for _, x := range written {
 			w := weekly(t, m.zone, x.text)
 			covered := clockwatch.covered(x.windows)
@@ -151,14 +164,19 @@ func TestWindowsAgainstAWatchOnTheWallClock(t *testing.T) {
 				return schedule.Stopped
 			}
 			next, more := w.Next(begin)
+			var newest time.Time
 			for now := begin; now.Before(end); now = now.Add(time.Minute) {
 				want := state(now)
 				if got := w.At(now); got != want {
 					t.Fatalf("%q at %s: got %s, want %s", x.text, now.In(z), got, want)
 				}
 				if now.Equal(begin) || want == state(now.Add(-time.Minute)) {
+					if prev, ok := w.Prev(now); now.Minute()%10 == 5 && ok && prev.At.After(begin) && !prev.At.Equal(newest) {
+						t.Fatalf("%q: newest edge at %s is %s, want %s", x.text, now.In(z), prev.At.In(z), newest.In(z))
+					}
 					continue
 				}
+				newest = now
 				if !more || !next.At.Equal(now) || next.To != want {
 					t.Fatalf("%q: next edge %s to %s (%v), want %s to %s", x.text, next.At.In(z), next.To, more, now.In(z), want)
 				}
@@ -200,6 +218,7 @@ var writtenCrons = []plainCron{
 	{"15 2 1-7 * SUN", func(d time.Time) bool { return d.Day() <= 7 || d.Weekday() == 0 }, is(2), is(15), false},
 	{"*/15 * * * *", everyDay, every(1), every(15), true},
 	{"7 0-23 * * 7", on(0), every(1), is(7), true},
+	{"10 * * * SAT", on(6), every(1), is(10), true},
 	{"@hourly", everyDay, every(1), is(0), true},
 }
 
@@ -227,7 +246,7 @@ func TestCronAgainstAWatchOnTheWallClock(t *testing.T) {
 	for _, m := range watched {
 		z := zone(t, m.zone)
 		clockwatch := watch(z, m.year, m.month)
-		begin, end := time.Date(m.year, m.month, 1, 0, 0, 0, 0, time.UTC), time.Date(m.year, m.month+1, 1, 0, 0, 0, 0, time.UTC)
+		begin, end := clockwatch.aroundChange(m.month)
 		for _, x := range writtenCrons {
 			c, err := schedule.ParseCron(x.text, z)
 			if err != nil {
@@ -249,8 +268,8 @@ func TestCronAgainstAWatchOnTheWallClock(t *testing.T) {
 				}
 				now = want
 			}
-			if got, ok := c.Next(now); ok && got.Before(end) && !got.Equal(end) {
-				t.Fatalf("%q after %s: got %s, want none in this month", x.text, now.In(z), got.In(z))
+			if got, ok := c.Next(now); ok && got.Before(end) {
+				t.Fatalf("%q after %s: got %s, want none before %s", x.text, now.In(z), got.In(z), end.In(z))
 			}
 		}
 	}

@@ -71,6 +71,8 @@ func TestAWindowCovers(t *testing.T) {
 		{"Mon#1 10:00-11:00", "2026-03-09 10:30", schedule.Stopped},
 		{"FriL 10:00-11:00", "2026-03-27 10:30", schedule.Running},
 		{"FriL 10:00-11:00", "2026-03-20 10:30", schedule.Stopped},
+		{"FriL 10:00-11:00", "2026-07-31 10:30", schedule.Running},
+		{"FriL 10:00-11:00", "2026-07-24 10:30", schedule.Stopped},
 		{"1-15 10:00-11:00", "2026-03-15 10:30", schedule.Running},
 		{"1-15 10:00-11:00", "2026-03-16 10:30", schedule.Stopped},
 		{"L 10:00-11:00", "2026-02-28 10:30", schedule.Running},
@@ -234,6 +236,23 @@ func TestWindowsThatAreRefused(t *testing.T) {
 		}
 		if !strings.Contains(err.Error(), tt.want) || fault.Pos != tt.pos {
 			t.Errorf("%q: got %q at %d, want %q at %d", tt.text, err, fault.Pos, tt.want, tt.pos)
+		}
+	}
+}
+
+func TestWindowsArePrintedCanonically(t *testing.T) {
+	for text, want := range map[string]string{
+		"mon-FRIDAY_8:00-19:00_Europe/London": "Mon-Fri 08:00-19:00 Europe/London",
+		"Fri-Mon 00:00-00:00":                 "Mon+Fri-Sun 00:00-24:00 UTC",
+		"Sun 24:00  -  Tue 12:00":             "Mon 00:00 - Tue 12:00 UTC",
+		"Sun 22:00 - Sun 24:00":               "Sun 22:00 - Mon 00:00 UTC",
+		"january-march l+1-15 23:00-01:00":    "Jan+Feb+Mar L+1-15 23:00-01:00 UTC",
+		"FRIl+tue+Monday#2 08:00-08:00":       "Tue+FriL+Mon#2 08:00-08:00 UTC",
+		"2026-12-24..2026-12-24 1:00-2:00":    "2026-12-24..2026-12-24 01:00-02:00 UTC",
+		"Mon 08:00-09:00,Tue 08:00-09:00":     "Mon 08:00-09:00; Tue 08:00-09:00 UTC",
+	} {
+		if got := weekly(t, "UTC", text).Windows(schedule.Running); got != want {
+			t.Errorf("%q: printed as %q, want %q", text, got, want)
 		}
 	}
 }
