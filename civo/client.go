@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +17,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
-	"golang.org/x/time/rate"
 )
 
 // Defaults of Options.
@@ -40,25 +41,48 @@ type Options struct {
 	// HTTPClient lends its Transport; default: keep-alive, proxy from the
 	// environment, the system's certificates.
 	HTTPClient *http.Client
+	// RootCAs are trusted instead of the system's; not with HTTPClient.
+	RootCAs *x509.CertPool
+	// JSON sends bodies as JSON objects instead of forms.
+	JSON bool
+	// Tokens gives the token of each request; it wins over the token of New.
+	Tokens TokenSource
+	// Trace is told of each request when its answer has come, or will not.
+	Trace func(Trace)
+}
+
+// Trace is one attempt of a request, for logs and metrics. It holds no secret.
+type Trace struct {
+	Op       string // "stop instance 4a07…"
+	Method   string
+	Path     string
+	Region   string
+	Instance string
+	Attempt  int           // from 1
+	Status   int           // 0: no answer
+	Duration time.Duration // until the headers of the answer
+	Err      error
 }
 
 // Client calls the API. It is safe for concurrent use and starts no goroutine of
 // its own.
 type Client struct {
 	base    *url.URL
-	token   string
+	tokens  TokenSource
+	json    bool
+	trace   func(Trace)
 	agent   string
 	http    *retryablehttp.Client
-	limiter *rate.Limiter
+	limiter *limiter
 }
 
 // New makes a client. It asks nothing of the API yet.
 func New(token string, o Options) (*Client, error) {
-	if token == "" {
-		return nil, errors.New("no API token: set CIVO_TOKEN")
-	}
-	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return nil, errors.New("the API token has a blank or a control character: check CIVO_TOKEN")
+	if o.Tokens == nil {
+		if err := checkToken(token); err != nil {
+			return nil, err
+		}
+		o.Tokens = StaticToken(token)
 	}
 	base, err := url.Parse(strings.TrimRight(cmp.Or(o.BaseURL, DefaultBaseURL), "/"))
 	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" {
@@ -73,6 +97,8 @@ func New(token string, o Options) (*Client, error) {
 	}
 	if transport == nil {
 		transport = &http.Transport{
+			TLSClientConfig:       &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2:     true,
 			Proxy:                 http.ProxyFromEnvironment,
 			DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 			TLSHandshakeTimeout:   10 * time.Second,
@@ -82,19 +108,17 @@ func New(token string, o Options) (*Client, error) {
 			ResponseHeaderTimeout: cmp.Or(o.Timeout, DefaultTimeout),
 		}
 	}
-	limit := cmp.Or(o.Rate, DefaultRate)
 	c := &Client{
-		base: base, token: token, agent: "nightshift/" + cmp.Or(o.Version, "dev"),
-		limiter: rate.NewLimiter(rate.Limit(limit), max(1, int(limit))),
+		base: base, tokens: o.Tokens, agent: "nightshift/" + cmp.Or(o.Version, "dev"), json: o.JSON, trace: o.Trace,
+		limiter: newLimiter(cmp.Or(o.Rate, DefaultRate)),
 	}
 	c.http = &retryablehttp.Client{
 		HTTPClient: &http.Client{
-			Transport:     attemptTimeout{transport, cmp.Or(o.Timeout, DefaultTimeout)},
+			Transport:     attempt{c, transport, cmp.Or(o.Timeout, DefaultTimeout)},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		RetryMax: cmp.Or(o.Retries, DefaultRetries), RetryWaitMin: retryMin, RetryWaitMax: retryMax,
 		CheckRetry: checkRetry, Backoff: backoff, ErrorHandler: retryablehttp.PassthroughErrorHandler,
-		PrepareRetry: func(req *http.Request) error { return c.limiter.Wait(req.Context()) },
 	}
 	return c, nil
 }
@@ -108,18 +132,17 @@ type call struct {
 	instance string
 	query    url.Values
 	form     url.Values // nil: no body
+	json     bool       // send the form as JSON whatever the client's option says
+	attempts int        // made so far
 }
 
 // do sends a call and decodes the answer into out, unless out is nil.
 func (c *Client) do(ctx context.Context, k call, out any) error {
-	if err := c.limiter.Wait(ctx); err != nil {
-		return &Error{Op: k.op, Instance: k.instance, Region: k.region, Reason: "not sent", kind: ErrUnavailable, Err: errors.Join(errQueue, context.Cause(ctx))}
-	}
 	req, err := c.request(ctx, k)
 	if err != nil {
 		return err
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.http.Do(req) //nolint:bodyclose // closed below
 	if err != nil {
 		if resp != nil {
 			_ = resp.Body.Close()
@@ -151,7 +174,8 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 	return nil
 }
 
-var errQueue = errors.New("the request waited for the rate limit until its deadline")
+// errNotSent marks what failed before anything was sent.
+var errNotSent = errors.New("not sent")
 
 // noAnswer is the error of a request whose answer never came.
 func noAnswer(k call, err error) error {
@@ -183,22 +207,38 @@ func (c *Client) request(ctx context.Context, k call) (*retryablehttp.Request, e
 	}
 	u.RawQuery = query.Encode()
 	var body any
+	contentType := "application/x-www-form-urlencoded"
 	if k.form != nil {
 		if k.region != "" {
 			k.form.Set("region", k.region)
 		}
 		body = []byte(k.form.Encode())
+		if c.json || k.json {
+			contentType = "application/json"
+			object := make(map[string]any, len(k.form))
+			for name, values := range k.form {
+				if list, ok := strings.CutSuffix(name, "[]"); ok {
+					object[list] = values
+				} else {
+					object[name] = k.form.Get(name)
+				}
+			}
+			encoded, err := json.Marshal(object)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", k.op, err)
+			}
+			body = encoded
+		}
 	}
-	req, err := retryablehttp.NewRequestWithContext(withMethod(ctx, k.method), k.method, u.String(), body)
+	req, err := retryablehttp.NewRequestWithContext(withCall(ctx, &k), k.method, u.String(), body)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", k.op, err)
 	}
-	req.Header.Set("Authorization", "bearer "+c.token)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.Set("User-Agent", c.agent)
 	if k.form != nil {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Content-Type", contentType)
 	}
 	return req, nil
 }
@@ -219,14 +259,43 @@ func readBody(resp *http.Response) ([]byte, error) {
 	return body, err
 }
 
-// attemptTimeout ends one attempt, body included, so that a silent server costs
-// an attempt and not the whole call.
-type attemptTimeout struct {
+// attempt is one attempt of a request: it waits for its turn, fetches the token,
+// and ends the attempt, body included, after the timeout, so that a silent
+// server costs an attempt and not the whole call.
+type attempt struct {
+	c       *Client
 	next    http.RoundTripper
 	timeout time.Duration
 }
 
-func (t attemptTimeout) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t attempt) RoundTrip(req *http.Request) (*http.Response, error) {
+	k := callFrom(req.Context())
+	if err := t.c.limiter.wait(req.Context(), req.Method != http.MethodGet); err != nil {
+		return nil, errors.Join(errNotSent, fmt.Errorf("waited for the rate limit: %w", err))
+	}
+	token, err := t.c.tokens()
+	if err != nil {
+		return nil, errors.Join(errNotSent, err)
+	}
+	req = req.Clone(req.Context())
+	req.Header.Set("Authorization", "bearer "+token)
+	began := time.Now()
+	resp, err := t.send(req)
+	k.attempts++
+	if resp != nil && resp.StatusCode == http.StatusTooManyRequests {
+		t.c.limiter.tooMany(retryAfter(resp.Header))
+	}
+	if t.c.trace != nil {
+		tr := Trace{Op: k.op, Method: k.method, Path: req.URL.Path, Region: k.region, Instance: k.instance, Attempt: k.attempts, Duration: time.Since(began), Err: err}
+		if resp != nil {
+			tr.Status = resp.StatusCode
+		}
+		t.c.trace(tr)
+	}
+	return resp, err
+}
+
+func (t attempt) send(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeoutCause(req.Context(), t.timeout, errAttempt)
 	resp, err := t.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {

@@ -125,75 +125,19 @@ type ListOptions struct {
 	PerPage int      // default 500
 }
 
-const (
-	defaultPerPage = 500
-	// maxLists bounds how often a list is begun anew because the set changed
-	// while its pages were read.
-	maxLists = 5
-)
-
-type page struct {
-	Page  int        `json:"page"`
-	Pages int        `json:"pages"`
-	Items []Instance `json:"items"`
-}
-
 // Instances iterates over the instances of a region, page by page. An instance
 // that moves from one page to another while they are read is neither lost nor
-// seen twice: where the number of pages changed, they are read again.
+// seen twice: where the set changed, the pages are read again.
 // The first error ends the iteration.
 func (c *Client) Instances(ctx context.Context, region string, o ListOptions) iter.Seq2[Instance, error] {
-	return func(yield func(Instance, error) bool) {
-		seen := make(map[string]bool)
-		for attempt := 1; ; attempt++ {
-			pages := 0
-			changed := false
-			for n := 1; n == 1 || n <= pages; n++ {
-				p, err := c.page(ctx, region, o, n)
-				if err != nil {
-					yield(Instance{}, err)
-					return
-				}
-				if n > 1 && p.Pages != pages {
-					changed = true
-				}
-				pages = p.Pages
-				for _, i := range p.Items {
-					if seen[i.ID] {
-						changed = changed || n > 1 && attempt == 1 // it moved here from an earlier page
-						continue
-					}
-					seen[i.ID] = true
-					if !yield(i, nil) {
-						return
-					}
-				}
-			}
-			if !changed {
-				return
-			}
-			if attempt == maxLists {
-				yield(Instance{}, &Error{Op: "list instances", Region: region, Reason: "the set keeps changing while its pages are read", kind: ErrUnavailable})
-				return
-			}
-		}
-	}
-}
-
-func (c *Client) page(ctx context.Context, region string, o ListOptions, n int) (page, error) {
-	query := url.Values{"page": {strconv.Itoa(n)}, "per_page": {strconv.Itoa(defaultPerPage)}}
+	query := url.Values{}
 	if o.PerPage > 0 {
 		query.Set("per_page", strconv.Itoa(o.PerPage))
 	}
 	if len(o.Tags) > 0 {
 		query.Set("tags", strings.Join(o.Tags, " "))
 	}
-	var p page
-	err := c.do(ctx, call{op: "list instances", method: http.MethodGet, path: "/instances", region: region, query: query}, &p)
-	if err == nil && p.Items == nil {
-		err = &Error{Op: "list instances", Region: region, Status: http.StatusOK, Reason: "the answer has no items", kind: ErrUnavailable}
-	}
-	return p, err
+	return paged(ctx, c, "list instances", "/instances", region, query, func(i Instance) string { return i.ID })
 }
 
 // ListInstances returns the complete list of a region, or an error: never a part.

@@ -45,7 +45,7 @@ func Retry(method string, status int, err error) bool {
 func neverSent(err error) bool {
 	var op *net.OpError
 	var dns *net.DNSError
-	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns)
+	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns) || errors.Is(err, errNotSent)
 }
 
 // isTimeoutOfAttempt tells the timeout of one attempt from the caller's deadline.
@@ -58,7 +58,10 @@ func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, erro
 	if ctx.Err() != nil {
 		return false, nil // the last answer is returned as it is
 	}
-	method, status := methodFrom(ctx), 0
+	if errors.Is(err, errNotSent) {
+		return false, nil // no turn before the deadline, or no token: nothing changes by itself
+	}
+	method, status := callFrom(ctx).method, 0
 	if resp != nil {
 		status = resp.StatusCode
 	}
@@ -83,13 +86,17 @@ func backoff(least, most time.Duration, attempt int, resp *http.Response) time.D
 var _ retryablehttp.CheckRetry = checkRetry
 var _ retryablehttp.Backoff = backoff
 
-type methodKey struct{}
+// callKey carries the call to where retryablehttp asks with a context alone.
+type callKey struct{}
 
-func withMethod(ctx context.Context, method string) context.Context {
-	return context.WithValue(ctx, methodKey{}, method)
+func withCall(ctx context.Context, k *call) context.Context {
+	return context.WithValue(ctx, callKey{}, k)
 }
 
-func methodFrom(ctx context.Context) string {
-	m, _ := ctx.Value(methodKey{}).(string)
-	return m
+func callFrom(ctx context.Context) *call {
+	k, ok := ctx.Value(callKey{}).(*call)
+	if !ok {
+		return &call{}
+	}
+	return k
 }

@@ -35,7 +35,6 @@ type NATS struct {
 
 // Civo says how the API is called.
 type Civo struct {
-	Token   string `json:"-"` // from the environment; never printed
 	APIURL  string
 	Rate    float64       // requests a second
 	Timeout time.Duration // of one attempt, machine time
@@ -50,18 +49,6 @@ const (
 	DefaultDataDir = "./nightshift-data"
 	DefaultFile    = "nightshift.yaml"
 )
-
-// String hides the token, and so do %+v and %#v of a Config.
-func (c Civo) String() string {
-	token := "none"
-	if c.Token != "" {
-		token = "set"
-	}
-	return fmt.Sprintf("{token %s, %s, %g/s, timeout %s}", token, c.APIURL, c.Rate, c.Timeout)
-}
-
-// GoString is String.
-func (c Civo) GoString() string { return c.String() }
 
 var errGlobTag = errors.New("a tag to add or remove is written out, without * ? [")
 
@@ -140,17 +127,6 @@ func (c *Config) override(o Overrides) {
 	}
 }
 
-// RequireToken says what to do when there is no token.
-func (c *Config) RequireToken() error {
-	if c.Civo.Token == "" {
-		return ErrNoToken
-	}
-	return nil
-}
-
-// ErrNoToken says that no API token was given.
-var ErrNoToken = errors.New("no API token: set the variable CIVO_TOKEN (civo.com, account, security)")
-
 // variables are those of the environment that set a value of the file.
 func (c *Config) variables() map[string]func(string) error {
 	text := func(into *string) func(string) error { return func(s string) error { *into = s; return nil } }
@@ -200,8 +176,6 @@ func (c *Config) environment(environ []string) Faults {
 			continue
 		}
 		switch {
-		case name == "CIVO_TOKEN":
-			c.Civo.Token = value
 		case name == "CIVO_API_URL":
 			c.Civo.APIURL = value
 		case name == "CIVO_REGION":

@@ -8,6 +8,6 @@
 // refused by name.
 //
 // Flags win over the environment, the environment over the file, the file over
-// the defaults. The API token is taken from the environment only: in a file it
-// would be one commit away from the public.
+// the defaults. The API token does not pass through here (package civo finds
+// it): in the policy file it would be one commit away from the public.
 package configs

@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"nightshift/civo"
-	"nightshift/configs"
 	"nightshift/events"
 	"nightshift/policies"
 	"nightshift/worker"
@@ -342,11 +342,11 @@ func settledDirectly(c events.Command, i civo.Instance, rebooted bool) bool {
 
 // apiFromEnvironment is a client without a policy file, and the regions to look in.
 func apiFromEnvironment(ctx context.Context, url, region string) (*civo.Client, []string, error) {
-	token := env("CIVO_TOKEN")
-	if token == "" {
-		return nil, nil, configs.ErrNoToken
+	tokens, err := civo.DefaultToken(os.Getenv)
+	if err != nil {
+		return nil, nil, err
 	}
-	api, err := civo.New(token, civo.Options{BaseURL: firstOf(url, env("CIVO_API_URL")), Version: version, Retries: 2})
+	api, err := civo.New("", civo.Options{Tokens: tokens, BaseURL: firstOf(url, env("CIVO_API_URL")), Version: version, Retries: 2})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -126,7 +126,9 @@ calendar, alerts and commands over NATS; everything that it does or leaves
 undone is an event on nightshift.v1.evt.>.
 
 Environment:
-  CIVO_TOKEN     the API token; it is taken from nowhere else
+  CIVO_TOKEN     the API token. Else a file with it is read, and read again when
+                 it changes: CIVO_CREDENTIAL_FILE, CIVO_CONFIG, or the official
+                 CLI's ~/.civo.json
   CIVO_REGION    region when the policy file names none
   CIVO_API_URL   address of the API, as civo.api_url in the file
   NIGHTSHIFT_*   any setting of the file: NIGHTSHIFT_NATS_URL, NIGHTSHIFT_DATA_DIR

@@ -34,10 +34,11 @@ func (f *fileFlags) load() (*configs.Config, error) {
 }
 
 func newAPI(cfg *configs.Config) (*civo.Client, error) {
-	if err := cfg.RequireToken(); err != nil {
+	tokens, err := civo.DefaultToken(os.Getenv)
+	if err != nil {
 		return nil, err
 	}
-	return civo.New(cfg.Civo.Token, civo.Options{BaseURL: cfg.Civo.APIURL, Version: version, Rate: cfg.Civo.Rate, Timeout: cfg.Civo.Timeout})
+	return civo.New("", civo.Options{Tokens: tokens, BaseURL: cfg.Civo.APIURL, Version: version, Rate: cfg.Civo.Rate, Timeout: cfg.Civo.Timeout})
 }
 
 func newRunCommand() *cobra.Command {
