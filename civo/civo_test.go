@@ -1,17 +1,21 @@
 package civo_test
 
 import (
+	"compress/gzip"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +23,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"go.uber.org/goleak"
 
@@ -779,3 +784,109 @@ func TestTheSignatureOfAWebhook(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkList lists 100,000 instances over one connection; retained is what
+// stays of them beside the decoded fields.
+func BenchmarkList(b *testing.B) {
+	server := httptest.NewServer(civosim.New(civosim.Options{Fleet: []civosim.Machine{{Hostname: "dev-%d", Region: "LON1", Count: 100_000, Tags: []string{"env=dev", "team=a"}}}}))
+	defer server.Close()
+	var conns atomic.Int32
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	c := client(b, server.URL, civo.Options{})
+	var list []civo.Instance
+	var before, after runtime.MemStats
+	for b.Loop() {
+		list = nil
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		var err error
+		if list, err = c.ListInstances(b.Context(), "LON1"); err != nil || len(list) != 100_000 {
+			b.Fatal(len(list), err)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+	}
+	fields := 0
+	for _, i := range list {
+		fields += int(unsafe.Sizeof(i)) + len(i.ID) + len(i.Name) + len(i.Hostname) + len(i.AccountID) + len(i.Region) + len(i.Size) + len(i.FirewallID) + len(i.SourceType) +
+			len(i.SourceID) + len(i.TemplateID) + len(i.NetworkID) + len(i.InitialUser) + len(i.InitialPassword) + len(i.SSHKey) + len(i.SSHKeyID) + len(i.UserScript) + len(i.Script) +
+			len(i.Status) + len(i.CivostatsdToken) + len(i.PublicIP) + len(i.PrivateIP) + len(i.Notes) + len(i.ReverseDNS)
+		for _, t := range i.Tags {
+			fields += len(t) + int(unsafe.Sizeof(t))
+		}
+	}
+	b.ReportMetric(float64(int(after.HeapAlloc)-int(before.HeapAlloc)-fields)/float64(len(list)), "retained-B/instance")
+	b.ReportMetric(float64(conns.Load()), "connections")
+}
+
+func TestADeleteWhoseAnswerIsLostIsLookedAt(t *testing.T) {
+	for _, tt := range []struct {
+		kind  civosim.FaultKind
+		calls int
+	}{{civosim.CutAfter, 1}, {civosim.CutBefore, 2}, {civosim.HTML504, 2}} {
+		inSim(t, civosim.Options{Fleet: one, Delay: time.Minute}, func(t *testing.T, c *civo.Client, sim *civosim.Sim) {
+			sim.Inject(civosim.Fault{Op: "delete", Kind: tt.kind})
+			if err := c.Delete(t.Context(), "LON1", id1); err != nil {
+				t.Errorf("%s: %v", tt.kind, err)
+			}
+			n := 0
+			for _, r := range sim.Requests() {
+				if r.Op == "delete" {
+					n++
+				}
+			}
+			if n != tt.calls {
+				t.Errorf("%s: %d deletes were sent, want %d", tt.kind, n, tt.calls)
+			}
+			time.Sleep(time.Hour) // of the bubble
+			if left := sim.Instances(); len(left) != 0 {
+				t.Errorf("%s: still there: %+v", tt.kind, left)
+			}
+		})
+	}
+}
+
+func TestACertificateOfOnesOwnAndGzip(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept-Encoding") != "gzip" {
+			t.Errorf("Accept-Encoding %q", r.Header.Get("Accept-Encoding"))
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		_, _ = z.Write([]byte(`[{"code":"LON1"}]`))
+		_ = z.Close()
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the refused handshake below
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+	defer cancel()
+	if _, err := client(t, server.URL, civo.Options{}).Regions(ctx); err == nil {
+		t.Error("a certificate that nobody knows was trusted")
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	c := client(t, server.URL, civo.Options{RootCAs: roots})
+	all, err := c.Regions(t.Context())
+	if err != nil || len(all) != 1 || all[0].Code != "LON1" {
+		t.Errorf("got %v, %v", all, err)
+	}
+	c.CloseIdleConnections()
+}
+
+func TestAnAnswerWithoutEndIsCutOff(t *testing.T) {
+	transport := roundTripper(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(endless{}), Request: r}, nil
+	})
+	_, err := client(t, "http://civo.test", civo.Options{HTTPClient: &http.Client{Transport: transport}}).Regions(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "longer than") {
+		t.Errorf("got %v", err)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }

@@ -123,6 +123,9 @@ func New(token string, o Options) (*Client, error) {
 	return c, nil
 }
 
+// CloseIdleConnections closes connections that are kept alive for later calls.
+func (c *Client) CloseIdleConnections() { c.http.HTTPClient.CloseIdleConnections() }
+
 // call is one request: what for, and what goes where.
 type call struct {
 	op       string // for errors: "stop instance 4a07…"
@@ -293,6 +296,13 @@ func (t attempt) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.c.trace(tr)
 	}
 	return resp, err
+}
+
+// CloseIdleConnections lets http.Client reach the transport below.
+func (t attempt) CloseIdleConnections() {
+	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		next.CloseIdleConnections()
+	}
 }
 
 func (t attempt) send(req *http.Request) (*http.Response, error) {

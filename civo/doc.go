@@ -12,11 +12,14 @@
 //
 //   - reads and the PUT operations (stop, start, resize, retag, firewall) after a
 //     network fault, 429, 500, 502, 503 and 504: they may be repeated without harm;
-//   - create, reboot and delete only when the request certainly did not arrive
-//     (no connection was made) or was turned away with 429. A lost answer is
-//     [ErrAmbiguous]: the caller has to look what became of it.
+//   - create and reboot only when the request certainly did not arrive (no
+//     connection was made) or was turned away with 429. A lost answer is
+//     [ErrAmbiguous]: the caller has to look what became of it
+//     ([Client.SettleCreate]);
+//   - delete, too, and again when a look shows the instance still there.
 //
-// Retry-After is kept. A wait that would pass the deadline is not begun: the
+// All requests of a client share one rate, which halves on a 429 and grows back
+// slowly; actions go before reads ([Client.RateState]). Retry-After is kept. A wait that would pass the deadline is not begun: the
 // last error is returned instead.
 //
 // # Errors

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -279,9 +280,26 @@ func (c *Client) SetFirewall(ctx context.Context, region, id, firewallID string)
 	return c.do(ctx, k, nil)
 }
 
-// Delete removes an instance and its disk, at once and for ever.
+// Delete removes an instance and its disk, at once and for ever. When an answer
+// is lost it looks: an instance that is gone from a complete list, or on its way,
+// is deleted; one that is still there is asked for once more.
 func (c *Client) Delete(ctx context.Context, region, id string) error {
-	return c.act(ctx, "delete", http.MethodDelete, region, id, "")
+	err := c.act(ctx, "delete", http.MethodDelete, region, id, "")
+	for range DefaultRetries {
+		if !errors.Is(err, ErrAmbiguous) {
+			return err
+		}
+		all, listErr := c.ListInstances(ctx, region)
+		if listErr != nil {
+			return err // still ambiguous: nobody could look
+		}
+		at := slices.IndexFunc(all, func(i Instance) bool { return i.ID == id })
+		if at < 0 || all[at].Status == "DELETING" {
+			return nil
+		}
+		err = c.act(ctx, "delete", http.MethodDelete, region, id, "")
+	}
+	return err
 }
 
 func (c *Client) act(ctx context.Context, verb, method, region, id, sub string) error {
