@@ -39,7 +39,7 @@ func watch(zone *time.Location, year int, month time.Month) *wallWatcher {
 	return w
 }
 
-// aroundChange is from four days before to four days after the clocks change in
+// aroundChange is from two days before to two days after the clocks change in
 // a month, or around its middle.
 func (w *wallWatcher) aroundChange(month time.Month) (begin, end time.Time) {
 	middle := w.begin.AddDate(0, 0, 28)
@@ -49,7 +49,7 @@ func (w *wallWatcher) aroundChange(month time.Month) (begin, end time.Time) {
 			break
 		}
 	}
-	return middle.AddDate(0, 0, -4), middle.AddDate(0, 0, 4)
+	return middle.AddDate(0, 0, -2), middle.AddDate(0, 0, 2)
 }
 
 // instant is the first at which the clock shows a wall time, or a later one.
