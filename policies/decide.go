@@ -502,11 +502,8 @@ func (d *decision) on(inst *Instance, a Action) Action {
 
 // prevents is why an action is not done, in the order in which one would ask.
 func (d *decision) prevents(inst *Instance, a *Action) (Reason, string) {
-	if IsClusterNode(*inst) {
-		return ReasonCluster, "it is a node of a Kubernetes cluster"
-	}
-	if !d.set.Protect.IsZero() && d.set.Protect.Matches(*inst) {
-		return ReasonProtected, "it matches protect (" + d.set.Protect.String() + ")"
+	if reason, detail := d.set.Untouchable(*inst); reason != "" {
+		return reason, detail
 	}
 	if !slices.Contains(d.set.Allow, a.Verb) {
 		return ReasonNotAllowed, string(a.Verb) + " is not in allow"

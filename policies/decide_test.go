@@ -440,3 +440,23 @@ func BenchmarkDecide(b *testing.B) {
 		})
 	}
 }
+
+func TestTheMachineThatNightshiftRunsOnIsNotTouched(t *testing.T) {
+	s := set(level(t, "office", 0, "Mon-Fri 08:00-19:00"))
+	s.Self = policies.Machine{Hostname: "ops-1.example.com", Addresses: []string{"192.168.1.5", "212.2.1.1"}}
+	for _, tt := range []struct {
+		name, hostname, private, public, want string
+	}{
+		{"its private address and its name", "ops-1", "192.168.1.5", "9.9.9.9", "skip a protected"},
+		{"its public address, whatever the name", "other", "", "212.2.1.1", "skip a protected"},
+		{"the private address alone, of another network", "dev-1", "192.168.1.5", "9.9.9.9", "stop a"},
+		{"the name alone", "ops-1", "192.168.1.6", "9.9.9.9", "stop a"},
+		{"without addresses", "ops-1", "", "", "stop a"},
+	} {
+		i := instance("a", "ACTIVE")
+		i.Hostname, i.PrivateIP, i.PublicIP = tt.hostname, tt.private, tt.public
+		if got := lines(policies.Decide(s, []policies.Instance{i}, policies.Facts{}, tick(s, at("2026-03-04 19:00")), at("2026-03-04 19:00"))); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

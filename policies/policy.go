@@ -51,6 +51,7 @@ const (
 type Set struct {
 	Policies []Policy
 	Protect  Selector // matches: never touched
+	Self     Machine  // never touched either
 	Allow    []Verb   // a verb that is not listed is skipped as "not allowed"
 	Limits   Limits
 	Mode     Mode

@@ -87,11 +87,8 @@ func gone(_ context.Context, l *look) (next, bool, error) {
 }
 
 func protected(_ context.Context, l *look) (next, bool, error) {
-	if policies.IsClusterNode(l.inst) {
-		return l.skip(policies.ReasonCluster, "it is a node of a Kubernetes cluster")
-	}
-	if !l.r.set.Protect.IsZero() && l.r.set.Protect.Matches(l.inst) {
-		return l.skip(policies.ReasonProtected, "it matches protect")
+	if reason, detail := l.r.set.Untouchable(l.inst); reason != "" {
+		return l.skip(reason, detail)
 	}
 	return pass()
 }

@@ -202,8 +202,12 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	if !stored {
 		return nil
 	}
-	fields := append(itemFields(it), zap.String(keyOutcome, string(v.outcome)), zap.String(keyReason, string(v.reason)),
-		zap.String(keyDetail, v.detail), zap.String("error", v.err))
+	fields := append(itemFields(it), zap.String(keyOutcome, string(v.outcome)))
+	for _, f := range []struct{ key, value string }{{keyReason, string(v.reason)}, {keyDetail, v.detail}, {"error", v.err}} {
+		if f.value != "" {
+			fields = append(fields, zap.String(f.key, f.value))
+		}
+	}
 	switch v.outcome {
 	case events.Failed, events.Unknown:
 		r.log.Error("action ended", fields...)

@@ -15,6 +15,7 @@ import (
 	"nightshift/civo"
 	"nightshift/configs"
 	"nightshift/events"
+	"nightshift/policies"
 	"nightshift/worker"
 )
 
@@ -30,7 +31,25 @@ func (f *fileFlags) add(cmd *cobra.Command) {
 }
 
 func (f *fileFlags) load() (*configs.Config, error) {
-	return configs.Load(f.path, os.Environ(), f.over)
+	cfg, err := configs.Load(f.path, os.Environ(), f.over)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Policies.Self = thisMachine()
+	return cfg, nil
+}
+
+// thisMachine is what the machine knows of itself; what it cannot tell is left out.
+func thisMachine() policies.Machine {
+	m := policies.Machine{}
+	m.Hostname, _ = os.Hostname()
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if ip, ok := a.(*net.IPNet); ok && !ip.IP.IsLoopback() && !ip.IP.IsLinkLocalUnicast() {
+			m.Addresses = append(m.Addresses, ip.IP.String())
+		}
+	}
+	return m
 }
 
 func newAPI(cfg *configs.Config) (*civo.Client, error) {
