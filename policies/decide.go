@@ -578,7 +578,7 @@ func (d *decision) asItIs(inst *Instance, a *Action) (Reason, string) {
 	case Resize:
 		return d.resize(inst, a)
 	case Retag:
-		a.Tags = retagged(inst.Tags, a.Add, a.Remove)
+		a.Tags = Retagged(inst.Tags, a.Add, a.Remove)
 		if slices.Equal(a.Tags, slices.Compact(slices.Sorted(slices.Values(inst.Tags)))) {
 			return ReasonAlready, "it has these tags"
 		}
@@ -612,8 +612,8 @@ func (d *decision) resize(inst *Instance, a *Action) (Reason, string) {
 	return "", ""
 }
 
-// retagged is a set of tags, sorted, after adding and removing.
-func retagged(tags, add, remove []string) []string {
+// Retagged is a set of tags, sorted, after adding and removing.
+func Retagged(tags, add, remove []string) []string {
 	var out []string
 	for _, t := range slices.Concat(tags, add) {
 		if !slices.Contains(remove, t) {

@@ -251,7 +251,7 @@ func (r *runner) send(ctx context.Context, it events.Item, inst policies.Instanc
 	case policies.Resize:
 		return r.api.Resize(ctx, region, it.Instance, it.Size)
 	case policies.Retag:
-		return r.api.Retag(ctx, region, it.Instance, Retagged(inst.Tags, it.Add, it.Remove))
+		return r.api.Retag(ctx, region, it.Instance, policies.Retagged(inst.Tags, it.Add, it.Remove))
 	case policies.Firewall:
 		return r.api.SetFirewall(ctx, region, it.Instance, it.Firewall)
 	}

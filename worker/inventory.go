@@ -115,21 +115,6 @@ func (inv *Inventory) Reading(ctx context.Context, region string, notBefore time
 	}
 }
 
-// Next waits until notBefore, and until the newest reading is pace old, then
-// reads. Everybody who waits in the same region for the same pace is served by
-// the same list.
-func (inv *Inventory) Next(ctx context.Context, region string, notBefore time.Time, pace time.Duration) (*Reading, error) {
-	if last := inv.last(region); last != nil {
-		if t := last.Began.Add(pace); t.After(notBefore) {
-			notBefore = t
-		}
-	}
-	if err := sleepUntil(ctx, notBefore); err != nil {
-		return nil, err
-	}
-	return inv.Reading(ctx, region, notBefore)
-}
-
 func (inv *Inventory) last(region string) *Reading {
 	r, ok := inv.regions[strings.ToUpper(region)]
 	if !ok {

@@ -146,20 +146,6 @@ func asWanted(it events.Item, inst policies.Instance) bool {
 	return false
 }
 
-// Retagged is the whole new set of tags: what an instance has now, with what is
-// added and removed, so that a tag which somebody else changed since the plan
-// was made is kept.
-func Retagged(tags, add, remove []string) []string {
-	var out []string
-	for _, t := range slices.Concat(tags, add) {
-		if !slices.Contains(remove, t) && !slices.Contains(out, t) {
-			out = append(out, t)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
 // isBusy reports whether an instance is on its way from one state to another;
 // every status that is not known to be an end state counts.
 func isBusy(status string) bool {

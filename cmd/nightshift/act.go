@@ -289,7 +289,7 @@ func sendDirectly(ctx context.Context, api *civo.Client, c events.Command, i pol
 	case policies.Resize:
 		return api.Resize(ctx, i.Region, i.ID, c.Size)
 	case policies.Retag:
-		return api.Retag(ctx, i.Region, i.ID, worker.Retagged(i.Tags, c.Add, c.Remove))
+		return api.Retag(ctx, i.Region, i.ID, policies.Retagged(i.Tags, c.Add, c.Remove))
 	}
 	return api.SetFirewall(ctx, i.Region, i.ID, c.Firewall)
 }
