@@ -375,3 +375,93 @@ func TestGarbageOnTheLedgerHarmsNobody(t *testing.T) {
 		w.wantOutcomes("stop web-1 done", "stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
 	})
 }
+
+func TestWhatCannotBeginInTimeIsExpiredAndWhatIsRefusedToTheEndHasFailed(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.sim.SetStatus(web1, "MIGRATING") // for hours
+		w.sim.Inject(civosim.Fault{Op: "stop", Instance: api1, Kind: civosim.ServerError, Count: -1})
+		w.command(events.Command{Instance: web1, Action: "stop"})
+		w.command(events.Command{Instance: api1, Action: "stop"})
+		w.after(14 * time.Minute)
+		w.wantOutcomes()
+		w.after(3 * time.Minute)
+		w.wantOutcomes("stop web-1 expired", "stop api-1 failed")
+		n := w.calls("stop")
+		w.sim.SetStatus(web1, "ACTIVE")
+		w.sim.ClearFaults()
+		w.after(time.Hour)
+		if w.calls("stop") != n {
+			t.Error("a stop was sent after its give-up time")
+		}
+	})
+}
+
+func TestOneReadingIsNotEnoughForAlready(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.sim.SetStatus(web1, "SHUTOFF")
+		w.command(events.Command{Instance: web1, Action: "stop"})
+		w.after(10 * time.Second)
+		w.wantOutcomes()
+		w.sim.SetStatus(web1, "ACTIVE") // it was only on its way
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop web-1 done")
+		w.wantStatus(web1, "SHUTOFF")
+	})
+}
+
+func TestOneCallIsUnderWayPerInstance(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.sim.Inject(civosim.Fault{Op: "soft_reboot", Kind: civosim.Slow, Delay: 20 * time.Second})
+		w.command(events.Command{Instance: web1, Action: "reboot"})
+		w.after(time.Second)
+		w.command(events.Command{Instance: web1, Action: "retag", Add: []string{"a"}})
+		w.after(5 * time.Minute)
+		w.wantOutcomes("reboot web-1 done", "retag web-1 done")
+		var reboot, retag time.Time
+		for _, r := range w.sim.Requests() {
+			switch r.Op {
+			case "soft_reboot":
+				reboot = r.Time
+			case "retag":
+				retag = r.Time
+			}
+		}
+		if retag.Sub(reboot) < 20*time.Second {
+			t.Errorf("the second call began %s after the first, which took 20s", retag.Sub(reboot))
+		}
+	})
+}
+
+func TestATickThatComesTooLateForItsPlanMakesOneOfItsOwn(t *testing.T) {
+	file := strings.Replace(office, "policies:", `policies:
+  - name: web-off
+    select: { all: [role=web] }
+    cron: "0 19 * * *"
+    do: stop`, 1)
+	inBubble(t, "2026-03-04 19:02", file, func(t *testing.T, w *world) {
+		planned := time.Now().Add(-2 * time.Minute).UTC()
+		edges := w.set.Edges(planned.Add(-time.Second), planned)
+		if len(edges) != 2 {
+			t.Fatalf("%d edges", len(edges))
+		}
+		for _, e := range edges {
+			if _, err := w.bus.PublishTick(t.Context(), events.Tick{Policy: e.Policy, Planned: e.Planned, Hash: e.Hash, Trigger: fmt.Sprintf("t%d", planned.Unix()), Edges: []string{edges[0].ID(), edges[1].ID()}}); err != nil {
+				t.Fatal(err)
+			}
+			w.after(2 * time.Minute) // the first is planned without the second
+		}
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected", "stop web-1 done")
+	})
+}
+
+func TestAnInstanceThatVanishesBetweenPlanAndCallIsSkipped(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.sim.SetStatus(web1, "MIGRATING")
+		w.command(events.Command{Instance: web1, Action: "stop"})
+		w.after(10 * time.Second)
+		w.sim.Remove(web1)
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop web-1 skipped gone")
+	})
+}
