@@ -465,3 +465,34 @@ func TestAnInstanceThatVanishesBetweenPlanAndCallIsSkipped(t *testing.T) {
 		w.wantOutcomes("stop web-1 skipped gone")
 	})
 }
+
+func TestAnInstanceThatIsProtectedAfterThePlanIsNotTouched(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.sim.SetStatus(web1, "MIGRATING")
+		w.command(events.Command{Instance: web1, Action: "stop"})
+		w.after(10 * time.Second)
+		w.sim.SetTags(web1, "role=web", "protected")
+		w.sim.SetStatus(web1, "ACTIVE")
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop web-1 skipped protected")
+		w.wantStatus(web1, "ACTIVE")
+	})
+}
+
+func TestANoThatWillStayANoFailsAtOnce(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.command(events.Command{Instance: web1, Action: "resize", Size: "g3.nonsense"})
+		w.sim.Inject(civosim.Fault{Op: "resize", Instance: api1, Kind: civosim.Refused, Code: "quota_limit_reached", Reason: "8 CPU cores"})
+		w.command(events.Command{Instance: api1, Action: "resize", Size: "g3.large"})
+		w.after(10 * time.Second)
+		w.wantOutcomes("resize web-1 failed", "resize api-1 failed")
+		if n := w.calls("resize"); n != 2 {
+			t.Errorf("%d calls, want one each", n)
+		}
+		for _, r := range w.records(events.Failed) {
+			if r.Hostname == "api-1" && !strings.Contains(r.Error, "8 CPU cores") {
+				t.Errorf("the outcome does not say why: %+v", r)
+			}
+		}
+	})
+}
