@@ -60,6 +60,7 @@ type view struct {
 	impulse bool
 	since   time.Time // planned time of the want
 	edge    time.Time // newest edge of the policy, power or not, not after the view
+	why     string    // the want in words
 }
 
 // tick decides about the instances that the policies with an edge select.
@@ -80,11 +81,20 @@ func (d *decision) tick(inv []Instance) {
 	d.views = d.viewsAt(later(d.now, d.trig.At))
 	d.past = d.viewsAt(first.Add(-time.Nanosecond))
 	var matched []int
+	concerns := func(n int) bool {
+		matched = d.index.match(&inv[n], matched[:0])
+		return slices.ContainsFunc(matched, func(i int) bool { _, ok := newest[i]; return ok })
+	}
+	count := 0
+	for n := range inv { // asked twice, so that the plan is allocated once
+		if concerns(n) {
+			count++
+		}
+	}
+	d.plan.Actions = make([]Action, 0, count)
 	for n := range inv {
-		inst := &inv[n]
-		matched = d.index.match(inst, matched[:0])
-		if slices.ContainsFunc(matched, func(i int) bool { _, ok := newest[i]; return ok }) {
-			d.tickInstance(inst, matched, newest)
+		if concerns(n) {
+			d.tickInstance(&inv[n], matched, newest)
 		}
 	}
 }
@@ -168,7 +178,7 @@ func (d *decision) newestEdge(matched []int, newest map[int]Edge) Edge {
 }
 
 func (d *decision) powerAction(p *Policy, v view) Action {
-	return Action{Kind: KindPower, Verb: verbFor(v.want), Policy: p.Name, Priority: p.Priority, Level: !v.impulse, Why: p.why(v), Planned: v.since, Due: v.since}
+	return Action{Kind: KindPower, Verb: verbFor(v.want), Policy: p.Name, Priority: p.Priority, Level: !v.impulse, Why: v.why, Planned: v.since, Due: v.since}
 }
 
 func verbFor(s schedule.State) Verb {
@@ -299,6 +309,9 @@ func (d *decision) viewsAt(t time.Time) []view {
 			if p.Lasts > 0 && !v.speaks {
 				v.edge = fired.Add(p.Lasts)
 			}
+		}
+		if v.speaks {
+			v.why = p.why(*v)
 		}
 	}
 	return views

@@ -262,7 +262,13 @@ func KindOf(v Verb) Kind {
 // ActionID is the identity of an action: the same for the same trigger, step,
 // instance and kind, whoever works it out and however often.
 func ActionID(trigger string, step int, instance string, kind Kind) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d:%s|%d|%d:%s|%s", len(trigger), trigger, step, len(instance), instance, kind)
-	return hex.EncodeToString(h.Sum(nil)[:12])
+	text := make([]byte, 0, 256) // stays on the stack: a tick may have 100,000 of these
+	text = strconv.AppendInt(text, int64(len(trigger)), 10)
+	text = append(append(text, ':'), trigger...)
+	text = strconv.AppendInt(append(text, '|'), int64(step), 10)
+	text = strconv.AppendInt(append(text, '|'), int64(len(instance)), 10)
+	text = append(append(text, ':'), instance...)
+	text = append(append(text, '|'), kind...)
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:12])
 }
