@@ -69,7 +69,6 @@ func (g *gate) closed() (until time.Time, err error) {
 }
 
 func (g *gate) say(ctx context.Context, fault error) {
-	g.log.Error("Civo refuses the token: every action is put off; set CIVO_TOKEN to a valid one and restart", zap.Error(fault))
 	rec := events.Record{
 		ActionID: policies.ActionID("account", 0, time.Now().UTC().Format(time.RFC3339Nano), "account"), Action: "account",
 		Outcome: events.PutOff, Detail: "Civo refuses the token: every action is put off until it is accepted again", Error: fault.Error(),
@@ -78,4 +77,5 @@ func (g *gate) say(ctx context.Context, fault error) {
 	if err := g.bus.PublishNote(context.WithoutCancel(ctx), rec); err != nil {
 		g.log.Warn("event not stored", zap.Error(err))
 	}
+	g.log.Error("Civo refuses the token: every action is put off until it is accepted again; give it a valid one", zap.Error(fault))
 }

@@ -109,6 +109,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return w.housekeeping(intake, planner) }) // until intake ends
+	g.Go(func() error { w.lookAtRegions(intake); return nil })    // once
 	w.ready.Store(true)
 	w.o.Log.Info("ready", zap.Strings("regions", w.set.Regions), zap.Int("policies", len(w.set.Policies)),
 		zap.String("mode", string(w.set.Mode)), zap.String("nats", w.bus.URL()))
@@ -130,18 +131,20 @@ func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
 		return fmt.Errorf("count the actions of the last hour: %w", err)
 	}
 	r.hour.began = began
-	w.lookAtRegions(ctx)
 	return nil
 }
 
 // lookAtRegions names regions of the policy file that the account does not
 // know. The others go on; so does the daemon when nobody answers yet.
 func (w *Worker) lookAtRegions(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ask, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	known, err := w.api.Regions(ctx)
+	known, err := w.api.Regions(ask)
 	if err != nil {
-		w.o.Log.Warn("regions not checked", zap.Error(err))
+		w.inv.account.saw(ctx, err)
+		if ctx.Err() == nil {
+			w.o.Log.Warn("regions not checked", zap.Error(err))
+		}
 		return
 	}
 	var codes []string

@@ -533,8 +533,19 @@ func TestAWrongTokenAndAnUnknownRegionAreSaidAndTheDaemonStays(t *testing.T) {
 	if err := nc.Publish("nightshift.v1.cmd.local.lon1.33333333-0000-4000-8000-000000000001.stop", nil); err != nil {
 		t.Fatal(err)
 	}
-	s2.hears("account  put-off")
 	daemon.says(t, `Civo refuses the token`)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "NS_EVT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := stream.GetLastMsgForSubject(t.Context(), "nightshift.v1.evt._._.account.put-off.*")
+	if err != nil || !strings.Contains(string(m.Data), "requires_authentication") {
+		t.Errorf("the one loud event: %v", err)
+	}
 	if s2.calls("stop") != 0 {
 		t.Error("a stop was carried out with a wrong token")
 	}
