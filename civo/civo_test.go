@@ -890,3 +890,65 @@ func TestAnAnswerWithoutEndIsCutOff(t *testing.T) {
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestVolumesAndAddressesComeAndGo attaches a volume and assigns an address that
+// somebody made, and takes them away again.
+func TestVolumesAndAddressesComeAndGo(t *testing.T) {
+	inSim(t, civosim.Options{Fleet: one}, func(t *testing.T, c *civo.Client, sim *civosim.Sim) {
+		post := func(path, form string) string {
+			t.Helper()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://civo.test/v2"+path+"?region=LON1", strings.NewReader(form))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "bearer "+token)
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			resp, err := sim.Transport().RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var made struct{ ID string }
+			if err := json.NewDecoder(resp.Body).Decode(&made); err != nil || made.ID == "" {
+				t.Fatalf("POST %s: %v %v", path, resp.StatusCode, err)
+			}
+			return made.ID
+		}
+		nets, err := c.Networks(t.Context(), "LON1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		volume := post("/volumes", "name=data&size_gb=10&network_id="+nets[0].ID)
+		ip := post("/ips", "name=front")
+		attached := func() string {
+			t.Helper()
+			all, err := c.Volumes(t.Context(), "LON1")
+			if err != nil || len(all) != 1 || all[0].ID != volume || all[0].SizeGB != 10 {
+				t.Fatalf("volumes %+v, %v", all, err)
+			}
+			return all[0].InstanceID
+		}
+		assigned := func() string {
+			t.Helper()
+			for a, err := range c.ReservedIPs(t.Context(), "LON1") {
+				if err != nil || a.ID != ip || a.IP == "" {
+					t.Fatalf("address %+v, %v", a, err)
+				}
+				return a.AssignedTo.ID
+			}
+			t.Fatal("no address")
+			return ""
+		}
+		if err := errors.Join(c.AttachVolume(t.Context(), "LON1", volume, id1), c.AssignIP(t.Context(), "LON1", ip, id1)); err != nil {
+			t.Fatal(err)
+		}
+		if attached() != id1 || assigned() != id1 {
+			t.Errorf("volume at %q, address at %q, want both at the instance", attached(), assigned())
+		}
+		if err := errors.Join(c.DetachVolume(t.Context(), "LON1", volume), c.UnassignIP(t.Context(), "LON1", ip)); err != nil {
+			t.Fatal(err)
+		}
+		if attached() != "" || assigned() != "" {
+			t.Errorf("volume at %q, address at %q, want neither", attached(), assigned())
+		}
+	})
+}
