@@ -92,7 +92,11 @@ func (r *runner) act(ctx context.Context, a *attempt, trail events.Trail) (next,
 
 // freshFrom is when a reading must have begun, at the latest, to act on it.
 func (a *attempt) freshFrom(now time.Time) time.Time {
-	if t := now.Add(-railReadingAge); t.After(a.notBefore) {
+	age := railReadingAge
+	if a.item.Action == string(policies.Retag) {
+		age = retagReadingAge
+	}
+	if t := now.Add(-age); t.After(a.notBefore) {
 		return t
 	}
 	return a.notBefore

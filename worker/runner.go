@@ -20,10 +20,13 @@ import (
 // Machine times of the runner.
 const (
 	railReadingAge = 60 * time.Second // rails are checked on a reading at most this old
-	callTimeout    = 30 * time.Second // a call ends within, retries of the client included
-	retryMin       = time.Second      // between two attempts, doubling
-	retryMax       = time.Minute
-	busyPoll       = 2 * time.Second // between two looks at an instance that is busy, or held by another action
+	// retagReadingAge is shorter: a retag replaces the whole set, so it would undo
+	// what somebody else changed since the reading.
+	retagReadingAge = 2 * time.Second
+	callTimeout     = 30 * time.Second // a call ends within, retries of the client included
+	retryMin        = time.Second      // between two attempts, doubling
+	retryMax        = time.Minute
+	busyPoll        = 2 * time.Second // between two looks at an instance that is busy, or held by another action
 )
 
 const skipAlready = string(policies.ReasonAlready)

@@ -496,3 +496,20 @@ func TestANoThatWillStayANoFailsAtOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestARetagKeepsWhatSomebodyElseChangedMomentsAgo(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.command(events.Command{Instance: api1, Action: "start"}) // the region is read
+		w.after(time.Minute)
+		w.sim.SetTags(web1, "role=web", "owner=ann")
+		w.after(5 * time.Second)
+		w.command(events.Command{Instance: web1, Action: "retag", Add: []string{"keep-on"}})
+		w.after(time.Minute)
+		w.wantOutcomes("start api-1 skipped already", "retag web-1 done")
+		for _, i := range w.sim.Instances() {
+			if i.ID == web1 && strings.Join(i.Tags, " ") != "keep-on owner=ann role=web" {
+				t.Errorf("tags %v", i.Tags)
+			}
+		}
+	})
+}
