@@ -21,6 +21,18 @@ type Transition struct {
 	To State
 }
 
+// A Timetable is a level over time: a [Weekly], or a tag in the grammar of another
+// tool. Next and Prev may also return planned times at which the state is
+// confirmed, not changed: an edge is acted upon either way.
+type Timetable interface {
+	At(t time.Time) State                    // what is wanted at t
+	Next(after time.Time) (Transition, bool) // the first edge strictly after
+	Prev(t time.Time) (Transition, bool)     // the newest edge not after t
+	Zone() *time.Location
+	Windows(side State) string // the windows in words, for people; may be empty
+	String() string            // the same text means the same
+}
+
 // Error says where in a text a spec is wrong.
 type Error struct {
 	Text string // the whole spec
