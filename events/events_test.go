@@ -225,7 +225,7 @@ func TestWhatCannotBeReadIsADeadLetterAndTheRestGoesOn(t *testing.T) {
 		"nightshift.v1.cmd.local.lon1.i-1.firewall\x00{}":                               "blank would open",
 		"nightshift.v1.cmd.local.lon1.i-1.retag\x00{\"add\":[\"a b\"]}":                 "has a blank",
 		"nightshift.v1.cmd.local.lon1.i-1.stop\x00{\"give_up_after\":\"soon\"}":         "not a positive duration",
-		"nightshift.v1.sig.prom.lon1.i-1\x00{}":                                         "either an alert",
+		"nightshift.v1.sig.prom.lon1.i-1\x00{}":                                         "exactly one of alert",
 		"nightshift.v1.sig.prom.lon1.i-1\x00{\"load\":\"cpu\"}":                         "has a value",
 		"nightshift.v1.sig.prom.lon1.i-1\x00{\"alert\":\"A\",\"status\":\"perhaps\"}":   "neither firing nor resolved",
 		"nightshift.v1.tick.dev.notatime\x00{}":                                         "not a unix time",

@@ -237,16 +237,25 @@ func checkTag(t string) error {
 // check says what is wrong with a signal's body.
 func (s *Signal) check() error {
 	switch {
-	case (s.Alert == "") == (s.Load == ""):
-		return errors.New("a signal has either an alert (its name) or a load (the metric's name)")
+	case countSet(s.Alert, s.Load, s.Name) != 1:
+		return errors.New("a signal has exactly one of alert (its name), load (the metric's name) and signal (any other name)")
 	case s.Load != "" && s.Value == nil:
 		return errors.New("a load has a value")
-	case s.Load != "" && (*s.Value != *s.Value):
-		return errors.New("the value of a load is a number")
+	case s.Value != nil && (*s.Value != *s.Value):
+		return errors.New("the value is a number")
 	case s.Status != "" && s.Status != "firing" && s.Status != "resolved":
 		return fmt.Errorf("status %q is neither firing nor resolved", s.Status)
 	}
 	return nil
+}
+
+func countSet(texts ...string) (n int) {
+	for _, t := range texts {
+		if t != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // parseIncoming reads a message of NS_IN, or says why it cannot be read.

@@ -130,6 +130,14 @@ func (b *Bus) PublishNote(ctx context.Context, rec Record) error {
 	return err
 }
 
+// PublishNoticed stores a notice unless it is there already: the same action id
+// on the same instance is noticed once.
+func (b *Bus) PublishNoticed(ctx context.Context, rec Record) error {
+	rec.Outcome = Noticed
+	_, _, err := b.publishRecord(ctx, rec, 0, trailFilter(rec.Region, rec.Instance, rec.ActionID))
+	return err
+}
+
 func (b *Bus) publishRecord(ctx context.Context, rec Record, expect uint64, filter string) (seq uint64, ok bool, err error) {
 	msg, err := b.message(rec)
 	if err != nil {

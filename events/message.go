@@ -10,8 +10,9 @@ type Tick struct {
 	Hash    string    `json:"hash"`    // of the policy in the form that planned it
 	Trigger string    `json:"trigger"` // id of the trigger that this tick is part of: t<unix of the newest edge>
 	Edges   []string  `json:"edges"`   // ids of all edges that were published together, this one too
-	// Missed says that the edge will not run: it lies further back than its
-	// give-up time. Since is then the first edge of the range that this stands for.
+	// Since is the first edge of the range that this one stands for, where there is
+	// one. Missed says that the range will not run: it lies further back than its
+	// give-up time.
 	Missed int       `json:"missed,omitempty"` // number of edges in the range
 	Since  time.Time `json:"since,omitzero"`
 }
@@ -40,14 +41,15 @@ type Command struct {
 // Subject: nightshift.v1.sig.<source>.<region>.<instance>.
 type Signal struct {
 	ID          string            `json:"id,omitempty"`
-	Alert       string            `json:"alert,omitempty"`       // alert name; exactly one of Alert and Load
+	Alert       string            `json:"alert,omitempty"`       // alert name; exactly one of Alert, Load and Signal
 	Status      string            `json:"status,omitempty"`      // firing (default) or resolved
 	Labels      map[string]string `json:"labels,omitempty"`      // of the alert
 	Fingerprint string            `json:"fingerprint,omitempty"` // with StartsAt the identity of a firing
 	StartsAt    time.Time         `json:"startsAt,omitzero"`
-	Load        string            `json:"load,omitempty"` // metric name
-	Value       *float64          `json:"value,omitempty"`
-	Time        time.Time         `json:"time,omitzero"` // the source's time of a load; else the server's
+	Load        string            `json:"load,omitempty"`   // metric name
+	Name        string            `json:"signal,omitempty"` // of any other signal, such as ci.queued
+	Value       *float64          `json:"value,omitempty"`  // of a load, or of another signal
+	Time        time.Time         `json:"time,omitzero"`    // the source's time of a load; else the server's
 
 	Source   string `json:"-"`
 	Region   string `json:"-"`
@@ -70,30 +72,33 @@ type Run struct {
 
 // Item is an action of a run, or a skip when Skip says a reason.
 type Item struct {
-	ID       string    `json:"id"` // action id
-	Step     int       `json:"step"`
-	Kind     string    `json:"kind"`
-	Action   string    `json:"action"` // the verb
-	Region   string    `json:"region"` // lower case
-	Instance string    `json:"instance"`
-	Hostname string    `json:"hostname,omitempty"`
-	Hard     bool      `json:"hard,omitempty"`
-	Size     string    `json:"size,omitempty"`
-	Tags     []string  `json:"tags,omitempty"`
-	Add      []string  `json:"add,omitempty"`
-	Remove   []string  `json:"remove,omitempty"`
-	Firewall string    `json:"firewall,omitempty"`
-	Policy   string    `json:"policy,omitempty"`
-	Why      string    `json:"why,omitempty"`
-	Priority int       `json:"priority,omitempty"`
-	Level    bool      `json:"level,omitempty"`
-	Planned  time.Time `json:"planned"`
-	NotAfter time.Time `json:"not_after"`         // machine time: no call begins later
-	Observe  bool      `json:"observe,omitempty"` // ends as planned, no call
-	Skip     string    `json:"skip,omitempty"`    // reason
-	Detail   string    `json:"detail,omitempty"`
-	SeenAt   time.Time `json:"seen_at,omitzero"` // machine time of the reading that the plan was made on
-	Status   string    `json:"status,omitempty"` // of the instance in that reading
+	ID         string    `json:"id"` // action id
+	Step       int       `json:"step"`
+	Kind       string    `json:"kind"`
+	Action     string    `json:"action"` // the verb
+	Region     string    `json:"region"` // lower case
+	Instance   string    `json:"instance"`
+	Hostname   string    `json:"hostname,omitempty"`
+	Hard       bool      `json:"hard,omitempty"`
+	Size       string    `json:"size,omitempty"`
+	Tags       []string  `json:"tags,omitempty"`
+	Add        []string  `json:"add,omitempty"`
+	Remove     []string  `json:"remove,omitempty"`
+	Firewall   string    `json:"firewall,omitempty"`
+	Policy     string    `json:"policy,omitempty"`
+	Why        string    `json:"why,omitempty"`
+	Priority   int       `json:"priority,omitempty"`
+	Level      bool      `json:"level,omitempty"`
+	Planned    time.Time `json:"planned"`
+	NotBefore  time.Time `json:"not_before,omitzero"`  // machine time: no call begins sooner
+	NotAfter   time.Time `json:"not_after"`            // machine time: no call begins later
+	HoldsUntil time.Time `json:"holds_until,omitzero"` // plan time: end of a power want by cron or signal
+	IfFiring   bool      `json:"if_firing,omitempty"`  // only while what asked for it goes on
+	Observe    bool      `json:"observe,omitempty"`    // ends as planned, no call
+	Skip       string    `json:"skip,omitempty"`       // reason
+	Detail     string    `json:"detail,omitempty"`
+	SeenAt     time.Time `json:"seen_at,omitzero"` // machine time of the reading that the plan was made on
+	Status     string    `json:"status,omitempty"` // of the instance in that reading
 }
 
 // Outcome is how an action ended, once. Note is what happened on the way.
@@ -117,6 +122,7 @@ const (
 	Accepted Outcome = "accepted" // the API said yes; the verifier settles it
 	PutOff   Outcome = "put-off"  // a call was answered with no, or not sent: it has ended, and is tried again
 	Waiting  Outcome = "waiting"  // before a call: why it has not begun yet
+	Noticed  Outcome = "noticed"  // seen, and nothing done about it: drift, a change by hand, a tag that cannot be read
 )
 
 // Record is the data of an event of NS_EVT, inside a CloudEvent.
@@ -165,7 +171,7 @@ func ResolvedID(trigger string) string { return trigger + "-resolved" }
 // Ends reports whether an outcome ends its action; notes do not.
 func (o Outcome) Ends() bool {
 	switch o {
-	case Started, Accepted, PutOff, Waiting:
+	case Started, Accepted, PutOff, Waiting, Noticed:
 		return false
 	}
 	return true

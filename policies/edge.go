@@ -1,7 +1,6 @@
 package policies
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -21,12 +20,14 @@ func edgeID(policy string, planned time.Time) string {
 
 // Policy returns the policy with a name.
 func (s *Set) Policy(name string) (*Policy, bool) {
-	for i := range s.Policies {
-		if s.Policies[i].Name == name {
-			return &s.Policies[i], true
-		}
+	if i := s.policyIndex(name); i >= 0 {
+		return &s.Policies[i], true
 	}
 	return nil, false
+}
+
+func (s *Set) policyIndex(name string) int {
+	return slices.IndexFunc(s.Policies, func(p Policy) bool { return p.Name == name })
 }
 
 // Validate is the last line of defence behind configs, which names lines.
@@ -35,7 +36,7 @@ func (s *Set) Validate() error {
 	for i := range s.Policies {
 		p := &s.Policies[i]
 		causes := 0
-		for _, set := range []bool{p.Schedule != nil, p.Cron != nil, p.Signal != nil} {
+		for _, set := range []bool{p.Schedule != nil, p.FromTag != nil, p.Cron != nil, p.Signal != nil} {
 			if set {
 				causes++
 			}
@@ -45,7 +46,9 @@ func (s *Set) Validate() error {
 			return fmt.Errorf("two policies are called %s", p.Name)
 		case causes != 1:
 			return fmt.Errorf("policy %s needs exactly one of schedule, cron and trigger", p.Name)
-		case (p.Schedule == nil) == (len(p.Do) == 0):
+		case isPseudo(p.Name):
+			return fmt.Errorf("policy %s: names do not begin with _", p.Name)
+		case p.IsLevel() == (len(p.Do) > 0):
 			return fmt.Errorf("policy %s: a schedule has no do, every other policy has one", p.Name)
 		}
 		seen[p.Name] = true
@@ -59,23 +62,65 @@ func (s *Set) Validate() error {
 	return nil
 }
 
-// Hash identifies a policy in its present form, with its schedule: the same text
-// means the same, in every process.
-func (p *Policy) Hash() string {
+// Hash identifies a policy in its present form, with its schedule and calendars:
+// the same text means the same, in every process. A field that is not set does not
+// count, so that a newer version of the program finds the same hash.
+func (p *Policy) Hash() string { return p.hashAs(p.Name) }
+
+// WasHash is the hash that the policy had under its former name, if nothing else
+// has changed.
+func (p *Policy) WasHash() string { return p.hashAs(p.Was) }
+
+func (p *Policy) hashAs(name string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s|%s|%d|%s|", p.Name, p.Select, p.Priority, p.Mode)
-	switch {
-	case p.Schedule != nil:
-		b.WriteString(p.Schedule.String())
-	case p.Cron != nil:
-		b.WriteString(p.Cron.String())
-	case p.Signal != nil:
-		fmt.Fprintf(&b, "%s|%s|%g", p.Signal.Alert, p.Signal.Load, p.Signal.Above)
-		for _, k := range slices.Sorted(maps.Keys(p.Signal.Labels)) {
-			fmt.Fprintf(&b, "|%s=%s", k, p.Signal.Labels[k])
+	put := func(key string, value any) {
+		if v := fmt.Sprint(value); v != "" && v != "0" && v != "0s" && v != "false" && v != "[]" {
+			fmt.Fprintf(&b, "|%s=%d:%s", key, len(v), v)
 		}
 	}
-	fmt.Fprintf(&b, "|%v|%s|%s|%s", p.Do, p.Lasts, p.GiveUpAfter, p.Cooldown)
+	put("name", name)
+	put("select", p.Select)
+	put("priority", p.Priority)
+	put("mode", p.Mode)
+	switch {
+	case p.Schedule != nil:
+		put("schedule", p.Schedule)
+	case p.FromTag != nil:
+		put("from_tag", p.FromTag.Tag+" "+p.FromTag.Grammar+" "+p.FromTag.Form)
+	case p.Cron != nil:
+		put("cron", p.Cron)
+	case p.Signal != nil:
+		c := p.Signal
+		put("alert", c.Alert)
+		put("load", c.Load)
+		put("signal", c.Name)
+		for _, k := range slices.Sorted(maps.Keys(c.Labels)) {
+			put("label "+k, c.Labels[k])
+		}
+		for _, m := range c.Matchers {
+			put("matcher", m)
+		}
+		put("for", c.For)
+		put("above", c.Above)
+		put("clear_below", c.ClearBelow)
+		put("at_most", p.AtMost.Instances)
+		put("at_most within", p.AtMost.Within)
+		if p.Pick != nil {
+			put("pick", fmt.Sprint(p.Pick.Count, " ", p.Pick.AtMost))
+		}
+	}
+	for _, step := range p.Do {
+		put("do", step)
+		put("after", step.After)
+		put("if", step.IfFiring)
+	}
+	put("lasts", p.Lasts)
+	put("spread", p.Spread)
+	put("give_up_after", p.GiveUpAfter)
+	put("cooldown", p.Cooldown)
+	put("enforce", p.Enforce)
+	put("stop_again_after", p.StopAgainAfter)
+	put("respect_stop", p.RespectStop)
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:6])
 }
@@ -95,10 +140,7 @@ func (p *Policy) next(after time.Time) (at time.Time, want string, ok bool) {
 	switch {
 	case p.Schedule != nil:
 		t, ok := p.Schedule.Next(after)
-		if t.To == schedule.Any {
-			return t.At, "no want", ok
-		}
-		return t.At, string(t.To), ok
+		return t.At, wantWord(t.To), ok
 	case p.Cron != nil:
 		at, ok = p.Cron.Next(after)
 		if end, alive := p.endAfter(after); alive && (!ok || end.Before(at)) {
@@ -107,6 +149,13 @@ func (p *Policy) next(after time.Time) (at time.Time, want string, ok bool) {
 		return at, stepNames(p.Do), ok
 	}
 	return time.Time{}, "", false
+}
+
+func wantWord(s schedule.State) string {
+	if s == schedule.Any {
+		return "no want"
+	}
+	return string(s)
 }
 
 // endAfter is when the newest power want of a cron policy ends, if that lies
@@ -156,81 +205,27 @@ func (s Step) String() string {
 	return string(s.Verb)
 }
 
-// Edges are those of all schedule and cron policies in (after, upTo], in order
-// of time and name.
-func (s *Set) Edges(after, upTo time.Time) []Edge {
-	var edges []Edge
-	for i := range s.Policies {
-		p := &s.Policies[i]
-		hash := ""
-		for t := after; ; {
-			at, _, ok := p.next(t)
-			if !ok || at.After(upTo) {
-				break
-			}
-			if hash == "" {
-				hash = p.Hash()
-			}
-			edges = append(edges, Edge{Policy: p.Name, Planned: at.UTC(), Hash: hash})
-			t = at
-		}
-	}
-	slices.SortFunc(edges, func(a, b Edge) int {
-		return cmp.Or(a.Planned.Compare(b.Planned), cmp.Compare(a.Policy, b.Policy))
-	})
-	return edges
-}
-
-// UpcomingEdge is an edge with what it is about, for people.
-type UpcomingEdge struct {
-	Edge
-	Want string // running, stopped, start, reboot soft, …
-}
-
-// NextEdges are the first n edges strictly after an instant, in order.
-func (s *Set) NextEdges(after time.Time, n int) []UpcomingEdge {
-	type cursor struct {
-		p    *Policy
-		at   time.Time
-		want string
-	}
-	var ahead []cursor
-	advance := func(p *Policy, t time.Time) {
-		if at, want, ok := p.next(t); ok {
-			ahead = append(ahead, cursor{p, at, want})
-		}
-	}
-	for i := range s.Policies {
-		advance(&s.Policies[i], after)
-	}
-	var out []UpcomingEdge
-	for len(out) < n && len(ahead) > 0 {
-		first := 0
-		for i, c := range ahead {
-			if d := c.at.Compare(ahead[first].at); d < 0 || d == 0 && c.p.Name < ahead[first].p.Name {
-				first = i
-			}
-		}
-		c := ahead[first]
-		ahead = slices.Delete(ahead, first, first+1)
-		out = append(out, UpcomingEdge{Edge{c.p.Name, c.at.UTC(), c.p.Hash()}, c.want})
-		advance(c.p, c.at)
-	}
-	return out
-}
-
 // GiveUp is how long an edge is good: for a span of machine time after it was
 // due, or, when until is not zero, until that instant of plan time. A start by
 // schedule is good until its window ends, a stop by schedule for an hour,
-// all else for a quarter of an hour.
+// all else for a quarter of an hour. Where each instance has hours of its own the
+// longest that any may have is meant.
 func (p *Policy) GiveUp(e Edge) (after time.Duration, until time.Time) {
+	if p.FromTag != nil && p.GiveUpAfter == 0 {
+		return 24 * time.Hour, time.Time{}
+	}
+	return p.giveUp(e.Planned, p.Schedule)
+}
+
+// giveUp is the same for an instance that follows a timetable; nil: none.
+func (p *Policy) giveUp(planned time.Time, table schedule.Timetable) (after time.Duration, until time.Time) {
 	switch {
 	case p.GiveUpAfter > 0:
 		return p.GiveUpAfter, time.Time{}
-	case p.Schedule == nil:
+	case table == nil:
 		return DefaultGiveUp, time.Time{}
-	case p.Schedule.At(e.Planned) == schedule.Running:
-		if end, ok := p.Schedule.Next(e.Planned); ok {
+	case table.At(planned) == schedule.Running:
+		if end, ok := table.Next(planned); ok {
 			return 0, end.At
 		}
 		return 24 * time.Hour, time.Time{}

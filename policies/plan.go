@@ -2,9 +2,9 @@ package policies
 
 import "time"
 
-// Trigger is whatever makes the planner look. Exactly one of Edges, Command
-// and Signal is set; a trigger with none of them is a look: what would be done
-// now if every level and every living impulse were put into force.
+// Trigger is whatever makes the planner look. Exactly one of Edges, Command,
+// Signal and Drift is set; a trigger with none of them is a look: what would be
+// done now if every level and every living impulse were put into force.
 type Trigger struct {
 	ID      string    // see design.md: t<unix> for ticks, the sender's id or s<sequence> else
 	Who     string    // publisher of a command, source of a signal; empty for ticks
@@ -12,13 +12,18 @@ type Trigger struct {
 	Edges   []Edge
 	Command *Command
 	Signal  *Signal
+	Drift   bool // compare each level with what is, between edges
 }
 
 // Edge is a planned time at which a want of a policy begins or ends.
 type Edge struct {
-	Policy  string
+	Policy  string // or one of KeepSource, MarkSource, PauseSource, HandSource
 	Planned time.Time
 	Hash    string // of the policy when the tick was stored; empty: do not compare
+	// From is the first instant that the edge stands for. Policies that follow
+	// tags, and the sources that are no policies, have edges that concern some
+	// instances each; after downtime one edge stands for all of them. Zero: Planned.
+	From time.Time
 }
 
 // ID is the edge's identity: <policy>@<planned unix time>.
@@ -37,26 +42,15 @@ type Command struct {
 // Signal is an alert or a load value from outside about one instance.
 type Signal struct {
 	Source   string
-	Region   string
-	Instance string            // id
+	Region   string            // empty with an empty Instance: any
+	Instance string            // id; empty: the policy picks
 	Alert    string            // alert name; or
-	Load     string            // metric name
-	Value    float64           // of the load
-	Labels   map[string]string // of the alert
+	Load     string            // metric name; or
+	Name     string            // of any other signal
+	Value    float64           // of a load or other signal
+	Labels   map[string]string // of an alert or other signal
 	Resolved bool
 }
-
-// Facts is what is remembered from before and cannot be read off the inventory.
-type Facts struct {
-	// Cooldowns: when a signal policy last acted on an instance, by CooldownKey.
-	Cooldowns map[string]time.Time
-	// LastActions: when the last action of ours on an instance was accepted (plan
-	// time), by instance id; signals do nothing within settle (10 min).
-	LastActions map[string]time.Time
-}
-
-// CooldownKey is the key of Facts.Cooldowns.
-func CooldownKey(policy, instance string) string { return policy + "/" + instance }
 
 // Plan is what a trigger yields: what to do, and for everything else that was
 // asked, why not. It is in a fixed order (region, host name, id, step).
@@ -87,12 +81,16 @@ type Action struct {
 	Priority int
 	Level    bool      // from a schedule (a start by schedule is not counted by limits)
 	Planned  time.Time // of the want
-	Due      time.Time // planned + spread
+	Due      time.Time // planned + spread, or what else puts it off: no call is made sooner
 	// GiveUpAfter counts from Due in machine time; Until, when not zero, is the
 	// end of the window in plan time and takes its place.
 	GiveUpAfter time.Duration
 	Until       time.Time
 	Mode        Mode // observe: ends as planned
+	// HoldsUntil is when a power want by cron or signal ends; zero: at the next
+	// edge that concerns the instance.
+	HoldsUntil time.Time
+	IfFiring   bool // of a step: only while the alert or the load that asked for it goes on
 }
 
 // Skip is an action that will not be carried out, with the reason.
@@ -130,4 +128,9 @@ const (
 	ReasonNoWant        Reason = "no want"      // nobody wants it running or stopped
 	ReasonExpired       Reason = "expired"      // its give-up time has passed
 	ReasonInvalid       Reason = "invalid"      // blank firewall, unknown size, …
+	ReasonPaused        Reason = "paused"
+	ReasonKept          Reason = "kept"     // the instance is kept in its state for a while
+	ReasonHand          Reason = "hand"     // somebody did it by hand, and that is respected
+	ReasonDrift         Reason = "drift"    // not as a level wants it, and not enforced
+	ReasonFlapping      Reason = "flapping" // the cool-down has grown, because the alert comes again and again
 )

@@ -14,11 +14,13 @@ import (
 type Selector struct {
 	All, Any, None                 []string // tags
 	Region, Size, Status, Hostname []string
+	When                           *Expr     // a CEL expression over the instance
+	Within                         *Selector // the scope of an included file: what it does not select, nothing here does
 }
 
 // IsZero reports whether a selector has no key.
 func (s Selector) IsZero() bool {
-	return len(s.All)+len(s.Any)+len(s.None)+len(s.Region)+len(s.Size)+len(s.Status)+len(s.Hostname) == 0
+	return len(s.All)+len(s.Any)+len(s.None)+len(s.Region)+len(s.Size)+len(s.Status)+len(s.Hostname) == 0 && s.When == nil
 }
 
 // Validate says what is wrong with a selector.
@@ -55,7 +57,8 @@ func (s Selector) Matches(i Instance) bool {
 	return !s.IsZero() &&
 		every(s.All, i.Tags) && (len(s.Any) == 0 || some(s.Any, i.Tags)) && !some(s.None, i.Tags) &&
 		oneOf(s.Region, strings.ToUpper(i.Region), strings.ToUpper) && oneOf(s.Size, i.Size, nil) &&
-		oneOf(s.Status, i.Status, strings.ToUpper) && oneOf(s.Hostname, i.Hostname, nil)
+		oneOf(s.Status, i.Status, strings.ToUpper) && oneOf(s.Hostname, i.Hostname, nil) &&
+		(s.Within == nil || s.Within.Matches(i)) && (s.When == nil || s.When.Matches(i))
 }
 
 // every reports whether each pattern matches some tag. "*" matches an instance
@@ -118,6 +121,12 @@ func (s Selector) String() string {
 			parts = append(parts, k.name+" "+strings.Join(k.values, " "))
 		}
 	}
+	if s.When != nil {
+		parts = append(parts, "when "+s.When.String())
+	}
+	if s.Within != nil {
+		parts = append(parts, "within ("+s.Within.String()+")")
+	}
 	return strings.Join(parts, ", ")
 }
 
@@ -128,6 +137,9 @@ func (s Selector) key() string {
 		if !strings.ContainsAny(g, `*?[\`) {
 			return g
 		}
+	}
+	if s.Within != nil {
+		return s.Within.key()
 	}
 	return ""
 }

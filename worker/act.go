@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -164,11 +163,12 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	if _, isEnded := trail.Outcome(); isEnded {
 		return atOnce(), nil // that outcome stands
 	}
-	if a.run.Kind == "signal" && it.Policy != "" {
-		if err := r.startCooldown(ctx, a); err != nil {
+	if a.cool != nil {
+		if err := r.memory.store(ctx, stateCooldown+it.Policy+"."+it.Instance, a.cool); err != nil {
 			return next{}, err
 		}
 	}
+	r.memory.called(it.Instance, policies.Verb(it.Action))
 	r.hour.add(time.Now())
 	a.calls = rec.Attempt
 
@@ -323,17 +323,6 @@ func (r *runner) afterLostAnswer(ctx context.Context, a *attempt, started events
 	}
 	started.Reason = unclear
 	return r.putOff(ctx, a, started, errors.New(fault+"; looked again: "+describe(a.item, inst)), 0)
-}
-
-func (r *runner) startCooldown(ctx context.Context, a *attempt) error {
-	body, err := json.Marshal(cooldown{At: r.clock.Now(), Trigger: a.run.Trigger})
-	if err != nil {
-		return err
-	}
-	if _, err := r.bus.State().Put(ctx, cooldownKey(a.item.Policy, a.item.Instance), body); err != nil {
-		return fmt.Errorf("remember the cool-down of policy %s: %w", a.item.Policy, err)
-	}
-	return nil
 }
 
 func (r *runner) setAccepted(instance string, at time.Time) {

@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,8 +37,10 @@ func (r *Reading) Instance(id string) (policies.Instance, bool) {
 // for concurrent use.
 type Inventory struct {
 	api     *civo.Client
-	regions map[string]*regionReader // fixed at construction
-	account *gate                    // shut while the API refuses the token
+	clock   Clock
+	regions map[string]*regionReader        // fixed at construction
+	account *gate                           // shut while the API refuses the token
+	observe func(context.Context, *Reading) // is told of each reading before anybody else
 }
 
 type regionReader struct {
@@ -97,6 +101,9 @@ func (inv *Inventory) Reading(ctx context.Context, region string, notBefore time
 		began := time.Now()
 
 		reading, err := inv.list(ctx, r.name)
+		if err == nil && inv.observe != nil {
+			inv.observe(ctx, reading)
+		}
 
 		r.mu.Lock()
 		r.inflight = nil
@@ -123,6 +130,16 @@ func (inv *Inventory) last(region string) *Reading {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
+}
+
+// known are the instances of the newest reading of each region.
+func (inv *Inventory) known() (all []policies.Instance) {
+	for _, name := range slices.Sorted(maps.Keys(inv.regions)) {
+		if last := inv.last(name); last != nil {
+			all = append(all, last.Instances...)
+		}
+	}
+	return all
 }
 
 // status says for each region how it was last read.
@@ -166,6 +183,13 @@ func (inv *Inventory) list(ctx context.Context, region string) (*Reading, error)
 	}
 	reading, err := list(ctx, inv.api, region)
 	inv.account.saw(ctx, err)
+	if err == nil && inv.clock.IsFast() {
+		for i := range reading.Instances {
+			if at := &reading.Instances[i].CreatedAt; !at.IsZero() {
+				*at = inv.clock.Plan(*at)
+			}
+		}
+	}
 	return reading, err
 }
 

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -32,11 +30,12 @@ const (
 
 // planner turns triggers into stored runs.
 type planner struct {
-	set   *policies.Set
-	bus   *events.Bus
-	inv   *Inventory
-	clock Clock
-	log   *zap.Logger
+	set    *policies.Set
+	bus    *events.Bus
+	inv    *Inventory
+	memory *memory
+	clock  Clock
+	log    *zap.Logger
 
 	mu      sync.Mutex
 	began   time.Time         // machine time; ticks kept back by a crash are published after it
@@ -59,6 +58,7 @@ func (p *planner) load(ctx context.Context) error {
 		for _, e := range run.Edges {
 			p.listed[e] = run.Trigger
 		}
+		p.memory.learn(run)
 	}
 	return nil
 }
@@ -96,12 +96,14 @@ func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 		c := in.Command
 		return p.refuse(ctx, in, c.Region, c.Instance, c.Action,
 			fmt.Sprintf("region %s is not one of the daemon's (%s)", strings.ToUpper(c.Region), strings.Join(p.set.Regions, ", ")))
-	case in.Signal != nil && in.Signal.Instance != "_" && !p.inv.Has(in.Signal.Region):
+	case in.Signal != nil && in.Signal.Region == events.None && in.Signal.Instance != events.None:
+		return p.refuse(ctx, in, events.None, in.Signal.Instance, "plan", "the signal names an instance without its region")
+	case in.Signal != nil && in.Signal.Region != events.None && !p.inv.Has(in.Signal.Region):
 		s := in.Signal
 		return p.refuse(ctx, in, s.Region, s.Instance, "plan",
 			fmt.Sprintf("region %s is not one of the daemon's (%s)", strings.ToUpper(s.Region), strings.Join(p.set.Regions, ", ")))
-	case in.Signal != nil && in.Signal.Instance == "_":
-		return p.refuse(ctx, in, in.Signal.Region, "_", "plan", "the signal names no instance in its subject")
+	case in.Tick != nil && in.Tick.Policy == policies.DriftSource:
+		return p.planDrift(ctx, in)
 	}
 	return p.planTrigger(ctx, in)
 }
@@ -115,7 +117,11 @@ func (p *planner) isElsewhere(t *events.Tick, trigger string) bool {
 }
 
 func edgeOf(t *events.Tick) policies.Edge {
-	return policies.Edge{Policy: t.Policy, Planned: t.Planned, Hash: t.Hash}
+	e := policies.Edge{Policy: t.Policy, Planned: t.Planned, Hash: t.Hash, From: t.Since}
+	if e.Hash == noHash {
+		e.Hash = ""
+	}
+	return e
 }
 
 // voidTick gives edges that will not run the one event that says so.
@@ -187,7 +193,13 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 		}
 		trig.Signal = &policies.Signal{
 			Source: s.Source, Region: strings.ToUpper(s.Region), Instance: s.Instance, Alert: s.Alert, Load: s.Load,
-			Labels: s.Labels, Resolved: s.Resolved(),
+			Name: s.Name, Labels: s.Labels, Resolved: s.Resolved(),
+		}
+		if s.Instance == events.None {
+			trig.Signal.Instance = ""
+		}
+		if s.Region == events.None {
+			trig.Signal.Region = ""
 		}
 		if s.Value != nil {
 			trig.Signal.Value = *s.Value
@@ -255,7 +267,7 @@ func (p *planner) inventoryFor(ctx context.Context, in *events.Incoming, trig po
 	case trig.Command != nil:
 		want = []string{trig.Command.Region}
 		notBefore = p.recentEnough(trig.Command.Region, trig.Command.Instance, notBefore)
-	case trig.Signal != nil:
+	case trig.Signal != nil && trig.Signal.Region != "":
 		want = []string{trig.Signal.Region}
 		notBefore = p.recentEnough(trig.Signal.Region, trig.Signal.Instance, notBefore)
 	}
@@ -307,6 +319,8 @@ func (p *planner) recentEnough(region, instance string, notBefore time.Time) tim
 func (p *planner) givenUp(in *events.Incoming, trig policies.Trigger) bool {
 	now := time.Now()
 	switch {
+	case trig.Drift:
+		return false // the next look comes soon
 	case trig.Command != nil:
 		d := trig.Command.GiveUpAfter
 		if d == 0 {
@@ -338,58 +352,30 @@ func (p *planner) giveUpRegion(ctx context.Context, in *events.Incoming, trig po
 	return err
 }
 
-// facts reads what is remembered and concerns a trigger. Ticks and commands
-// need nothing besides the inventory in this version.
+// facts is what is remembered and concerns a trigger.
 func (p *planner) facts(ctx context.Context, trig policies.Trigger) (policies.Facts, error) {
-	facts := policies.Facts{Cooldowns: make(map[string]time.Time), LastActions: make(map[string]time.Time)}
+	if s := trig.Signal; s != nil && !s.Resolved {
+		if err := p.memory.hear(ctx, p.set, s, trig.At); err != nil {
+			return policies.Facts{}, err
+		}
+	}
+	facts := p.memory.facts()
 	if trig.Signal == nil {
 		return facts, nil
 	}
-	instance := trig.Signal.Instance
-	for i := range p.set.Policies {
-		if pol := &p.set.Policies[i]; pol.Signal != nil {
-			c, ok, err := recallCooldown(ctx, p.bus, pol.Name, instance)
-			if err != nil {
-				return facts, err
-			}
-			if ok && c.Trigger != trig.ID {
-				facts.Cooldowns[policies.CooldownKey(pol.Name, instance)] = c.At
-			}
-		}
+	p.memory.addSignalFacts(&facts, trig.ID)
+	if trig.Signal.Instance == "" {
+		return facts, nil
 	}
-	last, _, err := p.bus.LastStarted(ctx, strings.ToLower(trig.Signal.Region), instance)
+	last, _, err := p.bus.LastStarted(ctx, strings.ToLower(trig.Signal.Region), trig.Signal.Instance)
 	if err != nil {
 		return facts, err
 	}
 	if last.ActionID != "" && last.Trigger != trig.ID {
-		facts.LastActions[instance] = p.clock.Plan(last.StoredAt)
+		facts.LastActions = map[string]time.Time{trig.Signal.Instance: p.clock.Plan(last.StoredAt)}
 	}
 	return facts, nil
 }
-
-// cooldown is when a policy last acted on an instance, in ns_state under
-// cooldown.<policy>.<instance>.
-type cooldown struct {
-	At      time.Time `json:"at"` // plan time
-	Trigger string    `json:"trigger"`
-}
-
-func recallCooldown(ctx context.Context, bus *events.Bus, policy, instance string) (cooldown, bool, error) {
-	var c cooldown
-	entry, err := bus.State().Get(ctx, cooldownKey(policy, instance))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return c, false, nil
-	}
-	if err != nil {
-		return c, false, fmt.Errorf("read the cool-down of policy %s: %w", policy, err)
-	}
-	if err := json.Unmarshal(entry.Value(), &c); err != nil {
-		return c, false, fmt.Errorf("read the cool-down of policy %s: %w", policy, err)
-	}
-	return c, true, nil
-}
-
-func cooldownKey(policy, instance string) string { return "cooldown." + policy + "." + instance }
 
 // runs are the plan's parts, one for each region that was read, empty ones too:
 // they say that the region has been decided. Where nothing at all is to be done
@@ -436,7 +422,7 @@ func (p *planner) newRun(in *events.Incoming, trig policies.Trigger, region stri
 		Trigger: trig.ID, Who: trig.Who, Region: strings.ToLower(region), Planned: trig.At, StoredAt: time.Now().UTC(),
 	}
 	switch {
-	case in.Tick != nil:
+	case len(trig.Edges) > 0:
 		run.Kind = "tick"
 		for _, e := range trig.Edges {
 			run.Edges = append(run.Edges, e.ID())
@@ -448,6 +434,8 @@ func (p *planner) newRun(in *events.Incoming, trig policies.Trigger, region stri
 		p.mu.Unlock()
 	case in.Command != nil:
 		run.Kind = "command"
+	case in.Signal == nil:
+		run.Kind = "drift"
 	default:
 		run.Kind = "signal"
 	}
@@ -462,7 +450,10 @@ func (p *planner) item(a policies.Action) events.Item {
 		Region: strings.ToLower(a.Region), Instance: a.Instance, Hostname: a.Hostname,
 		Hard: a.Hard, Size: a.Size, Tags: a.Tags, Add: a.Add, Remove: a.Remove, Firewall: a.Firewall,
 		Policy: a.Policy, Why: a.Why, Priority: a.Priority, Level: a.Level, Planned: a.Planned.UTC(),
-		Observe: a.Mode == policies.ModeObserve,
+		Observe: a.Mode == policies.ModeObserve, HoldsUntil: a.HoldsUntil, IfFiring: a.IfFiring,
+	}
+	if a.Due.After(a.Planned) {
+		it.NotBefore = p.clock.Machine(a.Due).UTC()
 	}
 	if it.Region == "" {
 		it.Region = "_"

@@ -2,11 +2,15 @@ package worker
 
 import (
 	"context"
-
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"nightshift/events"
 	"nightshift/policies"
@@ -34,12 +38,15 @@ var rails = []rail{
 	resolved,
 	gone,
 	protected,
+	overruled,
 	stillAllowed,
 	stillSelected,
+	stillHigh,
 	cooledDown,
 	alreadySo,
 	rightStatus,
 	withinHour,
+	withinAtMost, // the last: it counts the instance
 }
 
 func pass() (next, bool, error) { return next{}, false, nil }
@@ -93,6 +100,16 @@ func protected(_ context.Context, l *look) (next, bool, error) {
 	return pass()
 }
 
+// overruled ends what a pause or a keep that came since the plan does not let be.
+func overruled(_ context.Context, l *look) (next, bool, error) {
+	it, r := l.a.item, l.r
+	reason, detail := r.set.Overrules(l.inst, r.memory.exceptions(l.inst), policies.Verb(it.Action), it.Policy, r.clock.Now())
+	if reason == "" {
+		return pass()
+	}
+	return l.skip(reason, detail)
+}
+
 func stillAllowed(_ context.Context, l *look) (next, bool, error) {
 	if slices.Contains(l.r.set.Allow, policies.Verb(l.a.item.Action)) {
 		return pass()
@@ -105,6 +122,15 @@ func stillSelected(_ context.Context, l *look) (next, bool, error) {
 	if name == "" {
 		return pass() // a command
 	}
+	if name == policies.KeepSource {
+		if _, kept := l.r.set.Kept(l.inst, l.r.memory.exceptions(l.inst), l.r.clock.Now()); !kept {
+			return l.skip(policies.ReasonChanged, "it is no longer kept")
+		}
+		return pass()
+	}
+	if strings.HasPrefix(name, "_") {
+		return pass()
+	}
 	p, ok := l.r.set.Policy(name)
 	if !ok {
 		return l.skip(policies.ReasonPolicyChanged, "policy "+name+" is gone")
@@ -115,18 +141,58 @@ func stillSelected(_ context.Context, l *look) (next, bool, error) {
 	return pass()
 }
 
+// stillHigh ends a later step for a load that is no longer high.
+func stillHigh(_ context.Context, l *look) (next, bool, error) {
+	p, ok := l.r.set.Policy(l.a.item.Policy)
+	if !l.a.item.IfFiring || !ok || p.Signal == nil || p.Signal.Load == "" || l.r.memory.isHigh(p.Name, l.a.item.Instance) {
+		return pass()
+	}
+	return l.skip(policies.ReasonResolved, "the load is no longer high")
+}
+
 func cooledDown(ctx context.Context, l *look) (next, bool, error) {
 	p, ok := l.r.set.Policy(l.a.item.Policy)
-	if !ok || p.Signal == nil {
+	if !ok || p.Signal == nil || l.a.item.Action == string(policies.Start) {
 		return pass()
 	}
 	c, ok, err := recallCooldown(ctx, l.r.bus, p.Name, l.a.item.Instance)
 	if err != nil {
 		return next{}, true, err
 	}
-	if end := c.At.Add(p.Cooldown); ok && c.Trigger != l.a.run.Trigger && l.r.clock.Now().Before(end) {
-		return l.skip(policies.ReasonCooldown, "policy "+p.Name+" acted at "+c.At.Format(time.RFC3339)+", its cool-down ends at "+end.Format(time.RFC3339))
+	if reason, detail := policies.CoolingDown(p, c.Cooldown, l.r.clock.Now()); ok && c.Trigger != l.a.run.Trigger && reason != "" {
+		return l.skip(reason, detail)
 	}
+	return pass()
+}
+
+func recallCooldown(ctx context.Context, bus *events.Bus, policy, instance string) (cooldown, bool, error) {
+	var c cooldown
+	entry, err := bus.State().Get(ctx, stateCooldown+policy+"."+instance)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return c, false, nil
+	}
+	if err != nil {
+		return c, false, fmt.Errorf("read the cool-down of policy %s: %w", policy, err)
+	}
+	if err := json.Unmarshal(entry.Value(), &c); err != nil {
+		return c, false, fmt.Errorf("read the cool-down of policy %s: %w", policy, err)
+	}
+	return c, true, nil
+}
+
+// withinAtMost counts the instance among those that its policy acts on by
+// trigger, or ends the action where at_most is reached.
+func withinAtMost(_ context.Context, l *look) (next, bool, error) {
+	it := l.a.item
+	p, ok := l.r.set.Policy(it.Policy)
+	if !ok || p.Signal == nil || it.Action == string(policies.Start) {
+		return pass()
+	}
+	c, others, ok := l.r.memory.reserve(p, it.Instance, l.a.run.Trigger)
+	if !ok {
+		return l.skip(policies.ReasonOverLimit, fmt.Sprintf("policy %s acted on %d others of late, at_most allows %d", p.Name, others, p.AtMost.Instances))
+	}
+	l.a.cool = &c
 	return pass()
 }
 

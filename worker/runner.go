@@ -46,6 +46,7 @@ type runner struct {
 	calls   context.Context     // the life of calls under way; ends when the grace period is over
 	slots   *semaphore.Weighted // one per call to the API
 	lives   *lives
+	memory  *memory
 	hour    *hourly
 	account *gate
 
@@ -168,7 +169,8 @@ type attempt struct {
 	calls     int           // by this process
 	tries     int           // in vain
 	lastErr   string
-	noted     string // last detail that was noted while waiting
+	cool      *cooldown // what begins with the call; nil: none
+	noted     string    // last detail that was noted while waiting
 }
 
 // next says how an action goes on: it ended, or it is looked at again after a time.

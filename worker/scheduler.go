@@ -38,17 +38,28 @@ type policyMemory struct {
 type scheduler struct {
 	set    *policies.Set
 	bus    *events.Bus
+	inv    *Inventory
+	recent *memory
 	clock  Clock
 	log    *zap.Logger
 	memory map[string]policyMemory // by policy; nil until loaded
+
+	agenda  *policies.Agenda
+	version int // of recent, that the agenda was made of
 }
+
+// noHash is the hash in ticks of sources that are no policies.
+const noHash = "-"
+
+// sources are those that have edges and are no policies.
+var sources = []string{policies.KeepSource, policies.MarkSource, policies.PauseSource, policies.HandSource}
 
 // run announces edges until ctx ends. What cannot be stored is tried again, by
 // the rules for missed edges.
 func (s *scheduler) run(ctx context.Context) error {
 	wait := time.Duration(0)
 	for {
-		if err := sleepUntil(ctx, time.Now().Add(wait)); err != nil {
+		if err := s.sleep(ctx, wait); err != nil {
 			return nil
 		}
 		now := s.clock.Now()
@@ -64,9 +75,36 @@ func (s *scheduler) run(ctx context.Context) error {
 	}
 }
 
+// sleep waits, and no longer than until what lies ahead has changed.
+func (s *scheduler) sleep(ctx context.Context, wait time.Duration) error {
+	if wait <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.recent.changed:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// ahead is the agenda as of the newest readings and of what is remembered.
+func (s *scheduler) ahead(now time.Time) *policies.Agenda {
+	s.recent.mu.Lock()
+	version := s.recent.version
+	s.recent.mu.Unlock()
+	if s.agenda == nil || s.version != version {
+		s.agenda, s.version = s.set.Agenda(s.inv.known(), s.recent.facts(), now), version
+	}
+	return s.agenda
+}
+
 // nap is how long nothing can be due, in machine time.
 func (s *scheduler) nap(now time.Time) time.Duration {
-	next := s.set.NextEdges(now, 1)
+	next := s.ahead(now).NextEdges(now, 1)
 	if len(next) == 0 {
 		return maxNap
 	}
@@ -79,23 +117,50 @@ func (s *scheduler) load(ctx context.Context, now time.Time) error {
 	memory := make(map[string]policyMemory)
 	for i := range s.set.Policies {
 		p := &s.set.Policies[i]
-		if p.Signal != nil {
-			continue
-		}
-		m, err := s.recall(ctx, p.Name)
+		m, err := s.known(ctx, p, now)
 		if err != nil {
-			return fmt.Errorf("read the memory of policy %s: %w", p.Name, err)
-		}
-		if m.Hash != p.Hash() {
-			m = policyMemory{Hash: p.Hash(), Since: now, Last: now}
-			if err := s.remember(ctx, p.Name, m); err != nil {
-				return err
-			}
+			return err
 		}
 		memory[p.Name] = m
 	}
+	for _, name := range sources {
+		m, err := s.recall(ctx, name)
+		if err != nil {
+			return fmt.Errorf("read the memory of %s: %w", name, err)
+		}
+		if m.Hash == "" {
+			m = policyMemory{Hash: noHash, Since: now, Last: now}
+			if err := s.remember(ctx, name, m); err != nil {
+				return err
+			}
+		}
+		memory[name] = m
+	}
 	s.memory = memory
 	return nil
+}
+
+// known is what is remembered of a policy in its present form; a policy with
+// another name that it was carries its history on.
+func (s *scheduler) known(ctx context.Context, p *policies.Policy, now time.Time) (policyMemory, error) {
+	m, err := s.recall(ctx, p.Name)
+	if err != nil {
+		return m, fmt.Errorf("read the memory of policy %s: %w", p.Name, err)
+	}
+	if m.Hash == p.Hash() {
+		return m, nil
+	}
+	m = policyMemory{Hash: p.Hash(), Since: now, Last: now}
+	if p.Was != "" {
+		was, err := s.recall(ctx, p.Was)
+		if err != nil {
+			return m, fmt.Errorf("read the memory of policy %s: %w", p.Was, err)
+		}
+		if was.Hash == p.WasHash() {
+			m.Since, m.Last = was.Since, was.Last
+		}
+	}
+	return m, s.remember(ctx, p.Name, m)
 }
 
 func (s *scheduler) recall(ctx context.Context, policy string) (policyMemory, error) {
@@ -140,7 +205,7 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 	}
 	byPolicy := make(map[string][]policies.Edge)
 	var names []string // in order of their first edge
-	for _, e := range s.set.Edges(after, now) {
+	for _, e := range s.ahead(now).Edges(after, now) {
 		if !e.Planned.After(s.memory[e.Policy].Last) {
 			continue
 		}
@@ -154,6 +219,11 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 	for _, name := range names {
 		edges := byPolicy[name]
 		missed, newest := edges[:len(edges)-1], edges[len(edges)-1]
+		if s.isPerInstance(name) && !s.givenUp(newest, now) {
+			newest.From = edges[0].Planned // each instance has edges of its own in it
+			ticks = append(ticks, tickOf(newest))
+			continue
+		}
 		if s.givenUp(newest, now) {
 			missed, newest = edges, policies.Edge{}
 		}
@@ -182,11 +252,20 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 	return ticks
 }
 
-// givenUp reports whether an edge lies too far back to be acted upon.
+// isPerInstance reports whether an edge of a source concerns some of its
+// instances only, so that an older one is not overtaken by a newer one.
+func (s *scheduler) isPerInstance(source string) bool {
+	p, ok := s.set.Policy(source)
+	return !ok || p.FromTag != nil || p.Signal != nil
+}
+
+// givenUp reports whether an edge lies too far back to be acted upon. Ends of
+// exceptions are decided about for a day: each instance then has a give-up time
+// of its own.
 func (s *scheduler) givenUp(e policies.Edge, now time.Time) bool {
 	p, ok := s.set.Policy(e.Policy)
-	if !ok {
-		return true
+	if !ok || p.Signal != nil {
+		return now.After(e.Planned.Add(24 * time.Hour))
 	}
 	after, until := p.GiveUp(e)
 	return now.After(s.notAfter(e.Planned, after, until))
@@ -202,5 +281,12 @@ func (s *scheduler) notAfter(planned time.Time, after time.Duration, until time.
 }
 
 func tickOf(e policies.Edge) events.Tick {
-	return events.Tick{Policy: e.Policy, Planned: e.Planned.UTC(), Hash: e.Hash}
+	t := events.Tick{Policy: e.Policy, Planned: e.Planned.UTC(), Hash: e.Hash, Since: e.From.UTC()}
+	if e.From.IsZero() {
+		t.Since = time.Time{}
+	}
+	if t.Hash == "" {
+		t.Hash = noHash
+	}
+	return t
 }

@@ -71,6 +71,7 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 		if _, err := p.bus.StoreRun(ctx, run); err != nil { // skips too: a skip is an answer
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
 		}
+		p.memory.learn(run)
 	}
 	p.logPlan(trig, plan)
 	return errors.Join(faults...)
@@ -113,6 +114,9 @@ func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next
 	}
 	if v, ok := plannedEnd(a.item); ok {
 		return ended(v), nil
+	}
+	if due := a.item.NotBefore; time.Now().Before(due) && !a.life.isOvertaken() {
+		return lookAgain(due), r.note(ctx, a, "is due at "+r.clock.Plan(due).Format(time.RFC3339), "")
 	}
 	release, err := r.slot(ctx, a)
 	if err != nil {

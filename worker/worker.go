@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,14 +36,15 @@ var ErrGraceOver = errors.New("the grace period for running actions is over")
 
 // Worker is the daemon: scheduler, planner, runner, and the control service.
 type Worker struct {
-	set   *policies.Set
-	api   *civo.Client
-	bus   *events.Bus
-	o     Options
-	inv   *Inventory
-	lives *lives
-	since time.Time
-	ready atomic.Bool
+	set    *policies.Set
+	api    *civo.Client
+	bus    *events.Bus
+	o      Options
+	inv    *Inventory
+	lives  *lives
+	memory *memory
+	since  time.Time
+	ready  atomic.Bool
 }
 
 // New puts a worker together and starts nothing. The set, the client and the
@@ -57,7 +59,11 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	o.Verify.Settle = cmp.Or(o.Verify.Settle, DefaultSettle)
 	o.Verify.Apart = cmp.Or(o.Verify.Apart, DefaultApart)
 	o.Verify.Poll = cmp.Or(o.Verify.Poll, DefaultPoll)
-	return &Worker{set: set, api: api, bus: bus, o: o, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), lives: newLives()}
+	w := &Worker{set: set, api: api, bus: bus, o: o, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), lives: newLives()}
+	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
+	w.inv.clock = o.Clock
+	w.inv.observe = func(ctx context.Context, r *Reading) { w.memory.observe(ctx, w.set, r) }
+	return w
 }
 
 // Run works until ctx ends, gives calls under way Options.Grace to finish, hands
@@ -69,14 +75,26 @@ func (w *Worker) Run(ctx context.Context) error {
 	calls, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
 
-	planner := &planner{set: w.set, bus: w.bus, inv: w.inv, clock: w.o.Clock, log: w.o.Log}
+	planner := &planner{set: w.set, bus: w.bus, inv: w.inv, memory: w.memory, clock: w.o.Clock, log: w.o.Log}
 	runner := &runner{
 		set: w.set, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
-		slots: semaphore.NewWeighted(int64(w.o.Workers)), lives: w.lives, hour: &hourly{limit: cmp.Or(w.set.Limits.PerHour, policies.DefaultPerHour)},
+		slots: semaphore.NewWeighted(int64(w.o.Workers)), lives: w.lives, memory: w.memory, hour: &hourly{limit: cmp.Or(w.set.Limits.PerHour, policies.DefaultPerHour)},
 		account: w.inv.account, accepted: make(map[string]time.Time),
 	}
-	scheduler := &scheduler{set: w.set, bus: w.bus, clock: w.o.Clock, log: w.o.Log}
+	scheduler := &scheduler{set: w.set, bus: w.bus, inv: w.inv, recent: w.memory, clock: w.o.Clock, log: w.o.Log}
+	remembering, forget := context.WithCancel(ctx)
+	defer forget()
+	loaded := make(chan struct{})
+	var mirror sync.WaitGroup
+	defer mirror.Wait()
+	defer forget()
+	mirror.Go(func() { _ = w.memory.mirror(remembering, loaded) }) // until Run ends
+	select {
+	case <-loaded:
+	case <-ctx.Done():
+		return nil
+	}
 	for {
 		err := w.prepare(ctx, planner, runner)
 		if err == nil {
@@ -109,6 +127,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return w.housekeeping(intake, planner) }) // until intake ends
+	g.Go(func() error { return scheduler.lookForDrift(intake) })  // until intake ends
 	g.Go(func() error { w.lookAtRegions(intake); return nil })    // once
 	w.ready.Store(true)
 	w.o.Log.Info("ready", zap.Strings("regions", w.set.Regions), zap.Int("policies", len(w.set.Policies)),
@@ -166,6 +185,7 @@ func (w *Worker) lookAtRegions(ctx context.Context) {
 func (w *Worker) housekeeping(ctx context.Context, p *planner) error {
 	for sleepUntil(ctx, time.Now().Add(time.Hour)) == nil {
 		p.prune(w.o.Clock.Now().Add(-2 * maxCatchUp))
+		w.memory.prune(ctx)
 	}
 	return nil
 }
@@ -224,7 +244,7 @@ func (w *Worker) Status(ctx context.Context) Status {
 		s.NotReady = append(s.NotReady, err.Error())
 	}
 	s.Ready = len(s.NotReady) == 0
-	for _, e := range w.set.NextEdges(now, 5) {
+	for _, e := range w.set.Agenda(w.inv.known(), w.memory.facts(), now).NextEdges(now, 5) {
 		s.Next = append(s.Next, UpcomingEdge{Policy: e.Policy, Planned: e.Planned, Want: e.Want})
 	}
 	return s

@@ -197,7 +197,7 @@ func (w *world) after(d time.Duration) {
 
 func isOutcome(o events.Outcome) bool {
 	switch o {
-	case events.Started, events.Accepted, events.PutOff, events.Waiting:
+	case events.Started, events.Accepted, events.PutOff, events.Waiting, events.Noticed:
 		return false
 	}
 	return true

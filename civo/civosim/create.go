@@ -171,8 +171,9 @@ func (s *Sim) enlistOne(m Machine, n int, now time.Time) {
 	if rec.hostname == "" {
 		rec.hostname = "instance-" + strconv.FormatUint(rec.serial, 10)
 	}
-	if rec.created.IsZero() {
-		rec.created = now
+	charged := rec.created
+	if rec.created.IsZero() { // the fleet was there before the simulator
+		charged, rec.created = now, now.Add(-24*time.Hour)
 	}
 	switch {
 	case rec.size == nil:
@@ -190,5 +191,5 @@ func (s *Sim) enlistOne(m Machine, n int, now time.Time) {
 		}
 		rec.firewallID = fw.ID
 	}
-	s.add(&instance{id: rec.id, serial: rec.serial, region: r, rec: rec, held: rec.size, since: rec.created, cluster: m.Cluster})
+	s.add(&instance{id: rec.id, serial: rec.serial, region: r, rec: rec, held: rec.size, since: charged, cluster: m.Cluster})
 }

@@ -31,7 +31,7 @@ type Machine struct {
 	Notes    string    //
 	Private  bool      // without a public address
 	Cluster  bool      // a node of a Kubernetes cluster: the API refuses to act on it
-	Created  time.Time // zero = at the start
+	Created  time.Time // zero = a day before the start
 }
 
 // ParseFleet reads a fleet file: YAML, checked strictly, all faults at once, each
@@ -50,7 +50,7 @@ type Machine struct {
 //	    notes: text
 //	    private: true         # without a public address
 //	    cluster: true         # node of a Kubernetes cluster: actions are refused
-//	    created: 2026-03-01T00:00:00Z    # default: when the simulator starts
+//	    created: 2026-03-01T00:00:00Z    # default: a day before the simulator starts
 func ParseFleet(data []byte) ([]Machine, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {

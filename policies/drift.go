@@ -1,0 +1,74 @@
+package policies
+
+import (
+	"fmt"
+
+	"nightshift/policies/schedule"
+)
+
+// drift compares each level with what is. What differs is reported; it is mended
+// where the policy enforces its level, but not against a hand.
+func (d *decision) drift(inv []Instance) {
+	var matched []int
+	for n := range inv {
+		inst := &inv[n]
+		matched = d.index.match(inst, matched[:0])
+		win, ok := d.at().winner(inst, matched)
+		if !ok || win.Impulse || win.State == schedule.Any || win.policy < 0 && win.rank != rankKeep {
+			continue
+		}
+		if reason, _ := d.set.Untouchable(*inst); reason != "" || inst.Status == statusFor(win.State) || inst.Status != StatusActive && inst.Status != StatusShutoff {
+			continue
+		}
+		a := d.powerAction(&win, inst)
+		a.Planned, a.Due = d.trig.At, d.trig.At
+		a.GiveUpAfter = DefaultGiveUp
+		a.Why += ", but it is " + inst.Status
+		if reason, detail := d.leaves(&win, inst); reason != "" {
+			a.Planned = win.Since
+			d.skip(inst, a, reason, detail)
+			continue
+		}
+		a.Due = later(a.Due, d.facts.oldEnough(inst))
+		d.act(inst, a)
+	}
+}
+
+func statusFor(s schedule.State) string {
+	if s == schedule.Running {
+		return StatusActive
+	}
+	return StatusShutoff
+}
+
+// leaves is why drift is not mended; no reason: it is.
+func (d *decision) leaves(win *Want, inst *Instance) (Reason, string) {
+	if win.policy < 0 {
+		return ReasonDrift, "a keep acts when it begins, not between"
+	}
+	p := &d.set.Policies[win.policy]
+	hand, byHand := d.facts.Hands[inst.ID]
+	byHand = byHand && hand.State != win.State && !hand.At.Before(win.Since)
+	words := "nobody knows by whom"
+	if byHand {
+		words = fmt.Sprintf("%s by hand at %s", pastWord(hand.State), d.set.clock(hand.At))
+	}
+	switch {
+	case p.Enforce == EnforceStrict:
+		return "", ""
+	case p.Enforce == EnforceNot:
+		return ReasonDrift, words + "; its next edge decides, or enforce: true"
+	case byHand:
+		return ReasonHand, words
+	case d.facts.WatchedSince.IsZero() || !d.facts.WatchedSince.Before(win.Since) || d.facts.FirstSeen[inst.ID].After(win.Since):
+		return ReasonHand, "what happened since " + d.set.clock(win.Since) + " was not watched, so it counts as done by hand"
+	}
+	return "", ""
+}
+
+func pastWord(s schedule.State) string {
+	if s == schedule.Running {
+		return "started"
+	}
+	return "stopped"
+}

@@ -1,0 +1,148 @@
+package policies
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"nightshift/policies/schedule"
+)
+
+// Explanation is the whole argument about the power state of an instance at an
+// instant: who wants what, who wins, and by which rule the others lose.
+type Explanation struct {
+	Instance    Instance
+	At          time.Time
+	Untouchable string   // why nothing ever touches it; empty: it may be touched
+	Wants       []Argued // the winner first, then in the order in which they would win
+	Mute        []Mute   // policies that select it and want nothing of its power state now
+	Faults      []TagFault
+	Next        []UpcomingEdge // of the policies and exceptions that concern it
+}
+
+// Argued is a want with its place in the argument.
+type Argued struct {
+	Want
+	Why   string // what it comes from
+	Loses string // by which rule, against the winner; empty for the winner
+}
+
+// Form says whether a want is a level or an impulse.
+func (a Argued) Form() string {
+	if a.Impulse {
+		return "impulse"
+	}
+	return "level"
+}
+
+// Mute is a policy without a voice, with the reason.
+type Mute struct{ Policy, Why string }
+
+// State is what wins: running, stopped, or any where nobody wants anything.
+func (e *Explanation) State() schedule.State {
+	if e.Untouchable != "" || len(e.Wants) == 0 {
+		return schedule.Any
+	}
+	return e.Wants[0].State
+}
+
+// Explain argues about one instance with the code that decides.
+func Explain(set *Set, inst Instance, facts Facts, at time.Time) Explanation {
+	e := Explanation{Instance: inst, At: at, Faults: set.TagFaults(inst)}
+	if reason, detail := set.Untouchable(inst); reason != "" {
+		e.Untouchable = detail
+	}
+	m := newMoment(set, &facts, at)
+	matched := newIndex(set).match(&inst, nil)
+	wants := slices.Clone(m.wants(&inst, matched))
+	for len(wants) > 0 {
+		best := bestOf(wants)
+		a := Argued{Want: wants[best], Why: m.why(&wants[best], &inst)}
+		if len(e.Wants) > 0 {
+			a.Loses = loses(&wants[best], &e.Wants[0].Want)
+		}
+		e.Wants = append(e.Wants, a)
+		wants = slices.Delete(wants, best, best+1)
+	}
+	for _, i := range matched {
+		p := &set.Policies[i]
+		if !slices.ContainsFunc(e.Wants, func(a Argued) bool { return a.Source == p.Name }) {
+			e.Mute = append(e.Mute, Mute{p.Name, m.muteWords(i, &inst)})
+		}
+	}
+	e.Next = set.nextOf(inst, facts, at, 4)
+	return e
+}
+
+// loses says by which rule one want loses against another.
+func loses(w, win *Want) string {
+	switch {
+	case w.State == win.State:
+		return "wants the same"
+	case w.rank != win.rank:
+		return map[int]string{rankKeep: "a keep goes before commands and policies", rankCommand: "a command goes before policies"}[win.rank]
+	case w.Priority != win.Priority:
+		return fmt.Sprintf("priority %d is less than %d", w.Priority, win.Priority)
+	case w.Impulse && win.Impulse && !w.Since.Equal(win.Since):
+		return "of two impulses the later wins"
+	case win.Impulse && !w.Impulse && win.Since.After(w.Since):
+		return "the impulse came after this level began"
+	case win.State == schedule.Running:
+		return "between equals running beats stopped"
+	}
+	return "between equals the first name wins"
+}
+
+// muteWords says why a policy that selects an instance wants nothing of its power.
+func (m *moment) muteWords(i int, inst *Instance) string {
+	p := &m.set.Policies[i]
+	if pause := m.silent.of(p.Name, inst.ID); pause != nil {
+		return m.set.pauseWords(pause)
+	}
+	w := m.view(i, inst)
+	switch {
+	case p.Signal != nil:
+		return "waits for " + p.Signal.String()
+	case p.FromTag != nil && p.table(inst) == nil:
+		return "the instance has no tag " + p.FromTag.Tag + " that can be read"
+	case p.IsLevel():
+		return "no voice outside its windows"
+	case w.Impulse && w.State != "":
+		return "its impulse of " + m.set.clock(w.Since) + " was ended by a later edge"
+	case w.Impulse:
+		return "its impulse of " + m.set.clock(w.Since) + " is over"
+	}
+	if _, power := p.power(); power {
+		return "has not fired yet"
+	}
+	return "does " + stepNames(p.Do)
+}
+
+// String says what a cause waits for.
+func (c *SignalCause) String() string {
+	var s string
+	switch {
+	case c.Alert != "":
+		s = "alert " + c.Alert
+	case c.Load != "":
+		s = fmt.Sprintf("load %s above %g", c.Load, c.Above)
+	default:
+		s = "signal " + c.Name
+	}
+	if c.For > 0 {
+		s += " for " + spanWords(c.For)
+	}
+	return s
+}
+
+// nextOf are the next edges that concern one instance.
+func (s *Set) nextOf(inst Instance, facts Facts, after time.Time, n int) []UpcomingEdge {
+	one := *s
+	one.Policies = nil
+	for i := range s.Policies {
+		if s.Policies[i].Select.Matches(inst) {
+			one.Policies = append(one.Policies, s.Policies[i])
+		}
+	}
+	return one.Agenda([]Instance{inst}, facts, after).NextEdges(after, n)
+}

@@ -1,0 +1,347 @@
+package policies
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"nightshift/policies/schedule"
+)
+
+// due is an edge of this trigger that concerns an instance.
+type due struct {
+	source string
+	policy int // index; -1: none
+	at     time.Time
+	fires  bool // of a cron policy: a planned time, not the end of what it wanted
+}
+
+// tick decides about the instances that the edges concern.
+func (d *decision) tick(inv []Instance) {
+	d.newest = make([]Edge, len(d.set.Policies))
+	first := d.trig.Edges[0].Planned
+	for _, e := range d.trig.Edges {
+		e.From = e.from()
+		first = earlier(first, e.From)
+		if isPseudo(e.Policy) {
+			d.pseudo = append(d.pseudo, e)
+			continue
+		}
+		i := d.set.policyIndex(e.Policy)
+		if i < 0 || e.Hash != "" && e.Hash != d.set.Policies[i].Hash() {
+			d.skipEdge(e)
+			continue
+		}
+		if old := &d.newest[i]; old.Policy == "" || old.Planned.Before(e.Planned) {
+			if old.Policy != "" {
+				e.From = earlier(e.From, old.From)
+			}
+			*old = e
+		}
+	}
+	d.present = newMoment(d.set, d.facts, later(d.now, d.trig.At))
+	d.past = newMoment(d.set, d.facts, first.Add(-time.Nanosecond))
+	var matched []int
+	count := 0
+	for n := range inv { // asked twice, so that the plan is allocated once
+		matched = d.index.match(&inv[n], matched[:0])
+		if d.concern(&inv[n], matched) {
+			count++
+		}
+	}
+	d.plan.Actions = make([]Action, 0, count)
+	for n := range inv {
+		matched = d.index.match(&inv[n], matched[:0])
+		if d.concern(&inv[n], matched) {
+			d.tickInstance(&inv[n], matched)
+		}
+	}
+}
+
+func (e Edge) from() time.Time {
+	if e.From.IsZero() {
+		return e.Planned
+	}
+	return e.From
+}
+
+// covers reports whether an edge stands for an instant.
+func (e Edge) covers(t time.Time) bool { return !t.Before(e.from()) && !t.After(e.Planned) }
+
+// skipEdge ends an edge of a policy that is not, or no longer, in this form.
+func (d *decision) skipEdge(e Edge) {
+	d.plan.Skips = append(d.plan.Skips, Skip{
+		Action: Action{ID: ActionID(d.trig.ID, 0, e.ID(), "tick"), Kind: "tick", Verb: "tick", Policy: e.Policy, Planned: e.Planned, Due: e.Planned},
+		Reason: ReasonPolicyChanged, Detail: "the policy was changed or taken away since the edge was planned",
+	})
+}
+
+// concern collects which edges concern an instance, and reports whether any does.
+func (d *decision) concern(inst *Instance, matched []int) bool {
+	d.dues = d.dues[:0]
+	for _, i := range matched {
+		e := d.newest[i]
+		if e.Policy == "" {
+			continue
+		}
+		switch p := &d.set.Policies[i]; {
+		case p.FromTag != nil:
+			if w := d.present.view(i, inst); e.covers(w.edge) {
+				d.dues = append(d.dues, due{p.Name, i, w.edge, false})
+			}
+		case p.Signal != nil:
+			for _, imp := range d.facts.Impulses[inst.ID] {
+				if imp.Policy == p.Name && e.covers(imp.Until) {
+					d.dues = append(d.dues, due{p.Name, i, imp.Until, false})
+				}
+			}
+		case p.Cron != nil:
+			fired, ok := p.Cron.Prev(e.Planned)
+			d.dues = append(d.dues, due{p.Name, i, e.Planned, ok && fired.Equal(e.Planned)})
+		default:
+			d.dues = append(d.dues, due{p.Name, i, e.Planned, false})
+		}
+	}
+	for _, e := range d.pseudo {
+		if at, ok := d.pseudoDue(e, inst, matched); ok {
+			d.dues = append(d.dues, due{e.Policy, -1, at, false})
+		}
+	}
+	return len(d.dues) > 0
+}
+
+// pseudoDue is the newest instant in an edge at which an exception of an instance
+// begins or ends.
+func (d *decision) pseudoDue(e Edge, inst *Instance, matched []int) (newest time.Time, ok bool) {
+	try := func(t time.Time) {
+		if !t.IsZero() && e.covers(t) && t.After(newest) {
+			newest, ok = t, true
+		}
+	}
+	switch e.Policy {
+	case KeepSource:
+		for _, k := range d.set.keeps(inst, d.facts, d.now) {
+			try(k.Since)
+			try(k.Until)
+		}
+	case MarkSource:
+		for _, k := range d.set.marks(inst) {
+			try(k.at)
+		}
+	case PauseSource:
+		for _, p := range d.facts.Pauses {
+			if p.Instance == inst.ID || p.Instance == "" && (p.Policy == "" || slices.ContainsFunc(matched, func(i int) bool { return d.set.Policies[i].Name == p.Policy })) {
+				try(p.Until)
+			}
+		}
+	case HandSource:
+		if at, found := d.set.stopAgain(inst, d.facts, matched); found {
+			try(at)
+		}
+	}
+	return newest, ok
+}
+
+// stopAgain is when an instance that was started by hand in the off time is to be
+// stopped again.
+func (s *Set) stopAgain(inst *Instance, facts *Facts, matched []int) (at time.Time, ok bool) {
+	h, found := facts.Hands[inst.ID]
+	if !found || h.State != schedule.Running {
+		return at, false
+	}
+	for _, i := range matched {
+		p := &s.Policies[i]
+		if p.StopAgainAfter == 0 {
+			continue
+		}
+		if table := p.table(inst); table != nil && table.At(h.At) == schedule.Stopped {
+			if t := h.At.Add(p.StopAgainAfter); !ok || t.Before(at) {
+				at, ok = t, true
+			}
+		}
+	}
+	return at, ok
+}
+
+// table is the timetable by which a level decides about an instance, or nil.
+func (p *Policy) table(inst *Instance) schedule.Timetable {
+	if p.FromTag == nil {
+		return p.Schedule
+	}
+	value, ok := p.FromTag.of(inst)
+	if !ok {
+		return nil
+	}
+	table, err := p.FromTag.Read(value)
+	if err != nil {
+		return nil
+	}
+	return table
+}
+
+func (d *decision) tickInstance(inst *Instance, matched []int) {
+	hasPower := slices.ContainsFunc(d.dues, func(u due) bool {
+		if u.policy < 0 || d.set.Policies[u.policy].IsLevel() {
+			return true
+		}
+		_, power := d.set.Policies[u.policy].power()
+		return power
+	})
+	if hasPower {
+		d.powerByTick(inst, matched)
+	}
+	d.steps(inst, matched, func(i int) (time.Time, bool) {
+		for _, u := range d.dues {
+			if u.policy == i && u.fires {
+				return u.at, true
+			}
+		}
+		return time.Time{}, false
+	})
+}
+
+// powerByTick acts for the winner when it is new.
+func (d *decision) powerByTick(inst *Instance, matched []int) {
+	was, wasOK := d.past.winner(inst, matched)
+	win, ok := d.present.winner(inst, matched)
+	cause := d.newestDue()
+	base := Action{Kind: KindPower, Policy: cause.source, Planned: cause.at, Due: cause.at}
+	if !ok {
+		base.Verb = Stop
+		switch pause := d.silencer(inst, matched); {
+		case pause != nil:
+			d.skip(inst, base, ReasonPaused, d.set.pauseWords(pause))
+		case d.endsWhatItStarted(inst):
+			base.Why = "end of " + cause.source + ", which started it"
+			base.GiveUpAfter = DefaultGiveUp
+			d.act(inst, base)
+		default:
+			d.skip(inst, base, ReasonNoWant, "no source wants it running or stopped now")
+		}
+		return
+	}
+	at, isDue := d.dueOf(win, cause)
+	if !isDue && wasOK && was.Source == win.Source && was.State == win.State {
+		base.Verb = verbFor(d.wantOf(cause, inst, win.State))
+		d.skip(inst, base, ReasonOutranked, d.wantWords(&win))
+		return
+	}
+	if win.State == schedule.Any {
+		base.Verb = Stop
+		d.skip(inst, base, ReasonKept, d.present.why(&win, inst))
+		return
+	}
+	a := d.powerAction(&win, inst)
+	a.Planned, a.Due = at, at
+	if !isDue || win.policy < 0 {
+		a.Planned, a.Due = cause.at, cause.at
+	}
+	if cause.source != win.Source && (!isDue || cause.source == HandSource) {
+		a.Why += ", after " + d.set.sourceWord(cause.source)
+	}
+	d.time(&a, &win, inst)
+	d.act(inst, a)
+}
+
+// dueOf is the edge of the winner in this trigger, if it has one. What was
+// started by hand and is to be stopped again counts for whoever wants that.
+func (d *decision) dueOf(win Want, cause due) (time.Time, bool) {
+	for _, u := range d.dues {
+		if u.source == win.Source {
+			return u.at, true
+		}
+	}
+	return cause.at, cause.source == HandSource
+}
+
+// silencer is the pause that keeps an instance's wants silent, or nil.
+func (d *decision) silencer(inst *Instance, matched []int) *Pause {
+	if p := d.present.silent.of("", inst.ID); p != nil {
+		return p
+	}
+	for _, i := range matched {
+		if p := d.present.silent.policies[d.set.Policies[i].Name]; p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+func (s *Set) pauseWords(p *Pause) string {
+	words := "everything is paused"
+	switch {
+	case p.Instance != "":
+		words = "the instance is paused"
+	case p.Policy != "":
+		words = "policy " + p.Policy + " is paused"
+	}
+	if !p.Until.IsZero() {
+		words += " until " + s.clock(p.Until)
+	}
+	if p.Reason != "" {
+		words += ": " + p.Reason
+	}
+	return words
+}
+
+// endsWhatItStarted reports whether a running want with an end is over now, that
+// was what started the instance.
+func (d *decision) endsWhatItStarted(inst *Instance) bool {
+	for _, u := range d.dues {
+		if u.policy < 0 || d.set.Policies[u.policy].Lasts == 0 {
+			continue
+		}
+		for _, imp := range d.facts.Impulses[inst.ID] {
+			if imp.Policy == u.source && imp.Started && imp.State == schedule.Running && !imp.Until.After(u.at) && imp.At.Add(7*24*time.Hour).After(u.at) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// wantOf is what the source of an edge by itself wants now, or otherwise when it
+// wants nothing.
+func (d *decision) wantOf(cause due, inst *Instance, otherwise schedule.State) schedule.State {
+	if cause.policy >= 0 {
+		if w := d.present.view(cause.policy, inst); w.State != "" {
+			return w.State
+		}
+	}
+	return otherwise
+}
+
+func (d *decision) wantWords(w *Want) string {
+	if w.policy < 0 {
+		return d.set.sourceWord(w.Source) + " wants " + stateWord(w.State)
+	}
+	return fmt.Sprintf("policy %s (priority %d) wants %s", w.Source, w.Priority, w.State)
+}
+
+// sourceWord names a source in a sentence.
+func (s *Set) sourceWord(source string) string {
+	switch source {
+	case KeepSource:
+		return "a keep"
+	case MarkSource:
+		return "a mark"
+	case PauseSource:
+		return "a pause"
+	case HandSource:
+		return "a start by hand"
+	case CommandSource:
+		return "a command"
+	}
+	return "policy " + source
+}
+
+// newestDue is the edge that a decision about an instance is put down to.
+func (d *decision) newestDue() due {
+	last := d.dues[0]
+	for _, u := range d.dues[1:] {
+		if u.at.After(last.at) || u.at.Equal(last.at) && u.source < last.source {
+			last = u
+		}
+	}
+	return last
+}

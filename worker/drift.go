@@ -1,0 +1,103 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"nightshift/events"
+	"nightshift/policies"
+)
+
+const (
+	// driftEvery is how often each level is compared with what is (plan time).
+	driftEvery = 10 * time.Minute
+	// driftApart is the least time between two looks (machine time), where plan
+	// time runs fast.
+	driftApart = 5 * time.Second
+)
+
+// lookForDrift announces a look every ten minutes, as a tick like any other: of
+// several replicas one has it planned.
+func (s *scheduler) lookForDrift(ctx context.Context) error {
+	every := driftEvery
+	for s.clock.Machine(s.clock.Now().Add(every)).Before(time.Now().Add(driftApart)) {
+		every *= 2
+	}
+	for {
+		next := s.clock.Now().Truncate(every).Add(every)
+		if sleepUntil(ctx, s.clock.Machine(next)) != nil {
+			return nil
+		}
+		t := events.Tick{Policy: policies.DriftSource, Planned: next, Hash: noHash, Trigger: "d" + strconv.FormatInt(next.Unix(), 10)}
+		if _, err := s.bus.PublishTick(ctx, t); err != nil && ctx.Err() == nil {
+			s.log.Warn("a look for drift is left out", zap.Error(err))
+		}
+	}
+}
+
+// planDrift compares levels and tags with what is. What is to be mended is stored
+// as a run; what is only reported is noticed once.
+func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
+	if p.clock.Now().Sub(in.Tick.Planned) > driftEvery && time.Since(in.StoredAt) > driftApart {
+		return nil // a newer look comes
+	}
+	trig := policies.Trigger{ID: in.Tick.Trigger, At: in.Tick.Planned, Drift: true}
+	regions, inv, faults, err := p.inventoryFor(ctx, in, trig)
+	if err != nil {
+		return err
+	}
+	if len(faults) > 0 {
+		p.log.Warn("not looked for drift", zap.Error(errors.Join(faults...)))
+	}
+	plan := policies.Decide(p.set, inv, p.memory.facts(), trig, p.clock.Now())
+	for _, s := range plan.Skips {
+		if err := p.noticeDrift(ctx, s); err != nil {
+			return err
+		}
+	}
+	for _, inst := range inv {
+		for _, f := range p.set.TagFaults(inst) {
+			if err := p.noticeTag(ctx, inst, f); err != nil {
+				return err
+			}
+		}
+	}
+	plan.Skips = nil
+	for _, run := range p.runs(in, trig, regions, plan) {
+		if len(run.Items) == 0 {
+			continue
+		}
+		if _, err := p.bus.StoreRun(ctx, run); err != nil {
+			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
+		}
+	}
+	return nil
+}
+
+func (p *planner) noticeDrift(ctx context.Context, s policies.Skip) error {
+	rec := events.Record{
+		ActionID: policies.ActionID("drift "+string(s.Reason)+" "+s.Policy, int(s.Planned.Unix()), s.Instance, s.Kind), Action: "power", Reason: string(s.Reason),
+		Detail: s.Why + "; " + s.Detail, Trigger: "drift", Policy: s.Policy, Region: strings.ToLower(s.Region), Instance: s.Instance, Hostname: s.Hostname, Planned: s.Planned.UTC(),
+	}
+	if err := p.bus.PublishNoticed(ctx, rec); err != nil {
+		return fmt.Errorf("report drift of instance %s: %w", s.Instance, err)
+	}
+	return nil
+}
+
+func (p *planner) noticeTag(ctx context.Context, inst policies.Instance, f policies.TagFault) error {
+	rec := events.Record{
+		ActionID: policies.ActionID("tag "+f.Tag, 0, inst.ID, policies.KindTags), Action: string(policies.KindTags), Reason: string(policies.ReasonInvalid),
+		Detail: "tag " + f.Tag + ": " + f.Msg, Trigger: "drift", Region: strings.ToLower(inst.Region), Instance: inst.ID, Hostname: inst.Hostname,
+	}
+	if err := p.bus.PublishNoticed(ctx, rec); err != nil {
+		return fmt.Errorf("report a tag of instance %s: %w", inst.ID, err)
+	}
+	return nil
+}

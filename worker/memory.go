@@ -1,0 +1,581 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"nightshift/events"
+	"nightshift/policies"
+	"nightshift/policies/schedule"
+)
+
+// Keys of ns_state that memory mirrors; behind each stands what it is about.
+const (
+	stateKeep     = "keep."     // <instance>
+	statePause    = "pause."    // all, policy.<name>, instance.<id>
+	stateHand     = "hand."     // <instance>
+	stateCooldown = "cooldown." // <policy>.<instance>
+	stateLoad     = "load."     // <policy>.<instance>
+)
+
+// exceptionMemory is how long a keep or a pause that has ended is remembered
+// (plan time), so that its end can be decided about after downtime.
+const exceptionMemory = maxCatchUp
+
+// memory is what the daemon remembers of instances and exceptions: a mirror of
+// what is in ns_state, the impulses that stored plans hold, and what it has seen
+// of each instance since it began to watch. It is safe for concurrent use.
+type memory struct {
+	bus      *events.Bus
+	clock    Clock
+	log      *zap.Logger
+	verifyBy Verify
+
+	mu        sync.Mutex
+	version   int // counts changes that an agenda depends on
+	changed   chan struct{}
+	keeps     map[string]policies.Keep
+	pauses    map[string]policies.Pause // by key
+	hands     map[string]policies.Hand
+	cooldowns map[string]cooldown // by CooldownKey
+	loads     map[string]policies.Load
+	impulses  policies.Impulses
+	watched   map[string]time.Time // by region: plan time of its first reading
+	firstSeen map[string]time.Time
+	tagsSeen  map[string]time.Time
+	seen      map[string]sighting // by instance
+	sent      map[string]call     // by instance: our newest call
+	lastKeep  time.Time           // Since of the newest keep
+}
+
+// sighting is an instance in a state that it may stay in.
+type sighting struct {
+	status string
+	at     time.Time // machine time of the newest reading that shows it so
+}
+
+// call is a call of ours to an instance.
+type call struct {
+	verb policies.Verb
+	at   time.Time // machine time
+}
+
+// cooldown is when a policy last acted on an instance.
+type cooldown struct {
+	policies.Cooldown
+	Trigger string `json:"trigger"`
+}
+
+func newMemory(bus *events.Bus, clock Clock, verifyBy Verify, log *zap.Logger) *memory {
+	return &memory{
+		bus: bus, clock: clock, verifyBy: verifyBy, log: log, changed: make(chan struct{}, 1),
+		keeps: make(map[string]policies.Keep), pauses: make(map[string]policies.Pause), hands: make(map[string]policies.Hand),
+		cooldowns: make(map[string]cooldown), loads: make(map[string]policies.Load), impulses: make(policies.Impulses),
+		watched: make(map[string]time.Time), firstSeen: make(map[string]time.Time), tagsSeen: make(map[string]time.Time),
+		seen: make(map[string]sighting), sent: make(map[string]call),
+	}
+}
+
+// mirror follows ns_state until ctx ends; loaded is closed when everything that
+// is there has been taken up.
+func (m *memory) mirror(ctx context.Context, loaded chan<- struct{}) error {
+	for {
+		err := m.mirrorOnce(ctx, &loaded)
+		if ctx.Err() != nil {
+			return nil
+		}
+		m.log.Warn("what is remembered cannot be followed, will be tried again", zap.Error(err))
+		if sleepUntil(ctx, time.Now().Add(prepareRetry)) != nil {
+			return nil
+		}
+	}
+}
+
+func (m *memory) mirrorOnce(ctx context.Context, loaded *chan<- struct{}) error {
+	watcher, err := m.bus.State().WatchFiltered(ctx, []string{stateKeep + ">", statePause + ">", stateHand + ">", stateCooldown + ">", stateLoad + ">"})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = watcher.Stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case entry, ok := <-watcher.Updates():
+			switch {
+			case !ok:
+				return fmt.Errorf("the watcher of %s ended", events.Bucket)
+			case entry != nil:
+				m.take(entry)
+			case *loaded != nil:
+				close(*loaded)
+				*loaded = nil
+			}
+		}
+	}
+}
+
+// take takes up one entry of ns_state. What cannot be read is left out, and said.
+func (m *memory) take(entry jetstream.KeyValueEntry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	gone := entry.Operation() != jetstream.KeyValuePut
+	var err error
+	key := entry.Key()
+	switch {
+	case strings.HasPrefix(key, stateKeep):
+		err = takeInto(m.keeps, key[len(stateKeep):], gone, entry.Value())
+		if k, ok := m.keeps[key[len(stateKeep):]]; ok && k.Since.After(m.lastKeep) {
+			m.lastKeep = k.Since
+		}
+	case strings.HasPrefix(key, statePause):
+		err = takeInto(m.pauses, key[len(statePause):], gone, entry.Value())
+	case strings.HasPrefix(key, stateHand):
+		err = takeInto(m.hands, key[len(stateHand):], gone, entry.Value())
+	case strings.HasPrefix(key, stateCooldown):
+		err = takeInto(m.cooldowns, policyAndInstance(key[len(stateCooldown):]), gone, entry.Value())
+		return
+	case strings.HasPrefix(key, stateLoad):
+		err = takeInto(m.loads, policyAndInstance(key[len(stateLoad):]), gone, entry.Value())
+		return
+	}
+	if err != nil {
+		m.log.Warn("an entry of the store cannot be read, and is left out", zap.String("key", key), zap.Error(err))
+	}
+	m.touch()
+}
+
+func takeInto[T any](into map[string]T, key string, gone bool, body []byte) error {
+	if gone {
+		delete(into, key)
+		return nil
+	}
+	var v T
+	if err := json.Unmarshal(body, &v); err != nil {
+		return err
+	}
+	into[key] = v
+	return nil
+}
+
+// policyAndInstance turns <policy>.<instance> into a CooldownKey.
+func policyAndInstance(key string) string {
+	policy, instance, _ := strings.Cut(key, ".")
+	return policies.CooldownKey(policy, instance)
+}
+
+// touch says that an agenda made before is out of date. Callers hold mu.
+func (m *memory) touch() {
+	m.version++
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
+}
+
+// store puts a value under a key and takes it up at once.
+func (m *memory) store(ctx context.Context, key string, value any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	if _, err := m.bus.State().Put(ctx, key, body); err != nil {
+		return fmt.Errorf("remember %s: %w", key, err)
+	}
+	return nil
+}
+
+// facts is a copy of what is remembered, for a decision.
+func (m *memory) facts() policies.Facts {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := policies.Facts{
+		Keeps: maps.Clone(m.keeps), Hands: maps.Clone(m.hands), FirstSeen: maps.Clone(m.firstSeen), TagsSeen: maps.Clone(m.tagsSeen),
+		Loads: maps.Clone(m.loads), Impulses: make(policies.Impulses, len(m.impulses)),
+	}
+	for id, list := range m.impulses {
+		f.Impulses[id] = slices.Clone(list)
+	}
+	for _, key := range slices.Sorted(maps.Keys(m.pauses)) {
+		f.Pauses = append(f.Pauses, m.pauses[key])
+	}
+	for _, at := range m.watched { // what all regions have been watched since
+		if at.After(f.WatchedSince) {
+			f.WatchedSince = at
+		}
+	}
+	return f
+}
+
+// exceptions are the facts that can overrule an action on an instance.
+func (m *memory) exceptions(inst policies.Instance) policies.Facts {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var f policies.Facts
+	if k, ok := m.keeps[inst.ID]; ok {
+		f.Keeps = map[string]policies.Keep{inst.ID: k}
+	}
+	for _, p := range m.pauses {
+		f.Pauses = append(f.Pauses, p)
+	}
+	for _, tag := range inst.Tags {
+		if t, ok := m.tagsSeen[policies.TagKey(inst.ID, tag)]; ok {
+			if f.TagsSeen == nil {
+				f.TagsSeen = make(map[string]time.Time)
+			}
+			f.TagsSeen[policies.TagKey(inst.ID, tag)] = t
+		}
+	}
+	f.WatchedSince = m.watched[inst.Region]
+	return f
+}
+
+// addSignalFacts adds what only signals ask for: when policies acted, but for
+// what the trigger itself asked for.
+func (m *memory) addSignalFacts(f *policies.Facts, trigger string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f.Cooldowns = make(map[string]policies.Cooldown, len(m.cooldowns))
+	for key, c := range m.cooldowns {
+		if c.Trigger != trigger {
+			f.Cooldowns[key] = c.Cooldown
+		}
+	}
+}
+
+// learn takes up the impulses of a stored plan.
+func (m *memory) learn(run events.Run) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, it := range run.Items {
+		if it.Skip != "" && it.Skip != skipAlready || it.Kind != string(policies.KindPower) {
+			continue
+		}
+		mode := policies.ModeAct
+		if it.Observe {
+			mode = policies.ModeObserve
+		}
+		if it.Level || strings.HasPrefix(it.Policy, "_") {
+			continue
+		}
+		m.impulses.Learn(policies.Action{
+			Kind: policies.KindPower, Verb: policies.Verb(it.Action), Instance: it.Instance, Policy: it.Policy, Planned: it.Planned,
+			HoldsUntil: it.HoldsUntil, Mode: mode,
+		}, it.Skip == "")
+		if !it.HoldsUntil.IsZero() {
+			m.touch()
+		}
+	}
+}
+
+// called takes up that a call of ours to an instance is about to be sent.
+func (m *memory) called(instance string, verb policies.Verb) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sent[instance] = call{verb, time.Now()}
+}
+
+// observe takes up a complete reading: what is new, and what somebody else has
+// done by hand.
+func (m *memory) observe(ctx context.Context, set *policies.Set, r *Reading) {
+	changes := m.compare(set, r)
+	for _, c := range changes {
+		if m.isOurs(ctx, c) {
+			m.forgetHand(ctx, c.inst.ID)
+			continue
+		}
+		if err := m.noticeHand(ctx, c); err != nil {
+			m.log.Warn("a change by hand is not remembered", zap.String(keyInstance, c.inst.ID), zap.Error(err))
+		}
+	}
+}
+
+// change is an instance in another state than before.
+type change struct {
+	inst    policies.Instance
+	before  sighting
+	reading *Reading
+}
+
+func (m *memory) compare(set *policies.Set, r *Reading) (changes []change) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.clock.Plan(r.Began)
+	_, known := m.watched[r.Region]
+	if !known {
+		m.watched[r.Region] = now
+	}
+	for _, inst := range r.Instances {
+		before, old := m.seen[inst.ID]
+		if !old && known {
+			m.firstSeen[inst.ID] = now
+		}
+		if known && len(set.Owners.Keys) > 0 {
+			m.seeTags(set, inst, now)
+		}
+		if isBusy(inst.Status) {
+			if !old {
+				m.seen[inst.ID] = sighting{"", r.Began}
+			}
+			continue
+		}
+		if old && before.status != "" && before.status != inst.Status {
+			changes = append(changes, change{inst, before, r})
+		}
+		if !old || before.status != inst.Status {
+			m.touch()
+		}
+		m.seen[inst.ID] = sighting{inst.Status, r.Began}
+	}
+	if !known {
+		m.touch()
+	}
+	m.forget(r)
+	return changes
+}
+
+// seeTags remembers when an owner's tag was first seen. Those that were there at
+// the first reading are as old as the watch. Callers hold mu.
+func (m *memory) seeTags(set *policies.Set, inst policies.Instance, now time.Time) {
+	for _, tag := range inst.Tags {
+		if !strings.HasPrefix(tag, set.OwnerPrefix()) {
+			continue
+		}
+		key := policies.TagKey(inst.ID, tag)
+		if _, ok := m.tagsSeen[key]; !ok {
+			m.tagsSeen[key] = now
+			m.touch()
+		}
+	}
+}
+
+// forget drops what was seen of instances that are gone. Callers hold mu.
+func (m *memory) forget(r *Reading) {
+	if len(m.seen) < 2*len(r.Instances)+1000 {
+		return
+	}
+	for id, s := range m.seen {
+		if _, ok := r.byID[id]; !ok && r.Began.Sub(s.at) > 24*time.Hour {
+			delete(m.seen, id)
+			delete(m.firstSeen, id)
+			delete(m.sent, id)
+		}
+	}
+}
+
+// isOurs reports whether a call of ours may have made the change: one that leads
+// to it and was sent since the instance was last seen otherwise, or so short
+// before that its effect may have come late.
+func (m *memory) isOurs(ctx context.Context, c change) bool {
+	since := c.before.at.Add(-m.verifyBy.Within)
+	m.mu.Lock()
+	own, ok := m.sent[c.inst.ID]
+	m.mu.Unlock()
+	if ok && own.at.After(since) && leadsTo(own.verb, c.inst.Status) {
+		return true
+	}
+	rec, _, err := m.bus.LastStarted(ctx, strings.ToLower(c.reading.Region), c.inst.ID)
+	if err != nil { // unknown: better not to hold it against anybody
+		m.log.Warn("the ledger could not be read to see who changed an instance", zap.String(keyInstance, c.inst.ID), zap.Error(err))
+		return true
+	}
+	return rec.ActionID != "" && rec.StoredAt.After(since) && leadsTo(policies.Verb(rec.Action), c.inst.Status)
+}
+
+func leadsTo(verb policies.Verb, status string) bool {
+	switch verb {
+	case policies.Start:
+		return status == policies.StatusActive
+	case policies.Stop:
+		return status == policies.StatusShutoff
+	}
+	return true // a reboot or a resize passes through both
+}
+
+// noticeHand remembers a change that somebody else made, and says so.
+func (m *memory) noticeHand(ctx context.Context, c change) error {
+	h := policies.Hand{State: schedule.Running, At: m.clock.Plan(c.reading.Began)}
+	verb := "started"
+	if c.inst.Status == policies.StatusShutoff {
+		h.State, verb = schedule.Stopped, "stopped"
+	}
+	if err := m.store(ctx, stateHand+c.inst.ID, h); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.hands[c.inst.ID] = h
+	m.touch()
+	m.mu.Unlock()
+	rec := events.Record{
+		ActionID: policies.ActionID("hand", int(h.At.Unix()), c.inst.ID, policies.KindPower), Action: "power", Outcome: events.Noticed, Reason: string(policies.ReasonHand),
+		Detail: verb + " by somebody else", Trigger: "reading", Region: strings.ToLower(c.reading.Region), Instance: c.inst.ID, Hostname: c.inst.Hostname,
+		Before: c.before.status, After: c.inst.Status, Planned: h.At,
+	}
+	m.log.Info("changed by hand", zap.String(keyInstance, c.inst.ID), zap.String(keyHostname, c.inst.Hostname), zap.String("after", c.inst.Status))
+	return m.bus.PublishNoticed(ctx, rec)
+}
+
+// forgetHand ends a hand: the instance is as we made it.
+func (m *memory) forgetHand(ctx context.Context, instance string) {
+	m.mu.Lock()
+	_, ok := m.hands[instance]
+	delete(m.hands, instance)
+	m.mu.Unlock()
+	if !ok {
+		return
+	}
+	if err := m.bus.State().Delete(ctx, stateHand+instance); err != nil {
+		m.log.Warn("a change by hand is not forgotten", zap.String(keyInstance, instance), zap.Error(err))
+	}
+}
+
+// hear takes up the value of a load for each policy that waits for it to be high
+// for a while, and stores when one begins or ends to be high.
+func (m *memory) hear(ctx context.Context, set *policies.Set, s *policies.Signal, at time.Time) error {
+	if s.Load == "" {
+		return nil
+	}
+	for i := range set.Policies {
+		p := &set.Policies[i]
+		if !p.Signal.Hears(s) || !p.TracksLoad() {
+			continue
+		}
+		key := policies.CooldownKey(p.Name, s.Instance)
+		m.mu.Lock()
+		old := m.loads[key]
+		l, high := p.Signal.NextLoad(old, s.Value, at)
+		if high {
+			m.loads[key] = l
+		} else {
+			delete(m.loads, key)
+		}
+		m.mu.Unlock()
+		stored := stateLoad + p.Name + "." + s.Instance
+		switch {
+		case high && !l.Since.Equal(old.Since):
+			if err := m.store(ctx, stored, l); err != nil {
+				return err
+			}
+		case !high && !old.Since.IsZero():
+			if err := m.bus.State().Delete(ctx, stored); err != nil {
+				return fmt.Errorf("forget %s: %w", stored, err)
+			}
+		}
+	}
+	return nil
+}
+
+// isHigh reports whether a load is high that a policy waits for.
+func (m *memory) isHigh(policy, instance string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.loads[policies.CooldownKey(policy, instance)]
+	return ok
+}
+
+// reserve counts an instance among those that a policy acts on, unless at_most is
+// reached: then it says how many others there are.
+func (m *memory) reserve(p *policies.Policy, instance, trigger string) (c cooldown, others int, ok bool) {
+	now := m.clock.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key, c := range m.cooldowns {
+		id, mine := strings.CutPrefix(key, p.Name+"/")
+		if mine && id != instance && now.Before(c.At.Add(p.AtMost.Within)) {
+			others++
+		}
+	}
+	if p.AtMost.Instances > 0 && others >= p.AtMost.Instances {
+		return c, others, false
+	}
+	key := policies.CooldownKey(p.Name, instance)
+	c = m.cooldowns[key]
+	if c.Trigger != trigger { // a later step of the same firing begins no other cool-down
+		c = cooldown{c.Next(p, now), trigger}
+		m.cooldowns[key] = c
+	}
+	return c, others, true
+}
+
+// putKeep stores a keep. Its begin is an edge, so it is the first second that no
+// other keep has begun in.
+func (m *memory) putKeep(ctx context.Context, instance string, k policies.Keep) (policies.Keep, error) {
+	m.mu.Lock()
+	k.Since = m.clock.Now().Truncate(time.Second)
+	if !k.Since.After(m.lastKeep) {
+		k.Since = m.lastKeep.Add(time.Second)
+	}
+	m.lastKeep = k.Since
+	m.mu.Unlock()
+	if err := m.store(ctx, stateKeep+instance, k); err != nil {
+		return k, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.keeps[instance] = k
+	m.touch()
+	return k, nil
+}
+
+// endKeep lets a keep end now.
+func (m *memory) endKeep(ctx context.Context, instance string) (policies.Keep, bool, error) {
+	now := m.clock.Now()
+	m.mu.Lock()
+	k, ok := m.keeps[instance]
+	m.mu.Unlock()
+	if !ok || !now.Before(k.Until) {
+		return k, false, nil
+	}
+	k.Until = now.Truncate(time.Second).Add(time.Second)
+	if err := m.store(ctx, stateKeep+instance, k); err != nil {
+		return k, false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.keeps[instance] = k
+	m.touch()
+	return k, true, nil
+}
+
+// prune forgets exceptions that ended so long ago that nobody asks.
+func (m *memory) prune(ctx context.Context) {
+	before := m.clock.Now().Add(-exceptionMemory)
+	m.mu.Lock()
+	var old []string
+	for id, k := range m.keeps {
+		if k.Until.Before(before) {
+			old = append(old, stateKeep+id)
+		}
+	}
+	for key, p := range m.pauses {
+		if !p.Until.IsZero() && p.Until.Before(before) {
+			old = append(old, statePause+key)
+		}
+	}
+	for id, h := range m.hands {
+		if h.At.Before(before) {
+			old = append(old, stateHand+id)
+		}
+	}
+	for id, list := range m.impulses {
+		list = slices.DeleteFunc(list, func(i policies.Impulse) bool { return i.At.Before(before) })
+		if m.impulses[id] = list; len(list) == 0 {
+			delete(m.impulses, id)
+		}
+	}
+	m.mu.Unlock()
+	for _, key := range old {
+		if err := m.bus.State().Delete(ctx, key); err != nil {
+			m.log.Warn("an entry of the store is not forgotten", zap.String("key", key), zap.Error(err))
+		}
+	}
+}
