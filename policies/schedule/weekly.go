@@ -14,6 +14,7 @@ type Weekly struct {
 	running  []window
 	stopped  []window
 	oneSided bool
+	except   []Exception
 	steady   bool // never changes
 }
 
@@ -112,10 +113,19 @@ func (w *Weekly) At(t time.Time) State { return w.wants(reached(t, w.zone)) }
 // wants is what the schedule wants at a wall time.
 func (w *Weekly) wants(m moment) State {
 	switch {
+	case len(w.except) > 0:
+		return w.wantsExcept(m)
 	case covers(w.running, m):
 		return Running
 	case covers(w.stopped, m):
 		return Stopped
+	}
+	return w.outside()
+}
+
+// outside is what the schedule wants outside its windows.
+func (w *Weekly) outside() State {
+	switch {
 	case w.oneSided || len(w.running) > 0 && len(w.stopped) > 0:
 		return Any
 	case len(w.running) > 0:
@@ -190,6 +200,9 @@ func (w *Weekly) bounds(d day) []int {
 			}
 		}
 	}
+	if len(w.except) > 0 {
+		out = w.exceptBounds(d, out)
+	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -228,7 +241,7 @@ func (w *Weekly) String() string {
 	if w.oneSided {
 		s += " only"
 	}
-	return s
+	return s + exceptString(w.except)
 }
 
 // Windows prints the running or stopped windows as one line that parses back equal.
