@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +24,9 @@ type Config struct {
 	DataDir  string
 	Workers  int
 	Verify   Verify
-	Revision string // short hash of the file's text
+	Tests    []Test
+	Revision string   // short hash of the texts of the file and of those that it names
+	Files    []string // all that were read
 }
 
 // NATS says where the bus is.
@@ -75,14 +78,18 @@ func defaults() *Config {
 // Parse reads a file's text, without the environment. What is wrong is returned
 // as [Faults].
 func Parse(name string, data []byte) (*Config, error) {
-	r := &reader{file: name, cfg: defaults()}
+	return parse(name, data, func(string) ([]byte, error) { return nil, errNoFiles }, func(string) ([]string, error) { return nil, errNoFiles })
+}
+
+func parse(name string, data []byte, files func(string) ([]byte, error), glob func(string) ([]string, error)) (*Config, error) {
+	r := &reader{file: name, cfg: defaults(), files: files, glob: glob}
 	if n := r.document(data); n != nil {
 		r.top(deref(n))
 	}
 	if len(r.faults) > 0 {
 		return nil, r.faults.sorted()
 	}
-	sum := sha256.Sum256(data)
+	sum := sha256.Sum256(append(slices.Clone(data), r.read...))
 	r.cfg.Revision = hex.EncodeToString(sum[:6])
 	return r.cfg, nil
 }
@@ -97,7 +104,11 @@ func Load(path string, environ []string, over Overrides) (*Config, error) {
 		}
 		return nil, fmt.Errorf("read the policy file: %w", err)
 	}
-	c, err := Parse(path, data)
+	read := []string{path}
+	c, err := parse(path, data, func(name string) ([]byte, error) {
+		read = append(read, name)
+		return os.ReadFile(name)
+	}, filepath.Glob)
 	var faults Faults
 	if err != nil && !errors.As(err, &faults) {
 		return nil, err
@@ -107,6 +118,7 @@ func Load(path string, environ []string, over Overrides) (*Config, error) {
 	}
 	faults = append(faults, c.environment(environ)...)
 	c.override(over)
+	c.Files = read
 	if len(faults) == 0 && len(c.Policies.Regions) == 0 {
 		faults = append(faults, Fault{File: path, Line: 1, Col: 1, Path: "regions", Msg: "no region is named", Hint: "write regions: [LON1], or set CIVO_REGION"})
 	}

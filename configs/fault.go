@@ -45,7 +45,15 @@ func (f Faults) Error() string {
 }
 
 func (f Faults) sorted() Faults {
-	slices.SortStableFunc(f, func(a, b Fault) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col)) })
+	var files []string // in order of their first fault
+	for _, one := range f {
+		if !slices.Contains(files, one.File) {
+			files = append(files, one.File)
+		}
+	}
+	slices.SortStableFunc(f, func(a, b Fault) int {
+		return cmp.Or(slices.Index(files, a.File)-slices.Index(files, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+	})
 	return f
 }
 

@@ -23,6 +23,8 @@ func (r *reader) top(n *yaml.Node) {
 	set.Zone = time.UTC
 	r.zone = time.UTC
 	r.schedules = make(map[string]namedSchedule)
+	r.calendars = make(map[string]namedCalendar)
+	r.named = make(map[string]place)
 
 	first := func(name string) *yaml.Node {
 		if n.Kind == yaml.MappingNode {
@@ -42,6 +44,12 @@ func (r *reader) top(n *yaml.Node) {
 	if s := first("schedules"); s != nil {
 		r.readSchedules(s, "schedules")
 	}
+	if c := first("calendars"); c != nil {
+		r.readCalendars(c, "calendars")
+	}
+	if o := first("owners"); o != nil {
+		r.readOwners(o, "owners")
+	}
 	if a := first("allow"); a != nil {
 		r.readAllow(a, "allow")
 	}
@@ -54,7 +62,9 @@ func (r *reader) top(n *yaml.Node) {
 			}
 		}},
 		{name: "regions", read: r.texts(&set.Regions, checkRegion)},
-		{name: "timezone", read: done}, {name: "schedules", read: done}, {name: "allow", read: done},
+		{name: "timezone", read: done}, {name: "schedules", read: done}, {name: "calendars", read: done}, {name: "owners", read: done}, {name: "allow", read: done},
+		{name: "include", read: r.readIncludes},
+		{name: "tests", read: r.readTests},
 		{name: "mode", read: func(n *yaml.Node, path string) { set.Mode = r.readMode(n, path) }},
 		{name: "policies", read: r.readPolicies},
 		{name: "protect", read: func(n *yaml.Node, path string) { set.Protect = r.readSelector(n, path) }},
@@ -63,10 +73,11 @@ func (r *reader) top(n *yaml.Node) {
 		}},
 	}
 	keys = append(keys, r.settings()...)
-	keys = append(keys, later("include", "calendars", "order", "floors", "owners", "notify", "tests", "http", "scope", "prices", "hold_for", "tags", "webhooks")...)
+	keys = append(keys, later("order", "floors", "notify", "http", "prices", "hold_for", "webhooks")...)
 	if !r.mapping(n, "", keys) {
 		return
 	}
+	r.readIncluded()
 	if version == "" && first("version") == nil {
 		r.fault(n, "version", "write version: 1", "the version is missing")
 	}
@@ -281,11 +292,13 @@ func (r *reader) truth(n *yaml.Node, path string) bool {
 func (r *reader) readSelector(n *yaml.Node, path string) policies.Selector {
 	var s policies.Selector
 	before := len(r.faults)
-	ok := r.mapping(n, path, append([]key{
+	ok := r.mapping(n, path, []key{
 		{name: "all", read: r.texts(&s.All, policies.CheckGlob)}, {name: "any", read: r.texts(&s.Any, policies.CheckGlob)}, {name: "none", read: r.texts(&s.None, policies.CheckGlob)},
 		{name: "region", read: r.texts(&s.Region, policies.CheckGlob)}, {name: "size", read: r.texts(&s.Size, policies.CheckGlob)},
 		{name: "status", read: r.texts(&s.Status, policies.CheckGlob)}, {name: "hostname", read: r.texts(&s.Hostname, policies.CheckGlob)},
-	}, later("when")...))
+		{name: "when", read: func(n *yaml.Node, path string) { s.When = r.readExpr(n, path) }},
+	})
+	s.Within = r.scope
 	if ok && s.IsZero() && len(r.faults) == before {
 		r.fault(n, path, `name a tag: { all: [env=dev] }; every instance is { all: ["*"] }`, "the selector has no key")
 	}

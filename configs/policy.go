@@ -1,6 +1,10 @@
 package configs
 
 import (
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,14 +16,17 @@ import (
 )
 
 func (r *reader) readPolicies(n *yaml.Node, path string) {
-	lines := make(map[string]int)
 	r.each(n, path, func(c *yaml.Node, sub string) {
 		p, ok := r.readPolicy(c, sub)
-		if line, dup := lines[p.Name]; dup && p.Name != "" {
-			r.fault(c, sub+".name", "", "another policy is called %s, in line %d", p.Name, line)
+		if old, dup := r.named[p.Name]; dup && p.Name != "" {
+			where := ""
+			if old.file != r.file {
+				where = " of " + old.file
+			}
+			r.fault(c, sub+".name", "", "another policy is called %s, in line %d%s", p.Name, old.line, where)
 			return
 		}
-		lines[p.Name] = c.Line
+		r.named[p.Name] = place{r.file, c.Line}
 		if ok {
 			r.cfg.Policies.Policies = append(r.cfg.Policies.Policies, p)
 		}
@@ -49,7 +56,15 @@ func (r *reader) readPolicy(n *yaml.Node, path string) (p policies.Policy, ok bo
 		remember("select", func(c *yaml.Node, sub string) { p.Select = r.readSelector(c, sub) }),
 		remember("priority", func(c *yaml.Node, sub string) { r.whole(&p.Priority, -1000, 1000)(c, sub) }),
 		remember("mode", func(c *yaml.Node, sub string) { p.Mode = r.readMode(c, sub) }),
-		remember("schedule", func(c *yaml.Node, sub string) { p.Schedule = r.policySchedule(c, sub) }),
+		remember("was", func(c *yaml.Node, sub string) {
+			if s, ok := r.text(c, sub); ok {
+				if p.Was = s; !nameForm.MatchString(s) {
+					r.fault(c, sub, "names are [a-z0-9-], at most 64", "%q is not a name", s)
+				}
+			}
+		}),
+		remember("schedule", func(c *yaml.Node, sub string) { r.policySchedule(c, sub, &p) }),
+		remember("except", nil),
 		remember("cron", func(c *yaml.Node, sub string) {
 			if s, ok := r.text(c, sub); ok {
 				cron, err := schedule.ParseCron(s, r.zone)
@@ -64,8 +79,14 @@ func (r *reader) readPolicy(n *yaml.Node, path string) (p policies.Policy, ok bo
 		remember("lasts", r.duration(&p.Lasts)),
 		remember("give_up_after", r.duration(&p.GiveUpAfter)),
 		remember("cooldown", r.duration(&p.Cooldown)),
+		remember("spread", r.span(&p.Spread)),
+		remember("enforce", func(c *yaml.Node, sub string) { p.Enforce = r.readEnforce(c, sub) }),
+		remember("stop_again_after", r.duration(&p.StopAgainAfter)),
+		remember("respect_stop", r.span(&p.RespectStop)),
+		remember("at_most", func(c *yaml.Node, sub string) { p.AtMost = r.readAtMost(c, sub) }),
+		remember("pick", func(c *yaml.Node, sub string) { p.Pick = r.readPick(c, sub) }),
 	}
-	keys = append(keys, later("except", "spread", "warn", "enforce", "at_most", "pick", "when_stopped", "min_off", "fallback_sizes", "stop_again_after", "respect_stop", "was", "canary")...)
+	keys = append(keys, later("warn", "when_stopped", "min_off", "fallback_sizes", "canary")...)
 	if !r.mapping(n, path, keys) {
 		return p, false
 	}
@@ -77,9 +98,10 @@ func (r *reader) readPolicy(n *yaml.Node, path string) (p policies.Policy, ok bo
 	}
 	r.checkCause(n, path, &p, nodes)
 	r.checkAllowed(path, &p, nodes)
-	if p.Signal != nil && nodes["cooldown"] == nil {
-		p.Cooldown = policies.DefaultCooldown
+	if c := nodes["except"]; c != nil {
+		r.readExcept(c, join(path, "except"), &p)
 	}
+	r.defaults(&p, nodes)
 	return p, len(r.faults) == before
 }
 
@@ -117,8 +139,55 @@ func (r *reader) checkCause(n *yaml.Node, path string, p *policies.Policy, nodes
 	if nodes["trigger"] == nil && nodes["cooldown"] != nil {
 		r.fault(nodes["cooldown"], join(path, "cooldown"), "", "cooldown goes with trigger only")
 	}
-	if nodes["lasts"] != nil && nodes["trigger"] != nil {
-		r.fault(nodes["lasts"], join(path, "lasts"), "", "not in this version with trigger")
+	for _, k := range []string{"except", "enforce", "stop_again_after", "respect_stop"} {
+		if nodes[k] != nil && nodes["schedule"] == nil {
+			r.fault(nodes[k], join(path, k), "", "%s goes with schedule only", k)
+		}
+	}
+	for _, k := range []string{"at_most", "pick"} {
+		if nodes[k] != nil && nodes["trigger"] == nil {
+			r.fault(nodes[k], join(path, k), "", "%s goes with trigger only", k)
+		}
+	}
+	if nodes["spread"] != nil && nodes["trigger"] != nil {
+		r.fault(nodes["spread"], join(path, "spread"), "", "spread goes with schedule and cron only")
+	}
+	r.checkSteps(path, p, nodes)
+}
+
+// checkSteps finds parts that do not go together.
+func (r *reader) checkSteps(path string, p *policies.Policy, nodes map[string]*yaml.Node) {
+	power := slices.ContainsFunc(p.Do, func(s policies.Step) bool { return policies.KindOf(s.Verb) == policies.KindPower })
+	if nodes["lasts"] != nil && len(p.Do) > 0 && !power {
+		r.fault(nodes["lasts"], join(path, "lasts"), "", "lasts goes with start or stop, which this policy does not do")
+	}
+	if nodes["pick"] != nil && len(p.Do) > 0 && !power {
+		r.fault(nodes["pick"], join(path, "pick"), "", "pick goes with start or stop, which this policy does not do")
+	}
+	for i, s := range p.Do {
+		if nodes["trigger"] == nil && (s.After > 0 || s.IfFiring) {
+			r.fault(nodes["do"], fmt.Sprintf("%s[%d]", join(path, "do"), i), "", "after and if go with trigger only")
+		}
+		if s.IfFiring && p.Signal != nil && p.Signal.Name != "" {
+			r.fault(nodes["do"], fmt.Sprintf("%s[%d]", join(path, "do"), i), "", "if: still-firing goes with an alert or a load")
+		}
+	}
+}
+
+// defaults are those that depend on the rest of a policy.
+func (r *reader) defaults(p *policies.Policy, nodes map[string]*yaml.Node) {
+	if nodes["schedule"] != nil && nodes["respect_stop"] == nil {
+		p.RespectStop = policies.DefaultRespectStop
+	}
+	if p.Signal == nil {
+		return
+	}
+	if nodes["cooldown"] == nil {
+		p.Cooldown = policies.DefaultCooldown
+	}
+	harms := slices.ContainsFunc(p.Do, func(s policies.Step) bool { return s.Verb == policies.Reboot || s.Verb == policies.Resize })
+	if nodes["at_most"] == nil && harms {
+		p.AtMost = policies.AtMost{Instances: policies.DefaultAtMost, Within: policies.DefaultAtMostIn}
 	}
 }
 
@@ -129,7 +198,7 @@ func (r *reader) checkAllowed(path string, p *policies.Policy, nodes map[string]
 			r.fault(nodes["do"], join(path, "do"), "add "+string(s.Verb)+" to allow", "%s is not in allow (%s)", s.Verb, joinVerbs(r.cfg.Policies.Allow))
 		}
 	}
-	if p.Schedule != nil {
+	if p.IsLevel() {
 		for _, v := range []policies.Verb{policies.Start, policies.Stop} {
 			if !slices.Contains(r.cfg.Policies.Allow, v) {
 				r.fault(nodes["schedule"], join(path, "schedule"), "add "+string(v)+" to allow", "a schedule starts and stops, and %s is not in allow (%s)", v, joinVerbs(r.cfg.Policies.Allow))
@@ -146,73 +215,119 @@ func joinVerbs(v []policies.Verb) string {
 	return strings.Join(s, ", ")
 }
 
-// policySchedule reads the name of a schedule, or one written in place.
-func (r *reader) policySchedule(n *yaml.Node, path string) *schedule.Weekly {
+// policySchedule reads the name of a schedule, one written in place, or the tag
+// that each instance carries its own in.
+func (r *reader) policySchedule(n *yaml.Node, path string, p *policies.Policy) {
 	n = deref(n)
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			if k := n.Content[i].Value; k == "from_tag" || k == "grammar" {
-				r.fault(n.Content[i], join(path, k), "", "not in this version")
-				return nil
+			if n.Content[i].Value == "from_tag" {
+				p.FromTag = r.readFromTag(n, path)
+				return
 			}
 		}
-		return r.readSchedule(n, path)
+		if w := r.readSchedule(n, path); w != nil {
+			p.Schedule = w
+		}
+		return
 	}
 	name, ok := r.text(n, path)
 	if !ok {
-		return nil
+		return
 	}
 	s, ok := r.schedules[name]
 	if !ok {
-		var names []string
-		for k := range r.schedules {
-			names = append(names, k)
-		}
-		slices.Sort(names)
-		hint := "define it under schedules:"
-		if near := nearest(name, names); near != "" {
-			hint = "did you mean " + near + "?"
-		} else if len(names) > 0 {
-			hint = "known are: " + strings.Join(names, ", ")
-		}
-		r.fault(n, path, hint, "there is no schedule %q", name)
+		r.unknown(n, path, name, "schedule", "schedules", keysOf(r.schedules))
 	}
-	return s.weekly
+	if s.weekly != nil {
+		p.Schedule = s.weekly
+	}
 }
+
+// unknown is the fault of a name that nothing has.
+func (r *reader) unknown(n *yaml.Node, path, name, what, where string, names []string) {
+	hint := "define it under " + where + ":"
+	if near := nearest(name, names); near != "" {
+		hint = "did you mean " + near + "?"
+	} else if len(names) > 0 {
+		hint = "known are: " + strings.Join(names, ", ")
+	}
+	r.fault(n, path, hint, "there is no %s %q", what, name)
+}
+
+func keysOf[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
 
 func (r *reader) readTrigger(n *yaml.Node, path string) *policies.SignalCause {
 	c := &policies.SignalCause{}
 	above := false
 	before := len(r.faults)
-	if !r.mapping(n, path, append([]key{
-		{name: "alert", read: r.str(&c.Alert)},
-		{name: "labels", read: func(n *yaml.Node, path string) { c.Labels = r.labels(n, path) }},
-		{name: "load", read: r.str(&c.Load)},
-		{name: "above", read: func(n *yaml.Node, path string) {
-			above = true
+	clears := false
+	number := func(into *float64, was *bool) func(*yaml.Node, string) {
+		return func(n *yaml.Node, path string) {
+			*was = true
 			if s, ok := r.text(n, path); ok {
 				v, err := strconv.ParseFloat(s, 64)
-				if err != nil {
+				if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 					r.fault(n, path, "", "%q is not a number", s)
 				}
-				c.Above = v
+				*into = v
+			}
+		}
+	}
+	if !r.mapping(n, path, []key{
+		{name: "alert", read: r.str(&c.Alert)},
+		{name: "signal", read: func(n *yaml.Node, path string) {
+			if s, ok := r.text(n, path); ok {
+				if c.Name = s; !signalForm.MatchString(s) {
+					r.fault(n, path, "such as ci.queued", "%q is not the name of a signal", s)
+				}
 			}
 		}},
-	}, later("signal", "for", "clear_below", "below")...)) || len(r.faults) > before {
+		{name: "matchers", read: func(n *yaml.Node, path string) {
+			r.each(n, path, func(n *yaml.Node, sub string) {
+				if s, ok := r.text(n, sub); ok {
+					m, err := policies.ParseMatcher(s)
+					if err != nil {
+						r.fault(n, sub, `such as severity="critical" or team=~"web|api"`, "%v", err)
+						return
+					}
+					c.Matchers = append(c.Matchers, m)
+				}
+			})
+		}},
+		{name: "for", read: r.duration(&c.For)},
+		{name: "clear_below", read: number(&c.ClearBelow, &clears)},
+		{name: "labels", read: func(n *yaml.Node, path string) { c.Labels = r.labels(n, path) }},
+		{name: "load", read: r.str(&c.Load)},
+		{name: "above", read: number(&c.Above, &above)},
+	}) || len(r.faults) > before {
 		return nil
 	}
+	causes := 0
+	for _, name := range []string{c.Alert, c.Load, c.Name} {
+		if name != "" {
+			causes++
+		}
+	}
 	switch {
-	case (c.Alert == "") == (c.Load == ""):
-		r.fault(n, path, "such as { alert: InstanceDown } or { load: cpu, above: 85 }", "a trigger has either an alert or a load")
+	case causes != 1:
+		r.fault(n, path, "such as { alert: InstanceDown }, { load: cpu, above: 85 } or { signal: ci.queued }", "a trigger has exactly one of alert, load and signal")
 	case c.Load != "" && !above:
 		r.fault(n, path, "such as { load: cpu, above: 85 }", "a load needs above")
-	case c.Alert != "" && above:
-		r.fault(n, path, "", "above goes with load only")
-	case c.Load != "" && c.Labels != nil:
-		r.fault(n, path, "", "labels go with alert only")
+	case c.Load == "" && (above || clears):
+		r.fault(n, path, "", "above and clear_below go with load only")
+	case clears && c.ClearBelow > c.Above:
+		r.fault(n, path, "such as { load: cpu, above: 85, clear_below: 60 }", "clear_below %g is not below above (%g)", c.ClearBelow, c.Above)
+	case c.Load != "" && (c.Labels != nil || c.Matchers != nil):
+		r.fault(n, path, "", "labels and matchers go with alert and signal only")
+	case c.Name != "" && c.For > 0:
+		r.fault(n, path, "", "for goes with alert and load only")
 	}
 	return c
 }
+
+// signalForm is what a signal may be called.
+var signalForm = regexp.MustCompile(`^[a-zA-Z0-9_.:-]{1,64}$`)
 
 func (r *reader) labels(n *yaml.Node, path string) map[string]string {
 	n = deref(n)
@@ -281,6 +396,16 @@ func (r *reader) readStep(n *yaml.Node, path string) (s policies.Step, ok bool) 
 		}
 	}
 	keys := append([]key{
+		{name: "start", read: step(policies.Start, r.nothing)},
+		{name: "stop", read: step(policies.Stop, r.nothing)},
+		{name: "after", read: r.duration(&s.After)},
+		{name: "if", read: func(c *yaml.Node, sub string) {
+			if v, ok := r.text(c, sub); ok {
+				if s.IfFiring = v == "still-firing"; !s.IfFiring {
+					r.fault(c, sub, "write if: still-firing", "%q is not a condition", v)
+				}
+			}
+		}},
 		{name: "reboot", read: step(policies.Reboot, func(c *yaml.Node, sub string) {
 			switch v, ok := r.text(c, sub); {
 			case !ok:
@@ -304,7 +429,7 @@ func (r *reader) readStep(n *yaml.Node, path string) (s policies.Step, ok bool) 
 				}
 			}
 		})},
-	}, later("after", "if", "notify", "start", "stop", "hibernate", "create", "delete")...)
+	}, later("notify", "hibernate", "create", "delete")...)
 	if !r.mapping(n, path, keys) {
 		return s, false
 	}

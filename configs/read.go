@@ -29,6 +29,19 @@ type reader struct {
 
 	zone      *time.Location
 	schedules map[string]namedSchedule
+	calendars map[string]namedCalendar
+	named     map[string]place   // policies by name
+	scope     *policies.Selector // of the included file that is being read
+	includes  []include
+
+	files func(name string) ([]byte, error)
+	glob  func(pattern string) ([]string, error)
+	read  []byte // texts of all files beside the first: they make the revision, too
+}
+
+type place struct {
+	file string
+	line int
 }
 
 type namedSchedule struct {

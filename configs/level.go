@@ -1,0 +1,354 @@
+package configs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"nightshift/policies"
+	"nightshift/policies/foreign"
+	"nightshift/policies/schedule"
+)
+
+type namedCalendar struct {
+	calendar *schedule.Calendar // nil when it has a fault
+	line     int
+}
+
+func (r *reader) readCalendars(n *yaml.Node, path string) {
+	n = deref(n)
+	if n.Kind != yaml.MappingNode {
+		r.fault(n, path, "write it as name: { dates: [2026-12-24..2027-01-01] }", "%s is not a mapping", describeNode(n))
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		kn, vn := n.Content[i], n.Content[i+1]
+		sub := join(path, kn.Value)
+		if old, dup := r.calendars[kn.Value]; dup {
+			r.fault(kn, sub, "", "the key stands twice, first in line %d", old.line)
+			continue
+		}
+		if !nameForm.MatchString(kn.Value) {
+			r.fault(kn, sub, "names are [a-z0-9-]", "%q is not a name", kn.Value)
+		}
+		r.calendars[kn.Value] = namedCalendar{r.readCalendar(vn, sub), kn.Line}
+	}
+}
+
+// readCalendar reads { dates: […] } or { ics: FILE }.
+func (r *reader) readCalendar(n *yaml.Node, path string) (c *schedule.Calendar) {
+	r.mapping(n, path, []key{
+		{name: "dates", read: func(n *yaml.Node, path string) {
+			var lines []string
+			before := len(r.faults)
+			r.each(n, path, func(n *yaml.Node, sub string) {
+				if s, ok := r.text(n, sub); ok {
+					if _, err := schedule.ParseDates([]string{s}); err != nil {
+						r.scheduleError(n, sub, err)
+					}
+					lines = append(lines, s)
+				}
+			})
+			if len(r.faults) == before {
+				var err error
+				if c, err = schedule.ParseDates(lines); err != nil {
+					r.fault(n, path, "", "%v", err)
+				}
+			}
+		}},
+		{name: "ics", read: func(n *yaml.Node, path string) {
+			name, ok := r.text(n, path)
+			if !ok {
+				return
+			}
+			data, err := r.files(r.beside(name))
+			if err != nil {
+				r.fault(n, path, "the path counts from the policy file", "the calendar %s cannot be read: %v", name, err)
+				return
+			}
+			r.read = append(r.read, data...)
+			if c, err = schedule.ParseICal(data); err != nil {
+				r.fault(n, path, "export it again as iCalendar (.ics)", "%s: %v", name, err)
+			}
+		}},
+	})
+	if n = deref(n); n.Kind == yaml.MappingNode && len(n.Content) != 2 {
+		r.fault(n, path, "such as { dates: [2026-12-24..2027-01-01] } or { ics: uk-holidays.ics }", "a calendar has either dates or ics")
+	}
+	return c
+}
+
+// beside is the path of a file that the policy file names.
+func (r *reader) beside(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(r.file), name)
+}
+
+func (r *reader) readOwners(n *yaml.Node, path string) {
+	o := &r.cfg.Policies.Owners
+	r.mapping(n, path, []key{
+		{name: "keys", read: r.texts(&o.Keys, func(s string) error {
+			if !slices.Contains(policies.OwnerKeys, s) {
+				return fmt.Errorf("%q is none of %s", s, strings.Join(policies.OwnerKeys, ", "))
+			}
+			return nil
+		})},
+		{name: "max", read: r.duration(&o.Max)},
+		{name: "prefix", read: func(n *yaml.Node, path string) {
+			if s, ok := r.text(n, path); ok {
+				if o.Prefix = s; checkTag(s) != nil || strings.Contains(s, "=") {
+					r.fault(n, path, "such as nightshift.", "%q is not the beginning of a tag", s)
+				}
+			}
+		}},
+	})
+}
+
+// readExcept reads what a schedule does on the dates of calendars.
+func (r *reader) readExcept(n *yaml.Node, path string, p *policies.Policy) {
+	var rules []schedule.Exception
+	before := len(r.faults)
+	r.each(n, path, func(n *yaml.Node, sub string) {
+		var e schedule.Exception
+		calendar, use := false, false
+		r.mapping(n, sub, []key{
+			{name: "calendar", read: func(n *yaml.Node, path string) {
+				calendar = true
+				name, ok := r.text(n, path)
+				if !ok {
+					return
+				}
+				c, known := r.calendars[name]
+				if !known {
+					r.unknown(n, path, name, "calendar", "calendars", keysOf(r.calendars))
+				}
+				e.Calendar, e.Name = c.calendar, name
+			}},
+			{name: "use", read: func(n *yaml.Node, path string) {
+				use = true
+				r.readUse(n, path, &e)
+			}},
+		})
+		if deref(n).Kind == yaml.MappingNode && (!calendar || !use) {
+			r.fault(n, sub, "such as { calendar: holidays, use: never }", "an exception has a calendar and a use")
+		}
+		rules = append(rules, e)
+	})
+	if len(r.faults) > before || slices.ContainsFunc(rules, func(e schedule.Exception) bool {
+		return e.Calendar == nil || e.Use == schedule.UseSchedule && e.Schedule == nil
+	}) {
+		return
+	}
+	switch {
+	case p.FromTag != nil:
+		read := p.FromTag.Read
+		p.FromTag.Form += fmt.Sprint(rules)
+		p.FromTag.Read = func(value string) (schedule.Timetable, error) {
+			table, err := read(value)
+			if w, ok := table.(*schedule.Weekly); ok && err == nil {
+				return w.Except(rules), nil
+			}
+			return table, err
+		}
+		if p.FromTag.Grammar != "" {
+			r.fault(n, path, "import the tags, or leave the days to the other tool's own skip-days", "except does not go with the grammar %s", p.FromTag.Grammar)
+		}
+	case p.Schedule != nil:
+		p.Schedule = p.Schedule.(*schedule.Weekly).Except(rules) // all that a file can name
+	}
+}
+
+func (r *reader) readUse(n *yaml.Node, path string, e *schedule.Exception) {
+	s, ok := r.text(n, path)
+	if !ok {
+		return
+	}
+	switch u := schedule.Use(s); u {
+	case schedule.UseNever, schedule.UseAlways, schedule.UseUnchanged:
+		e.Use = u
+	default:
+		w, known := r.schedules[s]
+		if !known {
+			r.unknown(n, path, s, "schedule", "schedules", append(keysOf(r.schedules), "always", "never", "unchanged"))
+		}
+		e.Use, e.Schedule, e.As = schedule.UseSchedule, w.weekly, s
+	}
+}
+
+func (r *reader) readEnforce(n *yaml.Node, path string) policies.Enforce {
+	switch s, ok := r.text(n, path); {
+	case !ok, s == "false":
+	case s == string(policies.EnforceMend) || s == string(policies.EnforceStrict):
+		return policies.Enforce(s)
+	default:
+		r.fault(n, path, "true, strict or false", "%q is none of them", s)
+	}
+	return policies.EnforceNot
+}
+
+func (r *reader) readAtMost(n *yaml.Node, path string) (a policies.AtMost) {
+	r.mapping(n, path, []key{{name: "instances", read: r.whole(&a.Instances, 1, 1_000_000)}, {name: "within", read: r.duration(&a.Within)}})
+	if (a.Instances == 0 || a.Within == 0) && deref(n).Kind == yaml.MappingNode {
+		r.fault(n, path, "such as { instances: 2, within: 30m }", "at_most has instances and within")
+	}
+	return a
+}
+
+func (r *reader) readPick(n *yaml.Node, path string) *policies.Pick {
+	p := &policies.Pick{}
+	counted := false
+	r.mapping(n, path, []key{
+		{name: "count", read: func(n *yaml.Node, path string) {
+			counted = true
+			if s, ok := r.text(n, path); ok && s != "signal.value" {
+				r.whole(&p.Count, 1, 1_000_000)(n, path)
+			}
+		}},
+		{name: "at_most", read: r.whole(&p.AtMost, 1, 1_000_000)},
+	})
+	if !counted && deref(n).Kind == yaml.MappingNode {
+		r.fault(n, path, "such as { count: signal.value, at_most: 8 }", "pick has a count")
+	}
+	return p
+}
+
+// nothing reads the value of a key that needs none.
+func (r *reader) nothing(n *yaml.Node, path string) {
+	if n = deref(n); n.Kind != yaml.MappingNode && n.Tag != "!!null" || len(n.Content) > 0 {
+		r.fault(n, path, "write it as start: {}", "%s means nothing here", describeNode(n))
+	}
+}
+
+// span reads a duration that may be 0.
+func (r *reader) span(into *time.Duration) func(*yaml.Node, string) {
+	return func(n *yaml.Node, path string) {
+		if d := deref(n); d.Value == "0" || d.Value == "0s" {
+			*into = 0
+			return
+		}
+		r.duration(into)(n, path)
+	}
+}
+
+// readFromTag reads { from_tag: KEY, grammar: G, settings: {…}, timezone: Z }.
+func (r *reader) readFromTag(n *yaml.Node, path string) *policies.FromTag {
+	f := &policies.FromTag{}
+	zone := r.zone
+	var settings foreign.Settings
+	before := len(r.faults)
+	r.mapping(n, path, []key{
+		{name: "from_tag", read: func(n *yaml.Node, path string) {
+			if s, ok := r.text(n, path); ok {
+				if f.Tag = s; checkTag(s) != nil || strings.Contains(s, "=") {
+					r.fault(n, path, "such as nightshift.hours", "%q is not the key of a tag", s)
+				}
+				r.checkCounts(n, path, s)
+			}
+		}},
+		{name: "grammar", read: func(n *yaml.Node, path string) {
+			if s, ok := r.text(n, path); ok {
+				if f.Grammar = s; s == foreign.Native {
+					f.Grammar = ""
+				} else if !slices.Contains(foreign.Grammars(), s) {
+					r.unknown(n, path, s, "grammar", "schedule", append(foreign.Grammars(), foreign.Native))
+				}
+			}
+		}},
+		{name: "settings", read: func(n *yaml.Node, path string) {
+			if err := deref(n).Decode(&settings); err != nil {
+				r.fault(n, path, "write the settings of the other tool's policy, such as { onhour: 8 }", "%s is not a mapping", describeNode(n))
+			}
+		}},
+		{name: "timezone", read: func(n *yaml.Node, path string) {
+			if z, ok := r.readZone(n, path); ok {
+				zone = z
+			}
+		}},
+	})
+	if settings != nil && f.Grammar == "" && len(r.faults) == before {
+		r.fault(n, path, "", "settings go with a grammar of another tool")
+	}
+	if len(r.faults) > before {
+		return nil
+	}
+	form, err := json.Marshal(settings)
+	if err != nil {
+		r.fault(n, join(path, "settings"), "", "%v", err)
+		return nil
+	}
+	f.Form = string(form) + " " + zone.String()
+	if f.Grammar != "" {
+		f.Read = func(value string) (schedule.Timetable, error) {
+			table, _, err := foreign.Read(f.Grammar, value, settings, zone)
+			return table, err
+		}
+		return f
+	}
+	named := r.schedules
+	for _, name := range keysOf(named) {
+		if w := named[name].weekly; w != nil {
+			f.Form += " " + name + "=" + w.String()
+		}
+	}
+	f.Read = func(value string) (schedule.Timetable, error) {
+		if s, ok := named[value]; ok && s.weekly != nil {
+			return s.weekly, nil
+		}
+		w, err := schedule.ParseWeekly([]string{value}, nil, zone)
+		if err != nil { // not w: a nil pointer in an interface is not nil
+			return nil, err
+		}
+		return w, nil
+	}
+	return f
+}
+
+// checkCounts refuses a policy that follows an owner's tag which does not count.
+func (r *reader) checkCounts(n *yaml.Node, path, tag string) {
+	set := &r.cfg.Policies
+	own, ok := strings.CutPrefix(tag, set.OwnerPrefix())
+	if !ok || set.Owners.Counts(own) {
+		return
+	}
+	if slices.Contains([]string{policies.OwnHours, policies.OwnSchedule}, own) {
+		r.fault(n, path, "add owners: { keys: ["+strings.Join(append(slices.Clone(set.Owners.Keys), own), ", ")+"] }", "the tag %s does not count: owners.keys does not list %s", tag, own)
+		return
+	}
+	r.fault(n, path, "nightshift.hours and nightshift.schedule hold schedules", "no schedule is in the tag %s", tag)
+}
+
+// readExpr reads a CEL expression over an instance.
+func (r *reader) readExpr(n *yaml.Node, path string) *policies.Expr {
+	s, ok := r.text(n, path)
+	if !ok {
+		return nil
+	}
+	x, err := policies.ParseExpr(s)
+	if err == nil {
+		return x
+	}
+	hint := "fields are: " + strings.Join(policies.ExprFields, ", ")
+	at := *deref(n)
+	e, ok := errors.AsType[*policies.ExprError](err)
+	if ok && e.Unknown != "" {
+		if near := nearest(e.Unknown, policies.ExprFields); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+	}
+	if ok && e.Line == 1 && at.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
+		at.Column += e.Col - 1
+		if at.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
+			at.Column++
+		}
+	}
+	r.fault(&at, path, hint, "%v", err)
+	return nil
+}

@@ -1,0 +1,133 @@
+package configs_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"nightshift/configs"
+	"nightshift/policies"
+	"nightshift/policies/schedule"
+)
+
+// write puts files into a new directory and returns the path of the first.
+func write(t *testing.T, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	first := ""
+	for i := 0; i < len(files); i += 2 {
+		path := filepath.Join(dir, files[i])
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(files[i+1]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = path
+		}
+	}
+	return first
+}
+
+const mainFile = `version: 1
+regions: [LON1]
+timezone: Europe/London
+include: [policies.d/*.yaml]
+owners: { keys: [hours] }
+schedules:
+  office: { running: ["Mon-Fri 08:00-19:00"] }
+calendars:
+  holidays: { ics: uk.ics }
+policies:
+  - name: dev-hours
+    select: { all: [env=dev] }
+    schedule: office
+    except: [ { calendar: holidays, use: never } ]
+`
+
+const uk = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1\r\nSUMMARY:Christmas\r\nDTSTART;VALUE=DATE:20261225\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+
+func TestIncludedFilesStayWithinTheirScope(t *testing.T) {
+	path := write(t, "nightshift.yaml", mainFile, "uk.ics", uk, "policies.d/a.yaml", `scope: { all: [team=a] }
+policies:
+  - name: a-hours
+    select: { all: [env=dev] }
+    schedule: office
+  - name: a-own
+    select: { all: ["nightshift.hours=*"] }
+    schedule: { from_tag: nightshift.hours }
+tests:
+  - { instance: { name: x, tags: [env=dev] }, at: "2026-12-24 10:00", want: running, by: dev-hours }
+`)
+	cfg, err := configs.Load(path, nil, configs.Overrides{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.Policies.Validate(); err != nil {
+		t.Error(err)
+	}
+	a, _ := cfg.Policies.Policy("a-hours")
+	for _, tt := range []struct {
+		tags []string
+		want bool
+	}{{[]string{"env=dev", "team=a"}, true}, {[]string{"env=dev"}, false}, {[]string{"team=a"}, false}} {
+		if got := a.Select.Matches(policies.Instance{Tags: tt.tags}); got != tt.want {
+			t.Errorf("tags %v: selected %v, want %v", tt.tags, got, tt.want)
+		}
+	}
+	dev, _ := cfg.Policies.Policy("dev-hours")
+	for when, want := range map[string]schedule.State{"2026-12-24T10:00:00Z": schedule.Running, "2026-12-25T10:00:00Z": schedule.Stopped} {
+		at, _ := time.Parse(time.RFC3339, when)
+		if got := dev.Schedule.At(at); got != want {
+			t.Errorf("at %s %s is wanted, want %s", when, got, want)
+		}
+	}
+	if len(cfg.Tests) != 1 || len(cfg.Files) != 3 {
+		t.Errorf("%d tests, files %v", len(cfg.Tests), cfg.Files)
+	}
+}
+
+func TestARevisionCoversEveryFile(t *testing.T) {
+	part := "policies:\n  - { name: more, select: { all: [x] }, cron: \"0 8 * * *\", do: start }\n"
+	revision := func(part, ics string) string {
+		cfg, err := configs.Load(write(t, "nightshift.yaml", mainFile, "uk.ics", ics, "policies.d/a.yaml", part), nil, configs.Overrides{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg.Revision
+	}
+	first := revision(part, uk)
+	if revision(part, uk) != first {
+		t.Error("the same files have two revisions")
+	}
+	if revision(strings.ReplaceAll(part, "8", "9"), uk) == first || revision(part, strings.ReplaceAll(uk, "1225", "1226")) == first {
+		t.Error("another text has the same revision")
+	}
+}
+
+func TestFaultsNameTheFileThatTheyAreIn(t *testing.T) {
+	path := write(t, "nightshift.yaml", strings.ReplaceAll(mainFile, "schedule: office", "schedule: offce"), "uk.ics", "hello", "policies.d/b.yaml", `scope: {}
+policies:
+  - { name: dev-hours, select: { all: [x] }, cron: "61 8 * * *", do: start }
+nats: {}
+`)
+	_, err := configs.Load(path, nil, configs.Overrides{})
+	if err == nil {
+		t.Fatal("no fault")
+	}
+	for _, want := range []string{
+		"nightshift.yaml:9:20: calendars.holidays.ics: uk.ics: not an iCalendar file",
+		`nightshift.yaml:13:15: policies[0].schedule: there is no schedule "offce"`,
+		"b.yaml:1:8: scope: the selector has no key",
+		"b.yaml:3:53: policies[0].cron: ",
+		"another policy is called dev-hours, in line 11 of ",
+		`b.yaml:4:1: nats: unknown key "nats"`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no fault %q in\n%v", want, err)
+		}
+	}
+}
