@@ -152,7 +152,7 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 			root.AddCommand(c)
 		}
 	}
-	add("look", newPlanCommand(), newCheckCommand(), newStatusCommand(), newWatchCommand())
+	add("look", newPlanCommand(), newWhenCommand(), newCheckCommand(), newStatusCommand(), newWatchCommand())
 	add("act", newActCommands()...)
 	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newInstancesCommand(), newVersionCommand())
 	return root

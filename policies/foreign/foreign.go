@@ -66,7 +66,13 @@ type grammar struct {
 }
 
 // grammars is the table of all that are read; a line each.
-var grammars = map[string]grammar{}
+var grammars = map[string]grammar{
+	Native:            {answer: answerNative},
+	CustodianOffhours: {answerOffhours, readOffhours},
+	CustodianMark:     {answer: answerMark},
+	KubeDownscaler:    {answerKube, readKube},
+	InstanceScheduler: {answerAWS, readAWS},
+}
 
 // Grammars are the names of the grammars that a policy can follow a tag in.
 func Grammars() []string {
