@@ -44,6 +44,9 @@ func checkTokens(names []string, values ...string) error {
 		if v == None && (names[i] == "region" || names[i] == "instance") {
 			continue
 		}
+		if names[i] == "policy" { // sources of edges that are no policies begin with _
+			v = strings.TrimPrefix(v, "_")
+		}
 		if !isToken(v) {
 			return fmt.Errorf("%s %q cannot stand in a subject: use a-z, 0-9 and -, at most %d", names[i], v, maxToken)
 		}

@@ -133,7 +133,7 @@ func (a *Agenda) Edges(after, upTo time.Time) []Edge {
 // UpcomingEdge is an edge with what it is about, for people.
 type UpcomingEdge struct {
 	Edge
-	Want string // running, stopped, start, reboot soft, …
+	Want string `json:"want"` // running, stopped, start, reboot soft, …
 }
 
 // NextEdges are the first n edges strictly after an instant, in order.

@@ -11,20 +11,20 @@ import (
 // Explanation is the whole argument about the power state of an instance at an
 // instant: who wants what, who wins, and by which rule the others lose.
 type Explanation struct {
-	Instance    Instance
-	At          time.Time
-	Untouchable string   // why nothing ever touches it; empty: it may be touched
-	Wants       []Argued // the winner first, then in the order in which they would win
-	Mute        []Mute   // policies that select it and want nothing of its power state now
-	Faults      []TagFault
-	Next        []UpcomingEdge // of the policies and exceptions that concern it
+	Instance    Instance       `json:"instance"`
+	At          time.Time      `json:"at"`
+	Untouchable string         `json:"untouchable,omitempty"` // why nothing ever touches it; empty: it may be touched
+	Wants       []Argued       `json:"wants"`                 // the winner first, then in the order in which they would win
+	Mute        []Mute         `json:"mute,omitempty"`        // policies that select it and want nothing of its power state now
+	Faults      []TagFault     `json:"tag_faults,omitempty"`
+	Next        []UpcomingEdge `json:"next,omitempty"` // of the policies and exceptions that concern it
 }
 
 // Argued is a want with its place in the argument.
 type Argued struct {
 	Want
-	Why   string // what it comes from
-	Loses string // by which rule, against the winner; empty for the winner
+	Why   string `json:"why"`             // what it comes from
+	Loses string `json:"loses,omitempty"` // by which rule, against the winner; empty for the winner
 }
 
 // Form says whether a want is a level or an impulse.
@@ -36,7 +36,10 @@ func (a Argued) Form() string {
 }
 
 // Mute is a policy without a voice, with the reason.
-type Mute struct{ Policy, Why string }
+type Mute struct {
+	Policy string `json:"policy"`
+	Why    string `json:"why"`
+}
 
 // State is what wins: running, stopped, or any where nobody wants anything.
 func (e *Explanation) State() schedule.State {

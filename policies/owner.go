@@ -28,7 +28,8 @@ func (s *Set) OwnerPrefix() string { return s.Owners.prefix() }
 
 func (o Owners) prefix() string { return cmp.Or(o.Prefix, DefaultPrefix) }
 
-func (o Owners) max() time.Duration { return cmp.Or(o.Max, DefaultKeep) }
+// MaxKeep is how far ahead a keep reaches that names no end.
+func (o Owners) MaxKeep() time.Duration { return cmp.Or(o.Max, DefaultKeep) }
 
 // Counts reports whether owners' tags of a key count.
 func (o Owners) Counts(key string) bool { return slices.Contains(o.Keys, key) }
@@ -121,11 +122,11 @@ func (s *Set) keeps(inst *Instance, facts *Facts, now time.Time) (keeps []Keep) 
 		case known:
 			k.Since = seen
 		case !k.Until.IsZero(): // nobody watched: it may have been there for as long as owners go
-			seen = k.Until.Add(-s.Owners.max())
+			seen = k.Until.Add(-s.Owners.MaxKeep())
 		default:
 			seen = now
 		}
-		if most := seen.Add(s.Owners.max()); k.Until.IsZero() || k.Until.After(most) {
+		if most := seen.Add(s.Owners.MaxKeep()); k.Until.IsZero() || k.Until.After(most) {
 			k.Until = most
 		}
 		keeps = append(keeps, k)
@@ -166,8 +167,8 @@ func (s *Set) zone() *time.Location {
 
 // TagFault is an owner's tag that does nothing, with the reason.
 type TagFault struct {
-	Tag string
-	Msg string // what is wrong and what would be right
+	Tag string `json:"tag"`
+	Msg string `json:"msg"` // what is wrong and what would be right
 }
 
 // TagFaults are the tags of an instance that were meant for us and do nothing:
@@ -219,6 +220,9 @@ func (f *FromTag) value(tag string) (string, bool) {
 	rest, ok := strings.CutPrefix(tag, f.Tag)
 	if !ok {
 		return "", false
+	}
+	if rest == "" && f.Grammar != "" {
+		return "", true // other tools have tags without a value
 	}
 	return strings.CutPrefix(rest, "=")
 }

@@ -17,13 +17,13 @@ type Trigger struct {
 
 // Edge is a planned time at which a want of a policy begins or ends.
 type Edge struct {
-	Policy  string // or one of KeepSource, MarkSource, PauseSource, HandSource
-	Planned time.Time
-	Hash    string // of the policy when the tick was stored; empty: do not compare
+	Policy  string    `json:"policy"` // or one of KeepSource, MarkSource, PauseSource, HandSource
+	Planned time.Time `json:"planned"`
+	Hash    string    `json:"hash,omitempty"` // of the policy when the tick was stored; empty: do not compare
 	// From is the first instant that the edge stands for. Policies that follow
 	// tags, and the sources that are no policies, have edges that concern some
 	// instances each; after downtime one edge stands for all of them. Zero: Planned.
-	From time.Time
+	From time.Time `json:"from,omitzero"`
 }
 
 // ID is the edge's identity: <policy>@<planned unix time>.

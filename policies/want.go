@@ -22,12 +22,12 @@ const (
 
 // Want is what a source wants of an instance's power at an instant.
 type Want struct {
-	Source   string         // a policy, or one of the sources above
-	State    schedule.State // Running, Stopped, or Any: as it is
-	Impulse  bool           // it came at Since; else a level, that holds from Since
-	Priority int
-	Since    time.Time // planned time
-	Until    time.Time // zero: until the next edge that concerns the instance
+	Source   string         `json:"source"`  // a policy, or one of the sources above
+	State    schedule.State `json:"state"`   // Running, Stopped, or Any: as it is
+	Impulse  bool           `json:"impulse"` // it came at Since; else a level, that holds from Since
+	Priority int            `json:"priority"`
+	Since    time.Time      `json:"since,omitzero"` // planned time
+	Until    time.Time      `json:"until,omitzero"` // zero: until the next edge that concerns the instance
 
 	rank   int       // keep before command before policy
 	policy int       // index in Set.Policies; -1: none

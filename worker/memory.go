@@ -506,11 +506,11 @@ func (m *memory) reserve(p *policies.Policy, instance, trigger string) (c cooldo
 	return c, others, true
 }
 
-// putKeep stores a keep. Its begin is an edge, so it is the first second that no
-// other keep has begun in.
+// putKeep stores a keep. Its begin is an edge, so it is the next second, and one
+// that no other keep has begun in.
 func (m *memory) putKeep(ctx context.Context, instance string, k policies.Keep) (policies.Keep, error) {
 	m.mu.Lock()
-	k.Since = m.clock.Now().Truncate(time.Second)
+	k.Since = m.clock.Now().Truncate(time.Second).Add(time.Second)
 	if !k.Since.After(m.lastKeep) {
 		k.Since = m.lastKeep.Add(time.Second)
 	}

@@ -194,6 +194,8 @@ func (w *Worker) housekeeping(ctx context.Context, p *planner) error {
 func (w *Worker) endpoints() []events.Endpoint {
 	return []events.Endpoint{
 		{Name: "find", Handle: w.find},
+		{Name: "keep", Handle: w.keep},
+		{Name: "explain", Handle: w.explain},
 		{Name: "status", Handle: func(ctx context.Context, _ []byte) (any, error) { return w.Status(ctx), nil }},
 	}
 }

@@ -1,0 +1,111 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"nightshift/policies"
+	"nightshift/policies/schedule"
+)
+
+// KeepRequest asks that an instance stays in a state: nightshift.v1.ctl.keep.
+type KeepRequest struct {
+	Instance string    `json:"instance"` // id
+	Region   string    `json:"region"`   // code
+	State    string    `json:"state,omitempty"`
+	Until    time.Time `json:"until,omitzero"` // plan time; or
+	For      string    `json:"for,omitempty"`  // a duration; neither: owners.max
+	Reason   string    `json:"reason,omitempty"`
+	Who      string    `json:"who,omitempty"` // as the sender says
+	End      bool      `json:"end,omitempty"` // ends the keep that there is
+}
+
+// KeepAnswer says what is kept.
+type KeepAnswer struct {
+	Instance string    `json:"instance"`
+	Hostname string    `json:"hostname"`
+	State    string    `json:"state"`
+	Since    time.Time `json:"since"`
+	Until    time.Time `json:"until"`
+	Status   string    `json:"status"` // of the instance, as last read
+	Ended    bool      `json:"ended,omitempty"`
+}
+
+// keep stores or ends a keep. Both its begin and its end are edges, so an
+// instance that is not as kept is made so at once.
+func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
+	var req KeepRequest
+	if err := json.Unmarshal(body, &req); err != nil || req.Instance == "" || req.Region == "" {
+		return nil, errors.New(`keep wants {"instance": "<id>", "region": "<code>", "state": "running, stopped or asis", "until": "<RFC 3339>"}`)
+	}
+	if !w.inv.Has(req.Region) {
+		return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", strings.ToUpper(req.Region), strings.Join(w.set.Regions, ", "))
+	}
+	reading, err := w.inv.Reading(ctx, req.Region, time.Now().Add(-railReadingAge))
+	if err != nil {
+		return nil, err
+	}
+	inst, ok := reading.Instance(req.Instance)
+	if !ok {
+		return nil, fmt.Errorf("no instance %s is in %s", req.Instance, reading.Region)
+	}
+	answer := KeepAnswer{Instance: inst.ID, Hostname: inst.Hostname, Status: inst.Status}
+	if req.End {
+		k, ended, err := w.memory.endKeep(ctx, inst.ID)
+		if err != nil {
+			return nil, err
+		}
+		if !ended {
+			return nil, fmt.Errorf("%s is not kept by a command; a keep by tag ends when the tag goes", inst.Hostname)
+		}
+		answer.State, answer.Since, answer.Until, answer.Ended = stateName(k.State), k.Since, k.Until, true
+		return answer, nil
+	}
+	if reason, detail := w.set.Untouchable(inst); reason != "" {
+		return nil, fmt.Errorf("%s is never touched: %s", inst.Hostname, detail)
+	}
+	k := policies.Keep{Who: req.Who, Reason: req.Reason}
+	if k.State, ok = map[string]schedule.State{"running": schedule.Running, "stopped": schedule.Stopped, "asis": schedule.Any}[req.State]; !ok {
+		return nil, fmt.Errorf("state %q is none of running, stopped and asis", req.State)
+	}
+	now := w.o.Clock.Now()
+	if k.Until, err = keepUntil(req, now, w.set.Owners.MaxKeep()); err != nil {
+		return nil, err
+	}
+	if k, err = w.memory.putKeep(ctx, inst.ID, k); err != nil {
+		return nil, err
+	}
+	answer.State, answer.Since, answer.Until = stateName(k.State), k.Since, k.Until
+	return answer, nil
+}
+
+func keepUntil(req KeepRequest, now time.Time, most time.Duration) (time.Time, error) {
+	until := now.Add(most)
+	switch {
+	case !req.Until.IsZero() && req.For != "":
+		return until, errors.New("a keep has either until or for")
+	case !req.Until.IsZero():
+		until = req.Until
+	case req.For != "":
+		d, err := time.ParseDuration(req.For)
+		if err != nil || d <= 0 {
+			return until, fmt.Errorf("for %q is not a positive duration such as 3h", req.For)
+		}
+		until = now.Add(d)
+	}
+	if !until.After(now) {
+		return until, fmt.Errorf("until %s lies in the past", until.Format(time.RFC3339))
+	}
+	return until.Truncate(time.Second).UTC(), nil
+}
+
+func stateName(s schedule.State) string {
+	if s == schedule.Any {
+		return "asis"
+	}
+	return string(s)
+}
