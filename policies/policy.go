@@ -148,9 +148,9 @@ type Pick struct {
 // value means the same.
 type FromTag struct {
 	Tag     string
-	Grammar string // empty: ours
-	Form    string // everything else that Read depends on, as text for the policy's hash
-	Read    func(value string) (schedule.Timetable, error)
+	Grammar string                                         // empty: ours
+	Form    string                                         // everything else that Read depends on, as text for the policy's hash
+	Read    func(value string) (schedule.Timetable, error) `json:"-"`
 }
 
 // Step is one thing that a policy does. Fields beyond Verb belong to one verb each.

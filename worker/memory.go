@@ -131,6 +131,7 @@ func (m *memory) take(entry jetstream.KeyValueEntry) {
 	gone := entry.Operation() != jetstream.KeyValuePut
 	var err error
 	key := entry.Key()
+	ahead := true // it changes what lies ahead
 	switch {
 	case strings.HasPrefix(key, stateKeep):
 		err = takeInto(m.keeps, key[len(stateKeep):], gone, entry.Value())
@@ -143,15 +144,17 @@ func (m *memory) take(entry jetstream.KeyValueEntry) {
 		err = takeInto(m.hands, key[len(stateHand):], gone, entry.Value())
 	case strings.HasPrefix(key, stateCooldown):
 		err = takeInto(m.cooldowns, policyAndInstance(key[len(stateCooldown):]), gone, entry.Value())
-		return
+		ahead = false
 	case strings.HasPrefix(key, stateLoad):
 		err = takeInto(m.loads, policyAndInstance(key[len(stateLoad):]), gone, entry.Value())
-		return
+		ahead = false
 	}
 	if err != nil {
 		m.log.Warn("an entry of the store cannot be read, and is left out", zap.String("key", key), zap.Error(err))
 	}
-	m.touch()
+	if ahead {
+		m.touch()
+	}
 }
 
 func takeInto[T any](into map[string]T, key string, gone bool, body []byte) error {

@@ -227,7 +227,7 @@ func (k fieldKind) check(e expr) error {
 	switch e.kind {
 	case exprLast:
 		if !monthday && !weekday {
-			return errors.New("L means nothing here")
+			return errors.New("the last day (L) means nothing here")
 		}
 	case exprRange:
 		if e.end == lastValue && e.n == 1 && !monthday {
