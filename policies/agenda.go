@@ -14,7 +14,7 @@ import (
 type Agenda struct {
 	set    *Set
 	tables [][]schedule.Timetable // by policy: of those that follow tags, one for each value
-	once   []Edge                 // at one time only, in order
+	once   []UpcomingEdge         // at one time only, in order
 }
 
 // Agenda makes the agenda of an inventory. Without one it is that of the file.
@@ -45,35 +45,35 @@ func (s *Set) Agenda(inv []Instance, facts Facts, now time.Time) *Agenda {
 		a.addOnce(inst, &facts, matched, now)
 	}
 	for _, p := range facts.Pauses {
-		a.add(PauseSource, p.Until)
+		a.add(PauseSource, p.Until, "end of a pause")
 	}
-	slices.SortFunc(a.once, compareEdges)
-	a.once = slices.Compact(a.once)
+	slices.SortFunc(a.once, func(x, y UpcomingEdge) int { return cmp.Or(compareEdges(x.Edge, y.Edge), cmp.Compare(x.Want, y.Want)) })
+	a.once = slices.CompactFunc(a.once, func(x, y UpcomingEdge) bool { return x.Edge == y.Edge })
 	return a
 }
 
 // addOnce adds the times at which something of one instance begins or ends.
 func (a *Agenda) addOnce(inst *Instance, facts *Facts, matched []int, now time.Time) {
 	for _, k := range a.set.keeps(inst, facts, now) {
-		a.add(KeepSource, k.Since)
-		a.add(KeepSource, k.Until)
+		a.add(KeepSource, k.begin(), "begin of a keep")
+		a.add(KeepSource, k.Until, "end of a keep")
 	}
 	for _, k := range a.set.marks(inst) {
-		a.add(MarkSource, k.at)
+		a.add(MarkSource, k.at, string(k.verb))
 	}
 	for _, imp := range facts.Impulses[inst.ID] {
 		if i := a.set.policyIndex(imp.Policy); i >= 0 && a.set.Policies[i].Signal != nil {
-			a.add(imp.Policy, imp.Until)
+			a.add(imp.Policy, imp.Until, "end of "+imp.Policy)
 		}
 	}
 	if at, ok := a.set.stopAgain(inst, facts, matched); ok {
-		a.add(HandSource, at)
+		a.add(HandSource, at, "stop again")
 	}
 }
 
-func (a *Agenda) add(source string, at time.Time) {
+func (a *Agenda) add(source string, at time.Time, want string) {
 	if !at.IsZero() {
-		a.once = append(a.once, Edge{Policy: source, Planned: at.UTC().Truncate(time.Second)})
+		a.once = append(a.once, UpcomingEdge{Edge{Policy: source, Planned: at.UTC().Truncate(time.Second)}, want})
 	}
 }
 
@@ -118,8 +118,8 @@ func (a *Agenda) Edges(after, upTo time.Time) []Edge {
 			t = at
 		}
 	}
-	for _, e := range a.once {
-		if e.Planned.After(after) && !e.Planned.After(upTo) {
+	for _, u := range a.once {
+		if e := u.Edge; e.Planned.After(after) && !e.Planned.After(upTo) {
 			if p, ok := a.set.Policy(e.Policy); ok {
 				e.Hash = p.Hash()
 			}
@@ -152,7 +152,7 @@ func (a *Agenda) NextEdges(after time.Time, n int) []UpcomingEdge {
 	for i := range a.set.Policies {
 		advance(i, after)
 	}
-	once, _ := slices.BinarySearchFunc(a.once, after, func(e Edge, t time.Time) int {
+	once, _ := slices.BinarySearchFunc(a.once, after, func(e UpcomingEdge, t time.Time) int {
 		if e.Planned.After(t) {
 			return 1
 		}
@@ -167,7 +167,7 @@ func (a *Agenda) NextEdges(after time.Time, n int) []UpcomingEdge {
 			}
 		}
 		if once < len(a.once) && (first < 0 || a.once[once].Planned.Before(ahead[first].at)) {
-			out = append(out, UpcomingEdge{a.once[once], "end of " + a.set.sourceWord(a.once[once].Policy)})
+			out = append(out, a.once[once])
 			once++
 			continue
 		}

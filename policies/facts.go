@@ -105,9 +105,18 @@ type Keep struct {
 	State  schedule.State `json:"state"` // Running, Stopped, or Any: as it is
 	Since  time.Time      `json:"since"`
 	Until  time.Time      `json:"until"`
+	Edge   time.Time      `json:"edge,omitzero"` // at which its begin is acted upon; zero: Since
 	Who    string         `json:"who,omitempty"`
 	Reason string         `json:"reason,omitempty"`
 	tag    string         // the owner's tag that says so
+}
+
+// begin is the edge at which a keep begins.
+func (k Keep) begin() time.Time {
+	if k.Edge.IsZero() {
+		return k.Since
+	}
+	return k.Edge
 }
 
 // Pause silences all, one policy or one instance.

@@ -121,7 +121,7 @@ func (d *decision) pseudoDue(e Edge, inst *Instance, matched []int) (newest time
 	switch e.Policy {
 	case KeepSource:
 		for _, k := range d.set.keeps(inst, d.facts, d.now) {
-			try(k.Since)
+			try(k.begin())
 			try(k.Until)
 		}
 	case MarkSource:

@@ -14,21 +14,22 @@ import (
 // ExplainRequest asks for the whole argument about an instance:
 // nightshift.v1.ctl.explain.
 type ExplainRequest struct {
-	Instance string    `json:"instance"`    // id
-	Region   string    `json:"region"`      // code
-	At       time.Time `json:"at,omitzero"` // plan time; zero: now
+	Instance string `json:"instance"`     // id
+	Region   string `json:"region"`       // code
+	At       string `json:"at,omitempty"` // plan time, as [Worker.instant] reads it; empty: now
 }
 
 // ExplainAnswer is the argument, with what is remembered of the instance.
 type ExplainAnswer struct {
 	policies.Explanation
-	Hand *policies.Hand `json:"hand,omitempty"` // the newest change that somebody else made
+	Timezone string         `json:"timezone"`       // of the policy file
+	Hand     *policies.Hand `json:"hand,omitempty"` // the newest change that somebody else made
 }
 
 func (w *Worker) explain(ctx context.Context, body []byte) (any, error) {
 	var req ExplainRequest
 	if err := json.Unmarshal(body, &req); err != nil || req.Instance == "" || req.Region == "" {
-		return nil, errors.New(`explain wants {"instance": "<id>", "region": "<code>", "at": "<RFC 3339, optional>"}`)
+		return nil, errors.New(`explain wants {"instance": "<id>", "region": "<code>", "at": "<22:00, 2026-11-27T22:00 or RFC 3339; optional>"}`)
 	}
 	if !w.inv.Has(req.Region) {
 		return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", strings.ToUpper(req.Region), strings.Join(w.set.Regions, ", "))
@@ -41,12 +42,14 @@ func (w *Worker) explain(ctx context.Context, body []byte) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("no instance %s is in %s", req.Instance, reading.Region)
 	}
-	at := req.At
-	if at.IsZero() {
-		at = w.o.Clock.Now()
+	at := w.o.Clock.Now()
+	if req.At != "" {
+		if at, err = w.instant(req.At, at); err != nil {
+			return nil, fmt.Errorf("at: %w", err)
+		}
 	}
 	facts := w.memory.facts()
-	answer := ExplainAnswer{Explanation: policies.Explain(w.set, inst, facts, at)}
+	answer := ExplainAnswer{Explanation: policies.Explain(w.set, inst, facts, at), Timezone: w.zone().String()}
 	if h, ok := facts.Hands[inst.ID]; ok {
 		answer.Hand = &h
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,14 +15,14 @@ import (
 
 // KeepRequest asks that an instance stays in a state: nightshift.v1.ctl.keep.
 type KeepRequest struct {
-	Instance string    `json:"instance"` // id
-	Region   string    `json:"region"`   // code
-	State    string    `json:"state,omitempty"`
-	Until    time.Time `json:"until,omitzero"` // plan time; or
-	For      string    `json:"for,omitempty"`  // a duration; neither: owners.max
-	Reason   string    `json:"reason,omitempty"`
-	Who      string    `json:"who,omitempty"` // as the sender says
-	End      bool      `json:"end,omitempty"` // ends the keep that there is
+	Instance string `json:"instance"` // id
+	Region   string `json:"region"`   // code
+	State    string `json:"state,omitempty"`
+	Until    string `json:"until,omitempty"` // plan time, as [Worker.instant] reads it; or
+	For      string `json:"for,omitempty"`   // a duration; neither: owners.max
+	Reason   string `json:"reason,omitempty"`
+	Who      string `json:"who,omitempty"` // as the sender says
+	End      bool   `json:"end,omitempty"` // ends the keep that there is
 }
 
 // KeepAnswer says what is kept.
@@ -31,7 +32,8 @@ type KeepAnswer struct {
 	State    string    `json:"state"`
 	Since    time.Time `json:"since"`
 	Until    time.Time `json:"until"`
-	Status   string    `json:"status"` // of the instance, as last read
+	Status   string    `json:"status"`   // of the instance, as last read
+	Timezone string    `json:"timezone"` // of the policy file
 	Ended    bool      `json:"ended,omitempty"`
 }
 
@@ -40,7 +42,7 @@ type KeepAnswer struct {
 func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
 	var req KeepRequest
 	if err := json.Unmarshal(body, &req); err != nil || req.Instance == "" || req.Region == "" {
-		return nil, errors.New(`keep wants {"instance": "<id>", "region": "<code>", "state": "running, stopped or asis", "until": "<RFC 3339>"}`)
+		return nil, errors.New(`keep wants {"instance": "<id>", "region": "<code>", "state": "running, stopped or asis", "until": "<22:00, 2026-11-27T22:00 or RFC 3339>"}`)
 	}
 	if !w.inv.Has(req.Region) {
 		return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", strings.ToUpper(req.Region), strings.Join(w.set.Regions, ", "))
@@ -53,7 +55,7 @@ func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("no instance %s is in %s", req.Instance, reading.Region)
 	}
-	answer := KeepAnswer{Instance: inst.ID, Hostname: inst.Hostname, Status: inst.Status}
+	answer := KeepAnswer{Instance: inst.ID, Hostname: inst.Hostname, Status: inst.Status, Timezone: w.zone().String()}
 	if req.End {
 		k, ended, err := w.memory.endKeep(ctx, inst.ID)
 		if err != nil {
@@ -73,7 +75,7 @@ func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
 		return nil, fmt.Errorf("state %q is none of running, stopped and asis", req.State)
 	}
 	now := w.o.Clock.Now()
-	if k.Until, err = keepUntil(req, now, w.set.Owners.MaxKeep()); err != nil {
+	if k.Until, err = w.keepUntil(req, now); err != nil {
 		return nil, err
 	}
 	if k, err = w.memory.putKeep(ctx, inst.ID, k); err != nil {
@@ -83,13 +85,15 @@ func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
 	return answer, nil
 }
 
-func keepUntil(req KeepRequest, now time.Time, most time.Duration) (time.Time, error) {
-	until := now.Add(most)
+func (w *Worker) keepUntil(req KeepRequest, now time.Time) (until time.Time, err error) {
+	until = now.Add(w.set.Owners.MaxKeep())
 	switch {
-	case !req.Until.IsZero() && req.For != "":
+	case req.Until != "" && req.For != "":
 		return until, errors.New("a keep has either until or for")
-	case !req.Until.IsZero():
-		until = req.Until
+	case req.Until != "":
+		if until, err = w.instant(req.Until, now); err != nil {
+			return until, fmt.Errorf("until: %w", err)
+		}
 	case req.For != "":
 		d, err := time.ParseDuration(req.For)
 		if err != nil || d <= 0 {
@@ -102,6 +106,25 @@ func keepUntil(req KeepRequest, now time.Time, most time.Duration) (time.Time, e
 	}
 	return until.Truncate(time.Second).UTC(), nil
 }
+
+// instant reads an instant of plan time: a wall time such as 22:00, the next one
+// in the zone of the policy file, or what [schedule.ParseInstant] reads.
+func (w *Worker) instant(text string, now time.Time) (time.Time, error) {
+	if _, err := time.Parse("15:04", text); err != nil {
+		return schedule.ParseInstant(text, w.zone())
+	}
+	today := now.In(w.zone())
+	for _, day := range []time.Time{today, today.AddDate(0, 0, 1)} {
+		t, err := schedule.ParseInstant(day.Format(time.DateOnly)+"T"+text, w.zone())
+		if err != nil || t.After(now) {
+			return t, err
+		}
+	}
+	return time.Time{}, fmt.Errorf("%s does not come within a day", text) // unreachable: one of two days has it
+}
+
+// zone is that of the policy file.
+func (w *Worker) zone() *time.Location { return cmp.Or(w.set.Zone, time.UTC) }
 
 func stateName(s schedule.State) string {
 	if s == schedule.Any {

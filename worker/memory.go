@@ -54,7 +54,7 @@ type memory struct {
 	tagsSeen  map[string]time.Time
 	seen      map[string]sighting // by instance
 	sent      map[string]call     // by instance: our newest call
-	lastKeep  time.Time           // Since of the newest keep
+	lastKeep  time.Time           // Edge of the newest keep
 }
 
 // sighting is an instance in a state that it may stay in.
@@ -135,8 +135,8 @@ func (m *memory) take(entry jetstream.KeyValueEntry) {
 	switch {
 	case strings.HasPrefix(key, stateKeep):
 		err = takeInto(m.keeps, key[len(stateKeep):], gone, entry.Value())
-		if k, ok := m.keeps[key[len(stateKeep):]]; ok && k.Since.After(m.lastKeep) {
-			m.lastKeep = k.Since
+		if k, ok := m.keeps[key[len(stateKeep):]]; ok && k.Edge.After(m.lastKeep) {
+			m.lastKeep = k.Edge
 		}
 	case strings.HasPrefix(key, statePause):
 		err = takeInto(m.pauses, key[len(statePause):], gone, entry.Value())
@@ -513,11 +513,12 @@ func (m *memory) reserve(p *policies.Policy, instance, trigger string) (c cooldo
 // that no other keep has begun in.
 func (m *memory) putKeep(ctx context.Context, instance string, k policies.Keep) (policies.Keep, error) {
 	m.mu.Lock()
-	k.Since = m.clock.Now().Truncate(time.Second).Add(time.Second)
-	if !k.Since.After(m.lastKeep) {
-		k.Since = m.lastKeep.Add(time.Second)
+	k.Since = m.clock.Now()
+	k.Edge = k.Since.Truncate(time.Second).Add(time.Second) // an edge lies ahead, and no two keeps have the same
+	if !k.Edge.After(m.lastKeep) {
+		k.Edge = m.lastKeep.Add(time.Second)
 	}
-	m.lastKeep = k.Since
+	m.lastKeep = k.Edge
 	m.mu.Unlock()
 	if err := m.store(ctx, stateKeep+instance, k); err != nil {
 		return k, err

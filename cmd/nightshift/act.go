@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -367,10 +368,18 @@ func apiFromEnvironment(ctx context.Context, url, region string) (*civo.Client, 
 // findDirectly resolves a name to exactly one instance by listing.
 func findDirectly(ctx context.Context, api *civo.Client, regions []string, name string) (policies.Instance, error) {
 	inv, faults := worker.ReadInventory(ctx, api, regions)
+	return pickInstance(inv, faults, name, regions)
+}
+
+// pickInstance resolves a name to exactly one instance of an inventory.
+func pickInstance(inv []policies.Instance, faults map[string]error, name string, regions []string) (policies.Instance, error) {
+	in := func(i policies.Instance) bool {
+		return slices.ContainsFunc(regions, func(r string) bool { return strings.EqualFold(r, i.Region) })
+	}
 	var found []worker.Found
 	var one policies.Instance
 	for _, i := range inv {
-		if i.ID == name || strings.EqualFold(i.Hostname, name) {
+		if (i.ID == name || strings.EqualFold(i.Hostname, name)) && in(i) {
 			one = i
 			found = append(found, worker.Found{ID: i.ID, Hostname: i.Hostname, Region: i.Region, Status: i.Status})
 		}

@@ -152,8 +152,8 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 			root.AddCommand(c)
 		}
 	}
-	add("look", newPlanCommand(), newWhenCommand(), newCheckCommand(), newStatusCommand(), newWatchCommand())
-	add("act", newActCommands()...)
+	add("look", newPlanCommand(), newExplainCommand(), newWhenCommand(), newCheckCommand(), newStatusCommand(), newWatchCommand())
+	add("act", append(newActCommands(), newKeepCommand())...)
 	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newInstancesCommand(), newVersionCommand())
 	return root
 }

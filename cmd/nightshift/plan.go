@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -55,16 +56,7 @@ a region could not be read (the others are shown).`,
 			if err != nil {
 				return err
 			}
-			var inv []policies.Instance
-			var faults map[string]error
-			if inventory != "" {
-				inv, err = readInventoryFile(inventory, cfg.Policies.Regions)
-			} else {
-				var api *civo.Client
-				if api, err = newAPI(cfg); err == nil {
-					inv, faults = worker.ReadInventory(cmd.Context(), api, cfg.Policies.Regions)
-				}
-			}
+			inv, faults, err := inventoryOf(cmd.Context(), cfg, inventory)
 			if err != nil {
 				return err
 			}
@@ -116,6 +108,21 @@ func parseAt(s string, zone *time.Location) (time.Time, error) {
 		}
 	}
 	return time.Time{}, usagef(`%q is not an instant: write 2026-11-27T19:00:00Z, or "2026-11-27 19:00" in %s`, s, zone)
+}
+
+// inventoryOf reads the instances from a file, or where none is named from the
+// API: then regions that could not be read are in faults.
+func inventoryOf(ctx context.Context, cfg *configs.Config, file string) (inv []policies.Instance, faults map[string]error, err error) {
+	if file != "" {
+		inv, err = readInventoryFile(file, cfg.Policies.Regions)
+		return inv, nil, err
+	}
+	api, err := newAPI(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	inv, faults = worker.ReadInventory(ctx, api, cfg.Policies.Regions)
+	return inv, faults, nil
 }
 
 // readInventoryFile reads instances from a file of either form.

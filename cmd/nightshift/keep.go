@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/user"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nightshift/events"
+	"nightshift/policies"
+	"nightshift/policies/schedule"
+	"nightshift/worker"
+)
+
+func newKeepCommand() *cobra.Command {
+	var n natsFlags
+	var req worker.KeepRequest
+	var span time.Duration
+	cmd := &cobra.Command{
+		Use:   "keep NAME running|stopped|asis",
+		Short: "Keep an instance in a state for a while, whatever policies want",
+		Long: `keep overrules every policy and command on one instance until a time: running,
+stopped, or asis (as it is: nobody starts or stops it). An instance that is not
+in that state is brought there at once. The end of a keep is an edge: the
+policies decide anew then, so an evening stop that it held up is made up for.
+
+It is the same as the tag nightshift.keep=..., without touching tags, which
+Terraform would undo. It is remembered over restarts, and shown by explain.
+Protected instances are never touched, and so cannot be kept.
+
+NAME is an id, or a host name that exactly one instance has. Without --until
+and --for a keep lasts as long as owners.max of the policy file (12 h).
+
+Exit codes: 0 kept or ended, 1 refused (with the reason), 64 wrong usage.`,
+		Example: `  nightshift keep dev-1 running --until 22:00 --reason "demo for the board"
+  nightshift keep dev-1 running --for 3h
+  nightshift keep dev-2 stopped --until "2026-12-01 08:00"    # in the policy file's zone
+  nightshift keep dev-1 --end                                 # let the policies decide again`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case req.End && len(args) != 1:
+				return usagef("keep --end takes a NAME and nothing else")
+			case !req.End && len(args) != 2:
+				return usagef("keep takes a NAME and one of running, stopped and asis")
+			case !req.End && !slices.Contains(keepStates, args[1]):
+				return usagef("%q is none of running, stopped and asis", args[1])
+			case req.Until != "" && span != 0:
+				return usagef("a keep has either --until or --for")
+			case span < 0:
+				return usagef("--for %s lies in the past", span)
+			}
+			return nil
+		},
+		ValidArgsFunction: cobra.FixedCompletions(keepStates, cobra.ShellCompDirectiveNoFileComp),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !req.End {
+				req.State = args[1]
+			}
+			if span > 0 {
+				req.For = span.String()
+			}
+			if u, err := user.Current(); err == nil {
+				req.Who = u.Username
+			}
+			return n.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error {
+				inst, err := find(ctx, bus, args[0], req.Region)
+				if err != nil {
+					return err
+				}
+				req.Instance, req.Region = inst.ID, inst.Region
+				var answer worker.KeepAnswer
+				if err := bus.Ask(ctx, "keep", req, &answer); err != nil {
+					return err
+				}
+				return printKeep(cmd.OutOrStdout(), answer)
+			})
+		},
+	}
+	n.add(cmd)
+	cmd.Flags().StringVar(&req.Region, "region", "", "region of the instance, where its name alone is ambiguous")
+	cmd.Flags().StringVar(&req.Until, "until", "", `until when: 22:00 (the next one), "2026-12-01 08:00" in the policy file's zone, or RFC 3339`)
+	cmd.Flags().DurationVar(&span, "for", 0, "for how long, such as 3h")
+	cmd.Flags().StringVar(&req.Reason, "reason", "", "why, for those who ask")
+	cmd.Flags().BoolVar(&req.End, "end", false, "end the keep that there is")
+	return cmd
+}
+
+// keepStates are what an instance can be kept in.
+var keepStates = []string{"running", "stopped", "asis"}
+
+// with asks the daemon something over a connection of its own.
+func (n *natsFlags) with(ctx context.Context, ask func(context.Context, *events.Bus) error) (err error) {
+	bus, err := n.dial(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", events.ErrNoDaemon, err)
+	}
+	defer func() { err = errors.Join(err, bus.Close(context.WithoutCancel(ctx))) }()
+	return ask(ctx, bus)
+}
+
+func printKeep(w io.Writer, a worker.KeepAnswer) error {
+	zone := zoneOf(a.Timezone)
+	if a.Ended {
+		_, err := fmt.Fprintf(w, "%s is kept no longer; the policies decide. It is %s.\n", a.Hostname, a.Status)
+		return err
+	}
+	state := schedule.State(a.State)
+	now := ""
+	switch {
+	case a.State == "asis":
+		state = schedule.Any
+	case state == schedule.Running && a.Status != policies.StatusActive:
+		now = " It is " + a.Status + " and will be started."
+	case state == schedule.Stopped && a.Status != policies.StatusShutoff:
+		now = " It is " + a.Status + " and will be stopped."
+	}
+	_, err := fmt.Fprintf(w, "%s is kept %s until %s; then the policies decide.%s\n", a.Hostname, keptWord(state), localTime(a.Until, zone), now)
+	return err
+}
+
+// zoneOf is a zone that the daemon names; one that this program does not know is UTC.
+func zoneOf(name string) *time.Location {
+	zone, err := schedule.LoadZone(name)
+	if err != nil {
+		return time.UTC
+	}
+	return zone
+}
