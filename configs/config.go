@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +26,7 @@ type Config struct {
 	Tests    []Test
 	Revision string   // short hash of the texts of the file and of those that it names
 	Files    []string // all that were read
+	looks    looks
 }
 
 // NATS says where the bus is.
@@ -97,7 +97,8 @@ func parse(name string, data []byte, files func(string) ([]byte, error), glob fu
 // Load reads the file at path, then the environment (as os.Environ gives it),
 // then the flags. What is wrong is returned as [Faults].
 func Load(path string, environ []string, over Overrides) (*Config, error) {
-	data, err := os.ReadFile(path)
+	var seen looks
+	data, err := seen.read(path)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("there is no policy file %s: write one (nightshift demo --print-config prints an example), or name it with --config", path)
@@ -107,8 +108,8 @@ func Load(path string, environ []string, over Overrides) (*Config, error) {
 	read := []string{path}
 	c, err := parse(path, data, func(name string) ([]byte, error) {
 		read = append(read, name)
-		return os.ReadFile(name)
-	}, filepath.Glob)
+		return seen.read(name)
+	}, seen.match)
 	var faults Faults
 	if err != nil && !errors.As(err, &faults) {
 		return nil, err
@@ -118,7 +119,7 @@ func Load(path string, environ []string, over Overrides) (*Config, error) {
 	}
 	faults = append(faults, c.environment(environ)...)
 	c.override(over)
-	c.Files = read
+	c.Files, c.looks = read, seen
 	if len(faults) == 0 && len(c.Policies.Regions) == 0 {
 		faults = append(faults, Fault{File: path, Line: 1, Col: 1, Path: "regions", Msg: "no region is named", Hint: "write regions: [LON1], or set CIVO_REGION"})
 	}

@@ -179,6 +179,15 @@ func (p *Policy) table(inst *Instance) schedule.Timetable {
 	return table
 }
 
+// LevelAt is what a level wants of an instance at an instant of plan time; Any
+// when that is nothing, or the policy is no level.
+func (p *Policy) LevelAt(inst Instance, at time.Time) schedule.State {
+	if table := p.table(&inst); table != nil {
+		return table.At(at)
+	}
+	return schedule.Any
+}
+
 func (d *decision) tickInstance(inst *Instance, matched []int) {
 	hasPower := slices.ContainsFunc(d.dues, func(u due) bool {
 		if u.policy < 0 || d.set.Policies[u.policy].IsLevel() {

@@ -55,14 +55,14 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 	if len(faults) > 0 {
 		p.log.Warn("not looked for drift", zap.Error(errors.Join(faults...)))
 	}
-	plan := policies.Decide(p.set, inv, p.memory.facts(), trig, p.clock.Now())
+	plan := policies.Decide(p.set(), inv, p.memory.facts(), trig, p.clock.Now())
 	for _, s := range plan.Skips {
 		if err := p.noticeDrift(ctx, s); err != nil {
 			return err
 		}
 	}
 	for _, inst := range inv {
-		for _, f := range p.set.TagFaults(inst) {
+		for _, f := range p.set().TagFaults(inst) {
 			if err := p.noticeTag(ctx, inst, f); err != nil {
 				return err
 			}

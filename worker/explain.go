@@ -32,7 +32,7 @@ func (w *Worker) explain(ctx context.Context, body []byte) (any, error) {
 		return nil, errors.New(`explain wants {"instance": "<id>", "region": "<code>", "at": "<22:00, 2026-11-27T22:00 or RFC 3339; optional>"}`)
 	}
 	if !w.inv.Has(req.Region) {
-		return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", strings.ToUpper(req.Region), strings.Join(w.set.Regions, ", "))
+		return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", strings.ToUpper(req.Region), strings.Join(w.set().Regions, ", "))
 	}
 	reading, err := w.inv.Reading(ctx, req.Region, time.Now().Add(-planReadingAge))
 	if err != nil {
@@ -49,7 +49,7 @@ func (w *Worker) explain(ctx context.Context, body []byte) (any, error) {
 		}
 	}
 	facts := w.memory.facts()
-	answer := ExplainAnswer{Explanation: policies.Explain(w.set, inst, facts, at), Timezone: w.zone().String()}
+	answer := ExplainAnswer{Explanation: policies.Explain(w.set(), inst, facts, at), Timezone: w.zone().String()}
 	if h, ok := facts.Hands[inst.ID]; ok {
 		answer.Hand = &h
 	}

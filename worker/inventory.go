@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -38,9 +37,12 @@ func (r *Reading) Instance(id string) (policies.Instance, bool) {
 type Inventory struct {
 	api     *civo.Client
 	clock   Clock
-	regions map[string]*regionReader        // fixed at construction
 	account *gate                           // shut while the API refuses the token
 	observe func(context.Context, *Reading) // is told of each reading before anybody else
+
+	mu      sync.Mutex
+	regions map[string]*regionReader // all that ever were: runs of a region that was taken out end in order
+	inForce []string                 // those of the policy file, sorted
 }
 
 type regionReader struct {
@@ -55,22 +57,47 @@ type regionReader struct {
 
 func newInventory(api *civo.Client, regions []string, account *gate) *Inventory {
 	inv := &Inventory{api: api, account: account, regions: make(map[string]*regionReader, len(regions))}
-	for _, r := range regions {
-		inv.regions[strings.ToUpper(r)] = &regionReader{name: strings.ToUpper(r)}
-	}
+	inv.setRegions(regions)
 	return inv
 }
 
-// Has reports whether a region, in any case, is one of the inventory's.
+// setRegions says which regions are looked after from now on.
+func (inv *Inventory) setRegions(regions []string) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	inv.inForce = nil
+	for _, r := range regions {
+		name := strings.ToUpper(r)
+		inv.inForce = append(inv.inForce, name)
+		if inv.regions[name] == nil {
+			inv.regions[name] = &regionReader{name: name}
+		}
+	}
+	slices.Sort(inv.inForce)
+}
+
+// Has reports whether a region, in any case, is one of those that are looked after.
 func (inv *Inventory) Has(region string) bool {
-	_, ok := inv.regions[strings.ToUpper(region)]
-	return ok
+	return slices.Contains(inv.names(), strings.ToUpper(region))
+}
+
+func (inv *Inventory) names() []string {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	return slices.Clone(inv.inForce)
+}
+
+func (inv *Inventory) reader(region string) (*regionReader, bool) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	r, ok := inv.regions[strings.ToUpper(region)]
+	return r, ok
 }
 
 // Reading returns a complete reading of a region that began at or after
 // notBefore (machine time), asking the API only when the newest is older.
 func (inv *Inventory) Reading(ctx context.Context, region string, notBefore time.Time) (*Reading, error) {
-	r, ok := inv.regions[strings.ToUpper(region)]
+	r, ok := inv.reader(region)
 	if !ok {
 		return nil, fmt.Errorf("region %s is not in the policy file", strings.ToUpper(region))
 	}
@@ -123,7 +150,7 @@ func (inv *Inventory) Reading(ctx context.Context, region string, notBefore time
 }
 
 func (inv *Inventory) last(region string) *Reading {
-	r, ok := inv.regions[strings.ToUpper(region)]
+	r, ok := inv.reader(region)
 	if !ok {
 		return nil
 	}
@@ -134,7 +161,7 @@ func (inv *Inventory) last(region string) *Reading {
 
 // known are the instances of the newest reading of each region.
 func (inv *Inventory) known() (all []policies.Instance) {
-	for _, name := range slices.Sorted(maps.Keys(inv.regions)) {
+	for _, name := range inv.names() {
 		if last := inv.last(name); last != nil {
 			all = append(all, last.Instances...)
 		}
@@ -143,10 +170,11 @@ func (inv *Inventory) known() (all []policies.Instance) {
 }
 
 // status says for each region how it was last read.
-func (inv *Inventory) status(regions []string) []RegionStatus {
-	out := make([]RegionStatus, 0, len(regions))
-	for _, name := range regions {
-		r := inv.regions[strings.ToUpper(name)]
+func (inv *Inventory) status() []RegionStatus {
+	names := inv.names()
+	out := make([]RegionStatus, 0, len(names))
+	for _, name := range names {
+		r, _ := inv.reader(name)
 		r.mu.Lock()
 		s := RegionStatus{Region: r.name}
 		if r.last != nil {

@@ -45,7 +45,7 @@ func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
 		return nil, errors.New(`keep wants {"instance": "<id>", "region": "<code>", "state": "running, stopped or asis", "until": "<22:00, 2026-11-27T22:00 or RFC 3339>"}`)
 	}
 	if !w.inv.Has(req.Region) {
-		return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", strings.ToUpper(req.Region), strings.Join(w.set.Regions, ", "))
+		return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", strings.ToUpper(req.Region), strings.Join(w.set().Regions, ", "))
 	}
 	reading, err := w.inv.Reading(ctx, req.Region, time.Now().Add(-railReadingAge))
 	if err != nil {
@@ -67,7 +67,7 @@ func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
 		answer.State, answer.Since, answer.Until, answer.Ended = stateName(k.State), k.Since, k.Until, true
 		return answer, nil
 	}
-	if reason, detail := w.set.Untouchable(inst); reason != "" {
+	if reason, detail := w.set().Untouchable(inst); reason != "" {
 		return nil, fmt.Errorf("%s is never touched: %s", inst.Hostname, detail)
 	}
 	k := policies.Keep{Who: req.Who, Reason: req.Reason}
@@ -86,7 +86,7 @@ func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
 }
 
 func (w *Worker) keepUntil(req KeepRequest, now time.Time) (until time.Time, err error) {
-	until = now.Add(w.set.Owners.MaxKeep())
+	until = now.Add(w.set().Owners.MaxKeep())
 	switch {
 	case req.Until != "" && req.For != "":
 		return until, errors.New("a keep has either until or for")
@@ -124,7 +124,7 @@ func (w *Worker) instant(text string, now time.Time) (time.Time, error) {
 }
 
 // zone is that of the policy file.
-func (w *Worker) zone() *time.Location { return cmp.Or(w.set.Zone, time.UTC) }
+func (w *Worker) zone() *time.Location { return cmp.Or(w.set().Zone, time.UTC) }
 
 func stateName(s schedule.State) string {
 	if s == schedule.Any {

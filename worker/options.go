@@ -11,7 +11,7 @@ import (
 type Options struct {
 	Log      *zap.Logger // default: none
 	Version  string
-	Revision string // of the configuration, for the status
+	Revision string // of the configuration, until it is replaced
 	Workers  int    // calls to the API under way at once; default 8
 	Verify   Verify
 	Clock    Clock         // plan time; default: the machine's

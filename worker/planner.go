@@ -30,7 +30,7 @@ const (
 
 // planner turns triggers into stored runs.
 type planner struct {
-	set    *policies.Set
+	rules  *rules
 	bus    *events.Bus
 	inv    *Inventory
 	memory *memory
@@ -42,6 +42,9 @@ type planner struct {
 	listed  map[string]string // edge id -> id of the trigger whose stored plan lists it
 	retries map[uint64]int    // by stream sequence of what came in
 }
+
+// set is what is in force.
+func (p *planner) set() *policies.Set { return p.rules.set() }
 
 // errTooEarly says that ticks announced together with this one are not stored yet.
 var errTooEarly = errors.New("ticks of the same instant are not stored yet")
@@ -95,13 +98,13 @@ func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 	case in.Command != nil && !p.inv.Has(in.Command.Region):
 		c := in.Command
 		return p.refuse(ctx, in, c.Region, c.Instance, c.Action,
-			fmt.Sprintf("region %s is not one of the daemon's (%s)", strings.ToUpper(c.Region), strings.Join(p.set.Regions, ", ")))
+			fmt.Sprintf("region %s is not one of the daemon's (%s)", strings.ToUpper(c.Region), strings.Join(p.set().Regions, ", ")))
 	case in.Signal != nil && in.Signal.Region == events.None && in.Signal.Instance != events.None:
 		return p.refuse(ctx, in, events.None, in.Signal.Instance, "plan", "the signal names an instance without its region")
 	case in.Signal != nil && in.Signal.Region != events.None && !p.inv.Has(in.Signal.Region):
 		s := in.Signal
 		return p.refuse(ctx, in, s.Region, s.Instance, "plan",
-			fmt.Sprintf("region %s is not one of the daemon's (%s)", strings.ToUpper(s.Region), strings.Join(p.set.Regions, ", ")))
+			fmt.Sprintf("region %s is not one of the daemon's (%s)", strings.ToUpper(s.Region), strings.Join(p.set().Regions, ", ")))
 	case in.Tick != nil && in.Tick.Policy == policies.DriftSource:
 		return p.planDrift(ctx, in)
 	}
@@ -248,7 +251,7 @@ func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger strin
 
 // storedPlan is the plan of a trigger in the first region that has one.
 func (p *planner) storedPlan(ctx context.Context, trigger string) (events.Run, bool, error) {
-	for _, region := range p.set.Regions {
+	for _, region := range p.set().Regions {
 		run, ok, err := p.bus.LoadRun(ctx, strings.ToLower(region), trigger)
 		if err != nil || ok {
 			return run, ok, err
@@ -261,7 +264,7 @@ func (p *planner) storedPlan(ctx context.Context, trigger string) (events.Run, b
 // plan of it yet. A region that cannot be read is in faults; once the trigger is
 // too old to act upon, its part of the plan is stored as given up.
 func (p *planner) inventoryFor(ctx context.Context, in *events.Incoming, trig policies.Trigger) (regions []string, inv []policies.Instance, faults []error, err error) {
-	want := p.set.Regions
+	want := p.set().Regions
 	notBefore := time.Now().Add(-planReadingAge)
 	switch {
 	case trig.Command != nil:
@@ -329,14 +332,14 @@ func (p *planner) givenUp(in *events.Incoming, trig policies.Trigger) bool {
 		return now.After(in.StoredAt.Add(d))
 	case trig.Signal != nil:
 		d := policies.DefaultGiveUp
-		for i := range p.set.Policies {
-			if p.set.Policies[i].Signal != nil {
-				d = max(d, p.set.Policies[i].GiveUpAfter)
+		for i := range p.set().Policies {
+			if p.set().Policies[i].Signal != nil {
+				d = max(d, p.set().Policies[i].GiveUpAfter)
 			}
 		}
 		return now.After(p.clock.Machine(trig.At).Add(d))
 	}
-	s := scheduler{set: p.set, clock: p.clock}
+	s := scheduler{set: p.set(), clock: p.clock}
 	for _, e := range trig.Edges {
 		if !s.givenUp(e, p.clock.Plan(now)) {
 			return false
@@ -355,7 +358,7 @@ func (p *planner) giveUpRegion(ctx context.Context, in *events.Incoming, trig po
 // facts is what is remembered and concerns a trigger.
 func (p *planner) facts(ctx context.Context, trig policies.Trigger) (policies.Facts, error) {
 	if s := trig.Signal; s != nil && !s.Resolved {
-		if err := p.memory.hear(ctx, p.set, s, trig.At); err != nil {
+		if err := p.memory.hear(ctx, p.set(), s, trig.At); err != nil {
 			return policies.Facts{}, err
 		}
 	}
@@ -400,7 +403,7 @@ func (p *planner) runs(in *events.Incoming, trig policies.Trigger, regions []str
 		i := at[s.Region] // a skip without an instance goes with the first region
 		runs[i].Items = append(runs[i].Items, it)
 	}
-	if len(plan.Actions)+len(plan.Skips) == 0 && len(regions) == len(p.set.Regions) || len(regions) == 1 && len(runs[0].Items) == 0 {
+	if len(plan.Actions)+len(plan.Skips) == 0 && len(regions) == len(p.set().Regions) || len(regions) == 1 && len(runs[0].Items) == 0 {
 		runs[0].Why = whyNothing(trig)
 	}
 	return runs

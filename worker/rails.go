@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"nightshift/events"
 	"nightshift/policies"
+	"nightshift/policies/schedule"
 )
 
 // look is one action beside what its instance looks like just before the call.
@@ -94,7 +96,7 @@ func gone(_ context.Context, l *look) (next, bool, error) {
 }
 
 func protected(_ context.Context, l *look) (next, bool, error) {
-	if reason, detail := l.r.set.Untouchable(l.inst); reason != "" {
+	if reason, detail := l.r.set().Untouchable(l.inst); reason != "" {
 		return l.skip(reason, detail)
 	}
 	return pass()
@@ -103,7 +105,7 @@ func protected(_ context.Context, l *look) (next, bool, error) {
 // overruled ends what a pause or a keep that came since the plan does not let be.
 func overruled(_ context.Context, l *look) (next, bool, error) {
 	it, r := l.a.item, l.r
-	reason, detail := r.set.Overrules(l.inst, r.memory.exceptions(l.inst), policies.Verb(it.Action), it.Policy, r.clock.Now())
+	reason, detail := r.set().Overrules(l.inst, r.memory.exceptions(l.inst), policies.Verb(it.Action), it.Policy, r.clock.Now())
 	if reason == "" {
 		return pass()
 	}
@@ -111,7 +113,7 @@ func overruled(_ context.Context, l *look) (next, bool, error) {
 }
 
 func stillAllowed(_ context.Context, l *look) (next, bool, error) {
-	if slices.Contains(l.r.set.Allow, policies.Verb(l.a.item.Action)) {
+	if slices.Contains(l.r.set().Allow, policies.Verb(l.a.item.Action)) {
 		return pass()
 	}
 	return l.skip(policies.ReasonNotAllowed, l.a.item.Action+" is not in allow")
@@ -123,7 +125,7 @@ func stillSelected(_ context.Context, l *look) (next, bool, error) {
 		return pass() // a command
 	}
 	if name == policies.KeepSource {
-		if _, kept := l.r.set.Kept(l.inst, l.r.memory.exceptions(l.inst), l.r.clock.Now()); !kept {
+		if _, kept := l.r.set().Kept(l.inst, l.r.memory.exceptions(l.inst), l.r.clock.Now()); !kept {
 			return l.skip(policies.ReasonChanged, "it is no longer kept")
 		}
 		return pass()
@@ -131,19 +133,33 @@ func stillSelected(_ context.Context, l *look) (next, bool, error) {
 	if strings.HasPrefix(name, "_") {
 		return pass()
 	}
-	p, ok := l.r.set.Policy(name)
+	p, ok := l.r.set().Policy(name)
 	if !ok {
 		return l.skip(policies.ReasonPolicyChanged, "policy "+name+" is gone")
 	}
 	if !p.Select.Matches(l.inst) {
 		return l.skip(policies.ReasonChanged, "policy "+name+" no longer selects it")
 	}
+	if l.a.item.Level && turned(p, l) { // the file was edited since the plan
+		return l.skip(policies.ReasonChanged, "policy "+name+" wants it otherwise now")
+	}
 	return pass()
+}
+
+// turned reports whether a level wants the opposite of what was planned.
+func turned(p *policies.Policy, l *look) bool {
+	switch p.LevelAt(l.inst, l.r.clock.Now()) {
+	case schedule.Running:
+		return l.a.item.Action == string(policies.Stop)
+	case schedule.Stopped:
+		return l.a.item.Action == string(policies.Start)
+	}
+	return false
 }
 
 // stillHigh ends a later step for a load that is no longer high.
 func stillHigh(_ context.Context, l *look) (next, bool, error) {
-	p, ok := l.r.set.Policy(l.a.item.Policy)
+	p, ok := l.r.set().Policy(l.a.item.Policy)
 	if !l.a.item.IfFiring || !ok || p.Signal == nil || p.Signal.Load == "" || l.r.memory.isHigh(p.Name, l.a.item.Instance) {
 		return pass()
 	}
@@ -151,7 +167,7 @@ func stillHigh(_ context.Context, l *look) (next, bool, error) {
 }
 
 func cooledDown(ctx context.Context, l *look) (next, bool, error) {
-	p, ok := l.r.set.Policy(l.a.item.Policy)
+	p, ok := l.r.set().Policy(l.a.item.Policy)
 	if !ok || p.Signal == nil || l.a.item.Action == string(policies.Start) {
 		return pass()
 	}
@@ -184,7 +200,7 @@ func recallCooldown(ctx context.Context, bus *events.Bus, policy, instance strin
 // trigger, or ends the action where at_most is reached.
 func withinAtMost(_ context.Context, l *look) (next, bool, error) {
 	it := l.a.item
-	p, ok := l.r.set.Policy(it.Policy)
+	p, ok := l.r.set().Policy(it.Policy)
 	if !ok || p.Signal == nil || it.Action == string(policies.Start) {
 		return pass()
 	}
@@ -272,8 +288,9 @@ func withinHour(ctx context.Context, l *look) (next, bool, error) {
 	if l.a.item.Level && l.a.item.Action == string(policies.Start) {
 		return pass()
 	}
-	if until := l.r.hour.room(l.now); until.After(l.now) {
-		return l.later(ctx, until, fmt.Sprintf("limits.per_hour: %d actions began within the last hour", l.r.hour.limit))
+	limit := cmp.Or(l.r.set().Limits.PerHour, policies.DefaultPerHour)
+	if until := l.r.hour.room(l.now, limit); until.After(l.now) {
+		return l.later(ctx, until, fmt.Sprintf("limits.per_hour: %d actions began within the last hour", limit))
 	}
 	return pass()
 }
@@ -281,8 +298,6 @@ func withinHour(ctx context.Context, l *look) (next, bool, error) {
 // hourly counts the calls that began within the last hour (machine time). It is
 // filled from the ledger at start.
 type hourly struct {
-	limit int
-
 	mu    sync.Mutex
 	began []time.Time // in order
 }
@@ -294,7 +309,7 @@ func (h *hourly) add(t time.Time) {
 }
 
 // room is when another call may begin: now, or when the oldest is an hour old.
-func (h *hourly) room(now time.Time) time.Time {
+func (h *hourly) room(now time.Time, limit int) time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	old := 0
@@ -302,10 +317,10 @@ func (h *hourly) room(now time.Time) time.Time {
 		old++
 	}
 	h.began = slices.Delete(h.began, 0, old)
-	if len(h.began) < h.limit {
+	if len(h.began) < limit {
 		return now
 	}
-	return h.began[len(h.began)-h.limit].Add(time.Hour)
+	return h.began[len(h.began)-limit].Add(time.Hour)
 }
 
 func minTime(a, b time.Time) time.Time {

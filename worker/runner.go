@@ -33,7 +33,7 @@ const skipAlready = string(policies.ReasonAlready)
 
 // runner carries stored plans out.
 type runner struct {
-	set      *policies.Set
+	rules    *rules
 	api      *civo.Client
 	bus      *events.Bus
 	inv      *Inventory
@@ -53,6 +53,9 @@ type runner struct {
 	mu       sync.Mutex
 	accepted map[string]time.Time // by instance id: when our last call was accepted (machine time)
 }
+
+// set is what is in force.
+func (r *runner) set() *policies.Set { return r.rules.set() }
 
 // handle brings every action of a run to its outcome, then acknowledges it.
 func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,7 +25,10 @@ const (
 	maxCatchUp = 7 * 24 * time.Hour
 )
 
-// policyMemory is what the store keeps of a policy, in ns_state under policy.<name>.
+// statePolicy begins the keys of ns_state under which policyMemory is kept.
+const statePolicy = "policy." // <name>
+
+// policyMemory is what the store keeps of a policy.
 type policyMemory struct {
 	Hash  string    `json:"hash"`
 	Since time.Time `json:"since"` // plan time at which the policy in this form was first known
@@ -36,7 +40,8 @@ type policyMemory struct {
 // stored and now, so that a late wake-up, a suspended machine and a restart are
 // all the same case.
 type scheduler struct {
-	set    *policies.Set
+	rules  *rules
+	set    *policies.Set // of the rules, that memory and agenda belong to
 	bus    *events.Bus
 	inv    *Inventory
 	recent *memory
@@ -113,7 +118,8 @@ func (s *scheduler) nap(now time.Time) time.Duration {
 
 // load reads what is remembered of each policy. A policy that is new in this
 // form begins now: no edge of before it was known may fire.
-func (s *scheduler) load(ctx context.Context, now time.Time) error {
+func (s *scheduler) load(ctx context.Context, set *policies.Set, now time.Time) error {
+	s.set, s.memory, s.agenda = set, nil, nil
 	memory := make(map[string]policyMemory)
 	for i := range s.set.Policies {
 		p := &s.set.Policies[i]
@@ -136,7 +142,32 @@ func (s *scheduler) load(ctx context.Context, now time.Time) error {
 		}
 		memory[name] = m
 	}
+	if err := s.forgetGone(ctx, memory); err != nil {
+		return fmt.Errorf("forget policies that are gone: %w", err)
+	}
 	s.memory = memory
+	return nil
+}
+
+// forgetGone forgets policies that the file no longer has: one that comes back
+// begins anew, and the edges of the time between never fire.
+func (s *scheduler) forgetGone(ctx context.Context, memory map[string]policyMemory) error {
+	keys, err := s.bus.State().ListKeysFiltered(ctx, statePolicy+">")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = keys.Stop() }()
+	var gone []string
+	for key := range keys.Keys() {
+		if _, ok := memory[strings.TrimPrefix(key, statePolicy)]; !ok {
+			gone = append(gone, key)
+		}
+	}
+	for _, key := range gone {
+		if err := s.bus.State().Delete(ctx, key); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -165,7 +196,7 @@ func (s *scheduler) known(ctx context.Context, p *policies.Policy, now time.Time
 
 func (s *scheduler) recall(ctx context.Context, policy string) (policyMemory, error) {
 	var m policyMemory
-	entry, err := s.bus.State().Get(ctx, "policy."+policy)
+	entry, err := s.bus.State().Get(ctx, statePolicy+policy)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return m, nil
 	}
@@ -184,7 +215,7 @@ func (s *scheduler) remember(ctx context.Context, policy string, m policyMemory)
 	if err != nil {
 		return err
 	}
-	if _, err := s.bus.State().Put(ctx, "policy."+policy, body); err != nil {
+	if _, err := s.bus.State().Put(ctx, statePolicy+policy, body); err != nil {
 		return fmt.Errorf("remember policy %s: %w", policy, err)
 	}
 	return nil

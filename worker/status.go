@@ -4,17 +4,19 @@ import "time"
 
 // Status is what a daemon says of itself: the answer of nightshift.v1.ctl.status.
 type Status struct {
-	Version  string         `json:"version"`
-	Revision string         `json:"revision"`
-	Mode     string         `json:"mode"`
-	Ready    bool           `json:"ready"`
-	NotReady []string       `json:"not_ready,omitempty"` // why not, in words
-	Since    time.Time      `json:"since"`               // start, machine time
-	Now      time.Time      `json:"now"`                 // plan time
-	Policies int            `json:"policies"`
-	Regions  []RegionStatus `json:"regions"`
-	Next     []UpcomingEdge `json:"next"`
-	Open     int            `json:"open"` // actions without outcome
+	Version  string    `json:"version"`
+	Revision string    `json:"revision"`
+	Mode     string    `json:"mode"`
+	Ready    bool      `json:"ready"`
+	NotReady []string  `json:"not_ready,omitempty"` // why not, in words
+	Since    time.Time `json:"since"`               // start, machine time
+	Now      time.Time `json:"now"`                 // plan time
+	Policies int       `json:"policies"`
+	// PolicyFault is why a newer policy file is not in force; empty: it is.
+	PolicyFault string         `json:"policy_fault,omitempty"`
+	Regions     []RegionStatus `json:"regions"`
+	Next        []UpcomingEdge `json:"next"`
+	Open        int            `json:"open"` // actions without outcome
 }
 
 // RegionStatus says how a region was last read.

@@ -22,8 +22,8 @@ import (
 // fireTicks stores a tick for each edge up to now, and only then remembers that
 // it did: after a crash in between they are stored again, and refused.
 func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
-	if s.memory == nil {
-		if err := s.load(ctx, now); err != nil {
+	if set := s.rules.set(); s.memory == nil || s.set != set { // at the start, and after an edit of the file
+		if err := s.load(ctx, set, now); err != nil {
 			return err
 		}
 	}
@@ -66,7 +66,7 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 	if err != nil {
 		return fmt.Errorf("read what is remembered for trigger %s: %w", trig.ID, err)
 	}
-	plan := policies.Decide(p.set, inv, facts, trig, p.clock.Now()) // all policies: two may want the same instance
+	plan := policies.Decide(p.set(), inv, facts, trig, p.clock.Now()) // all policies: two may want the same instance
 	for _, run := range p.runs(in, trig, regions, plan) {
 		if _, err := p.bus.StoreRun(ctx, run); err != nil { // skips too: a skip is an answer
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)

@@ -36,7 +36,7 @@ var ErrGraceOver = errors.New("the grace period for running actions is over")
 
 // Worker is the daemon: scheduler, planner, runner, and the control service.
 type Worker struct {
-	set    *policies.Set
+	rules  rules
 	api    *civo.Client
 	bus    *events.Bus
 	o      Options
@@ -45,6 +45,7 @@ type Worker struct {
 	memory *memory
 	since  time.Time
 	ready  atomic.Bool
+	fault  atomic.Pointer[string] // why a newer policy file is not in force
 }
 
 // New puts a worker together and starts nothing. The set, the client and the
@@ -59,10 +60,11 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	o.Verify.Settle = cmp.Or(o.Verify.Settle, DefaultSettle)
 	o.Verify.Apart = cmp.Or(o.Verify.Apart, DefaultApart)
 	o.Verify.Poll = cmp.Or(o.Verify.Poll, DefaultPoll)
-	w := &Worker{set: set, api: api, bus: bus, o: o, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), lives: newLives()}
+	w := &Worker{api: api, bus: bus, o: o, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), lives: newLives()}
+	w.rules.put(set, o.Revision)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
 	w.inv.clock = o.Clock
-	w.inv.observe = func(ctx context.Context, r *Reading) { w.memory.observe(ctx, w.set, r) }
+	w.inv.observe = func(ctx context.Context, r *Reading) { w.memory.observe(ctx, w.set(), r) }
 	return w
 }
 
@@ -75,14 +77,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	calls, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
 
-	planner := &planner{set: w.set, bus: w.bus, inv: w.inv, memory: w.memory, clock: w.o.Clock, log: w.o.Log}
+	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, clock: w.o.Clock, log: w.o.Log}
 	runner := &runner{
-		set: w.set, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
+		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
-		slots: semaphore.NewWeighted(int64(w.o.Workers)), lives: w.lives, memory: w.memory, hour: &hourly{limit: cmp.Or(w.set.Limits.PerHour, policies.DefaultPerHour)},
+		slots: semaphore.NewWeighted(int64(w.o.Workers)), lives: w.lives, memory: w.memory, hour: &hourly{},
 		account: w.inv.account, accepted: make(map[string]time.Time),
 	}
-	scheduler := &scheduler{set: w.set, bus: w.bus, inv: w.inv, recent: w.memory, clock: w.o.Clock, log: w.o.Log}
+	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, clock: w.o.Clock, log: w.o.Log}
 	remembering, forget := context.WithCancel(ctx)
 	defer forget()
 	loaded := make(chan struct{})
@@ -130,8 +132,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	g.Go(func() error { return scheduler.lookForDrift(intake) })  // until intake ends
 	g.Go(func() error { w.lookAtRegions(intake); return nil })    // once
 	w.ready.Store(true)
-	w.o.Log.Info("ready", zap.Strings("regions", w.set.Regions), zap.Int("policies", len(w.set.Policies)),
-		zap.String("mode", string(w.set.Mode)), zap.String("nats", w.bus.URL()))
+	w.o.Log.Info("ready", zap.Strings("regions", w.set().Regions), zap.Int("policies", len(w.set().Policies)),
+		zap.String("mode", string(w.set().Mode)), zap.String("nats", w.bus.URL()))
 	err := g.Wait()
 	w.ready.Store(false)
 	if ctx.Err() != nil {
@@ -170,7 +172,7 @@ func (w *Worker) lookAtRegions(ctx context.Context) {
 	for _, r := range known {
 		codes = append(codes, strings.ToUpper(r.Code))
 	}
-	for _, region := range w.set.Regions {
+	for _, region := range w.set().Regions {
 		found := false
 		for _, c := range codes {
 			found = found || c == strings.ToUpper(region)
@@ -206,7 +208,7 @@ func (w *Worker) find(ctx context.Context, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &req); err != nil || req.Name == "" {
 		return nil, errors.New(`find wants {"name": "<id or host name>", "region": "<code, optional>"}`)
 	}
-	regions := w.set.Regions
+	regions := w.set().Regions
 	if req.Region != "" {
 		if !w.inv.Has(req.Region) {
 			return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", req.Region, strings.Join(regions, ", "))
@@ -236,8 +238,8 @@ func (w *Worker) find(ctx context.Context, body []byte) (any, error) {
 func (w *Worker) Status(ctx context.Context) Status {
 	now := w.o.Clock.Now()
 	s := Status{
-		Version: w.o.Version, Revision: w.o.Revision, Mode: string(w.set.Mode), Since: w.since.UTC(), Now: now,
-		Policies: len(w.set.Policies), Regions: w.inv.status(w.set.Regions), Open: w.lives.count(),
+		Version: w.o.Version, Revision: w.rules.p.Load().name, Mode: string(w.set().Mode), Since: w.since.UTC(), Now: now,
+		Policies: len(w.set().Policies), Regions: w.inv.status(), Open: w.lives.count(),
 	}
 	if !w.ready.Load() {
 		s.NotReady = append(s.NotReady, "not started yet, or stopping")
@@ -246,7 +248,10 @@ func (w *Worker) Status(ctx context.Context) Status {
 		s.NotReady = append(s.NotReady, err.Error())
 	}
 	s.Ready = len(s.NotReady) == 0
-	for _, e := range w.set.Agenda(w.inv.known(), w.memory.facts(), now).NextEdges(now, 5) {
+	if fault := w.fault.Load(); fault != nil {
+		s.PolicyFault = *fault
+	}
+	for _, e := range w.set().Agenda(w.inv.known(), w.memory.facts(), now).NextEdges(now, 5) {
 		s.Next = append(s.Next, UpcomingEdge{Policy: e.Policy, Planned: e.Planned, Want: e.Want})
 	}
 	return s

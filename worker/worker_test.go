@@ -36,6 +36,7 @@ type world struct {
 	set *policies.Set
 	api *civo.Client
 	o   worker.Options
+	w   *worker.Worker
 
 	stop context.CancelFunc
 	done chan error
@@ -171,7 +172,8 @@ func (w *world) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	w.api = api
 	w.stop, w.done = stop, make(chan error, 1)
-	go func() { w.done <- worker.New(w.set, api, w.bus, w.o).Run(ctx) }() // until stop
+	w.w = worker.New(w.set, api, w.bus, w.o)
+	go func() { w.done <- w.w.Run(ctx) }() // until stop
 }
 
 func (w *world) end() {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,6 +76,11 @@ By default it brings its own NATS JetStream server, which keeps everything in
 --data-dir and answers on 127.0.0.1:4222. With nats.url in the policy file, or
 --nats-url, it uses an external one.
 
+An edit of the policy file takes effect within seconds, SIGHUP looks at once: the
+next edges are those of the new file, and nothing is acted upon on the spot. A
+file with a fault changes nothing; status and the log say where the fault is.
+Other settings (nats, civo, data_dir, workers, verify) wait for the next start.
+
 SIGTERM and Ctrl-C stop it in order: calls under way are given 20 s, what has
 not begun is taken up at the next start. A second signal stops it at once.
 
@@ -94,7 +100,7 @@ Exit codes: 0 after an ordered stop, 1 when it could not start.`,
 			if err != nil {
 				return err
 			}
-			return runDaemon(cmd.Context(), cfg, newLogger(cmd.ErrOrStderr(), form, verbose), clock)
+			return runDaemon(cmd.Context(), &f, cfg, newLogger(cmd.ErrOrStderr(), form, verbose), clock)
 		},
 	}
 	f.add(cmd)
@@ -110,7 +116,8 @@ Exit codes: 0 after an ordered stop, 1 when it could not start.`,
 	return cmd
 }
 
-func runDaemon(ctx context.Context, cfg *configs.Config, log *zap.Logger, clock worker.Clock) (err error) {
+// runDaemon runs until ctx ends, and follows edits of the policy file.
+func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.Logger, clock worker.Clock) (err error) {
 	api, err := newAPI(cfg)
 	if err != nil {
 		return err
@@ -131,10 +138,16 @@ func runDaemon(ctx context.Context, cfg *configs.Config, log *zap.Logger, clock 
 		log.Info("stopped")
 	}()
 	log.Info("starting", zap.String("version", version), zap.String("revision", cfg.Revision), zap.String("api", cfg.Civo.APIURL))
-	return worker.New(&cfg.Policies, api, bus, worker.Options{
+	w := worker.New(&cfg.Policies, api, bus, worker.Options{
 		Log: log, Version: version, Revision: cfg.Revision, Workers: cfg.Workers, Clock: clock, Embedded: cfg.NATS.URL == "",
 		Verify: worker.Verify{Within: cfg.Verify.Within, Settle: cfg.Verify.Settle, Apart: cfg.Verify.Apart, Poll: min(worker.DefaultPoll, cfg.Verify.Apart)},
-	}).Run(ctx)
+	})
+	following, stop := context.WithCancel(ctx)
+	var follower sync.WaitGroup
+	defer follower.Wait()
+	defer stop()
+	follower.Go(func() { followFile(following, f, cfg, w, log) }) // until the worker ends
+	return w.Run(ctx)
 }
 
 // planClock is the clock of plan time. It may differ from the machine's against

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +69,13 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// ready waits until the daemon at $NATS is ready.
 			"ready": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(waitReady(ts.Getenv("NATS"))) },
+			// until runs a command again and again until its output matches: until 'ready' nightshift …
+			"until": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(waitFor(func() bool {
+					err := ts.Exec(args[1], args[2:]...)
+					return err == nil && regexp.MustCompile(args[0]).MatchString(ts.ReadFile("stdout"))
+				}, "no output of "+strings.Join(args[1:], " ")+" matches "+args[0]))
+			},
 			// exits runs a command and compares its exit code: exits 64 nightshift …
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
 				err := ts.Exec(args[1], args[2:]...)
@@ -100,17 +109,22 @@ func setFirewall(env *testscript.Env, url string) error {
 }
 
 func waitReady(addr string) error {
+	return waitFor(func() bool { return readyNow(addr) }, "the daemon at "+addr+" is not ready")
+}
+
+// waitFor asks until the answer is yes.
+func waitFor(isSo func() bool, otherwise string) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	deadline := time.After(patience)
 	for {
-		if readyNow(addr) {
+		if isSo() {
 			return nil
 		}
 		select {
 		case <-ticker.C:
 		case <-deadline:
-			return fmt.Errorf("the daemon at %s is not ready after %s", addr, patience)
+			return fmt.Errorf("%s within %s", otherwise, patience)
 		}
 	}
 }

@@ -79,6 +79,9 @@ func printStatus(w io.Writer, s worker.Status) {
 		state = "NOT READY: " + strings.Join(s.NotReady, "; ")
 	}
 	fmt.Fprintf(w, "nightshift %s, %s, mode %s, %s, revision %s\n", s.Version, state, s.Mode, fmt.Sprintf("%d policies", s.Policies), s.Revision)
+	if s.PolicyFault != "" {
+		fmt.Fprintf(w, "THE POLICY FILE HAS CHANGED AND CANNOT BE USED, revision %s stays in force:\n%s\n", s.Revision, s.PolicyFault)
+	}
 	fmt.Fprintf(w, "up since %s; plan time %s; %s under way\n", s.Since.Local().Format("2006-01-02 15:04 MST"), s.Now.Local().Format("2006-01-02 15:04 MST"), count(s.Open, "action"))
 	for _, r := range s.Regions {
 		switch {

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"nightshift/configs"
+	"nightshift/worker"
+)
+
+// lookEvery is how often the daemon looks whether the policy file has changed.
+const lookEvery = 2 * time.Second
+
+// followFile puts each edit of the policy file in force, until ctx ends. A file
+// with a fault is reported once, and the old one stays. SIGHUP looks at once.
+func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worker.Worker, log *zap.Logger) {
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	fault := "" // of the file as it is
+	for {
+		asked := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangUp:
+			asked = true
+		case <-tick.C:
+		}
+		if !asked && fault == "" && !cfg.Changed() {
+			continue
+		}
+		edited, err := f.load()
+		switch {
+		case err == nil && fault == "" && edited.Revision == cfg.Revision:
+			if asked {
+				log.Info("the policy file is as it was", zap.String("revision", cfg.Revision))
+			}
+			cfg = edited
+		case err == nil:
+			fault = ""
+			if configs.SettingsDiffer(cfg, edited) {
+				log.Warn("settings beside the policies have changed: nats, civo, data_dir, workers and verify take effect at the next start")
+			}
+			w.Replace(ctx, &edited.Policies, edited.Revision)
+			cfg = edited
+		case err.Error() != fault:
+			fault = err.Error()
+			w.Refuse(ctx, err)
+		}
+	}
+}
