@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -397,5 +398,34 @@ func TestARenamedPolicyWithoutItsHistoryBeginsAnew(t *testing.T) {
 		w.begin()
 		w.after(10 * time.Minute)
 		w.wantStatus(dev1, "ACTIVE")
+	})
+}
+
+func TestABusyMachineIsNotStoppedUntilItsLoadHasBeenLowForHalfAnHour(t *testing.T) {
+	const busy = devHours + `  - name: busy
+    select: { all: [env=dev] }
+    trigger: { load: cpu, above: 20 }
+    do: start
+    lasts: 30m
+    priority: 1
+`
+	inBubble(t, "2026-03-04 18:30", with(busy), func(t *testing.T, w *world) {
+		for _, load := range []float64{90, 80, 70, 60, 5, 4, 3, 2, 1} { // every ten minutes, the last high one at 19:15
+			w.after(10 * time.Minute)
+			if load == 90 {
+				w.after(5 * time.Minute)
+			}
+			w.signal(events.Signal{Instance: dev1, Load: "cpu", Value: &load, ID: fmt.Sprintf("load-%g", load)})
+			if load == 5 { // 19:25
+				w.wantStatus(dev1, "ACTIVE")
+				w.wantStatus(dev2, "SHUTOFF")
+			}
+		}
+		w.wantStatus(dev1, "SHUTOFF") // 20:05
+		for _, r := range w.records(events.Done) {
+			if at := r.Planned.Format("15:04"); r.Hostname == "dev-1" && at != "19:45" {
+				t.Errorf("dev-1 was stopped for %s, want 19:45, half an hour after the last high load", at)
+			}
+		}
 	})
 }
