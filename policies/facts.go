@@ -129,7 +129,8 @@ type Pause struct {
 	Reason   string    `json:"reason,omitempty"`
 }
 
-func (p Pause) holds(t time.Time) bool {
+// Holds reports whether a pause holds at an instant.
+func (p Pause) Holds(t time.Time) bool {
 	return !t.Before(p.Since) && (p.Until.IsZero() || t.Before(p.Until))
 }
 

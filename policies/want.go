@@ -91,7 +91,7 @@ func silenceAt(pauses []Pause, t time.Time) silence {
 	for i := range pauses {
 		p := &pauses[i]
 		switch {
-		case !p.holds(t):
+		case !p.Holds(t):
 		case p.Instance != "":
 			if s.instances == nil {
 				s.instances = make(map[string]*Pause)

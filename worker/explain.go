@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
 
 	"nightshift/policies"
 )
@@ -31,16 +29,9 @@ func (w *Worker) explain(ctx context.Context, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &req); err != nil || req.Instance == "" || req.Region == "" {
 		return nil, errors.New(`explain wants {"instance": "<id>", "region": "<code>", "at": "<22:00, 2026-11-27T22:00 or RFC 3339; optional>"}`)
 	}
-	if !w.inv.Has(req.Region) {
-		return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", strings.ToUpper(req.Region), strings.Join(w.set().Regions, ", "))
-	}
-	reading, err := w.inv.Reading(ctx, req.Region, time.Now().Add(-planReadingAge))
+	inst, err := w.instance(ctx, req.Region, req.Instance, planReadingAge)
 	if err != nil {
 		return nil, err
-	}
-	inst, ok := reading.Instance(req.Instance)
-	if !ok {
-		return nil, fmt.Errorf("no instance %s is in %s", req.Instance, reading.Region)
 	}
 	at := w.o.Clock.Now()
 	if req.At != "" {

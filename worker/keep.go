@@ -44,16 +44,9 @@ func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &req); err != nil || req.Instance == "" || req.Region == "" {
 		return nil, errors.New(`keep wants {"instance": "<id>", "region": "<code>", "state": "running, stopped or asis", "until": "<22:00, 2026-11-27T22:00 or RFC 3339>"}`)
 	}
-	if !w.inv.Has(req.Region) {
-		return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", strings.ToUpper(req.Region), strings.Join(w.set().Regions, ", "))
-	}
-	reading, err := w.inv.Reading(ctx, req.Region, time.Now().Add(-railReadingAge))
+	inst, err := w.instance(ctx, req.Region, req.Instance, railReadingAge)
 	if err != nil {
 		return nil, err
-	}
-	inst, ok := reading.Instance(req.Instance)
-	if !ok {
-		return nil, fmt.Errorf("no instance %s is in %s", req.Instance, reading.Region)
 	}
 	answer := KeepAnswer{Instance: inst.ID, Hostname: inst.Hostname, Status: inst.Status, Timezone: w.zone().String()}
 	if req.End {
@@ -71,12 +64,16 @@ func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
 		return nil, fmt.Errorf("%s is never touched: %s", inst.Hostname, detail)
 	}
 	k := policies.Keep{Who: req.Who, Reason: req.Reason}
+	var ok bool
 	if k.State, ok = map[string]schedule.State{"running": schedule.Running, "stopped": schedule.Stopped, "asis": schedule.Any}[req.State]; !ok {
 		return nil, fmt.Errorf("state %q is none of running, stopped and asis", req.State)
 	}
 	now := w.o.Clock.Now()
-	if k.Until, err = w.keepUntil(req, now); err != nil {
+	if k.Until, err = w.until(req.Until, req.For, now); err != nil {
 		return nil, err
+	}
+	if k.Until.IsZero() {
+		k.Until = now.Add(w.set().Owners.MaxKeep()).Truncate(time.Second).UTC()
 	}
 	if k, err = w.memory.putKeep(ctx, inst.ID, k); err != nil {
 		return nil, err
@@ -85,21 +82,39 @@ func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
 	return answer, nil
 }
 
-func (w *Worker) keepUntil(req KeepRequest, now time.Time) (until time.Time, err error) {
-	until = now.Add(w.set().Owners.MaxKeep())
+// instance is one instance of a region, on a reading no older than age (machine time).
+func (w *Worker) instance(ctx context.Context, region, id string, age time.Duration) (policies.Instance, error) {
+	if !w.inv.Has(region) {
+		return policies.Instance{}, fmt.Errorf("region %s is not one of the daemon's (%s)", strings.ToUpper(region), strings.Join(w.set().Regions, ", "))
+	}
+	reading, err := w.inv.Reading(ctx, region, time.Now().Add(-age))
+	if err != nil {
+		return policies.Instance{}, err
+	}
+	inst, ok := reading.Instance(id)
+	if !ok {
+		return inst, fmt.Errorf("no instance %s is in %s", id, reading.Region)
+	}
+	return inst, nil
+}
+
+// until is the end of an exception, of its two forms; zero when neither is given.
+func (w *Worker) until(at, span string, now time.Time) (until time.Time, err error) {
 	switch {
-	case req.Until != "" && req.For != "":
-		return until, errors.New("a keep has either until or for")
-	case req.Until != "":
-		if until, err = w.instant(req.Until, now); err != nil {
+	case at != "" && span != "":
+		return until, errors.New("give either until or for")
+	case at != "":
+		if until, err = w.instant(at, now); err != nil {
 			return until, fmt.Errorf("until: %w", err)
 		}
-	case req.For != "":
-		d, err := time.ParseDuration(req.For)
+	case span != "":
+		d, err := time.ParseDuration(span)
 		if err != nil || d <= 0 {
-			return until, fmt.Errorf("for %q is not a positive duration such as 3h", req.For)
+			return until, fmt.Errorf("for %q is not a positive duration such as 3h", span)
 		}
 		until = now.Add(d)
+	default:
+		return until, nil
 	}
 	if !until.After(now) {
 		return until, fmt.Errorf("until %s lies in the past", until.Format(time.RFC3339))

@@ -429,3 +429,59 @@ func TestABusyMachineIsNotStoppedUntilItsLoadHasBeenLowForHalfAnHour(t *testing.
 		}
 	})
 }
+
+func TestAPauseHoldsUpAStopAndItsEndMakesUpForIt(t *testing.T) {
+	inBubble(t, "2026-03-04 18:30", with(devHours), func(t *testing.T, w *world) {
+		w.ask("pause", worker.PauseRequest{All: true, Until: "20:00", Reason: "incident"}, &worker.PauseAnswer{})
+		w.after(time.Hour) // 19:30
+		w.wantStatus(dev1, "ACTIVE")
+		w.wantOutcomes("stop dev-1 skipped paused", "stop dev-2 skipped paused", "stop dev-db skipped paused")
+		var s worker.Status
+		w.ask("status", struct{}{}, &s)
+		if len(s.Paused) != 1 || s.Paused[0].Reason != "incident" {
+			t.Errorf("the status says %+v", s.Paused)
+		}
+		w.end() // a pause is remembered over a restart
+		w.begin()
+		w.after(20 * time.Minute) // 19:50
+		w.command(events.Command{ID: "c1", Instance: dev1, Action: "stop"})
+		w.after(5 * time.Minute)
+		w.wantStatus(dev1, "ACTIVE") // commands, too
+		w.after(10 * time.Minute)    // 20:05
+		w.wantStatus(dev1, "SHUTOFF")
+		for _, r := range w.records(events.Done) {
+			if at := r.Planned.Format("15:04"); at != "20:00" {
+				t.Errorf("%s was stopped for %s, want the end of the pause, 20:00", r.Hostname, at)
+			}
+		}
+	})
+}
+
+func TestOnePolicyOrOneInstanceIsPausedAndResumed(t *testing.T) {
+	inBubble(t, "2026-03-04 18:30", with(devHours), func(t *testing.T, w *world) {
+		w.ask("pause", worker.PauseRequest{Instance: dev1, Region: "LON1"}, &worker.PauseAnswer{})
+		w.after(40 * time.Minute)
+		w.wantStatus(dev1, "ACTIVE")
+		w.wantStatus(dev2, "SHUTOFF")
+		w.ask("resume", worker.PauseRequest{Instance: dev1, Region: "LON1"}, &worker.PauseAnswer{})
+		w.after(5 * time.Minute)
+		w.wantStatus(dev1, "SHUTOFF")
+		w.ask("pause", worker.PauseRequest{Policy: "dev-hours"}, &worker.PauseAnswer{})
+		w.after(13 * time.Hour) // Thursday 08:15
+		w.wantStatus(dev1, "SHUTOFF")
+		w.ask("resume", worker.PauseRequest{Policy: "dev-hours"}, &worker.PauseAnswer{})
+		w.after(5 * time.Minute)
+		w.wantStatus(dev1, "ACTIVE")
+		for want, bad := range map[string]worker.PauseRequest{
+			"is not paused":         {Policy: "dev-hours"},
+			"there is no policy":    {Policy: "nobody"},
+			"name what it is":       {},
+			"no instance nobody":    {Instance: "nobody", Region: "LON1"},
+			"name what it is about": {All: true, Policy: "dev-hours"},
+		} {
+			if err := w.bus.Ask(t.Context(), "resume", bad, &worker.PauseAnswer{}); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("resume %+v: got %v, want %q", bad, err, want)
+			}
+		}
+	})
+}

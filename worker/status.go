@@ -1,6 +1,10 @@
 package worker
 
-import "time"
+import (
+	"time"
+
+	"nightshift/policies"
+)
 
 // Status is what a daemon says of itself: the answer of nightshift.v1.ctl.status.
 type Status struct {
@@ -13,10 +17,11 @@ type Status struct {
 	Now      time.Time `json:"now"`                 // plan time
 	Policies int       `json:"policies"`
 	// PolicyFault is why a newer policy file is not in force; empty: it is.
-	PolicyFault string         `json:"policy_fault,omitempty"`
-	Regions     []RegionStatus `json:"regions"`
-	Next        []UpcomingEdge `json:"next"`
-	Open        int            `json:"open"` // actions without outcome
+	PolicyFault string           `json:"policy_fault,omitempty"`
+	Regions     []RegionStatus   `json:"regions"`
+	Next        []UpcomingEdge   `json:"next"`
+	Open        int              `json:"open"`             // actions without outcome
+	Paused      []policies.Pause `json:"paused,omitempty"` // that hold now
 }
 
 // RegionStatus says how a region was last read.

@@ -197,6 +197,8 @@ func (w *Worker) endpoints() []events.Endpoint {
 	return []events.Endpoint{
 		{Name: "find", Handle: w.find},
 		{Name: "keep", Handle: w.keep},
+		{Name: "pause", Handle: w.pause},
+		{Name: "resume", Handle: w.resume},
 		{Name: "explain", Handle: w.explain},
 		{Name: "status", Handle: func(ctx context.Context, _ []byte) (any, error) { return w.Status(ctx), nil }},
 	}
@@ -239,7 +241,7 @@ func (w *Worker) Status(ctx context.Context) Status {
 	now := w.o.Clock.Now()
 	s := Status{
 		Version: w.o.Version, Revision: w.rules.p.Load().name, Mode: string(w.set().Mode), Since: w.since.UTC(), Now: now,
-		Policies: len(w.set().Policies), Regions: w.inv.status(), Open: w.lives.count(),
+		Policies: len(w.set().Policies), Regions: w.inv.status(), Open: w.lives.count(), Paused: w.memory.paused(now),
 	}
 	if !w.ready.Load() {
 		s.NotReady = append(s.NotReady, "not started yet, or stopping")

@@ -98,7 +98,7 @@ func hintOf(err error) string {
 
 // isCobraUsage recognises cobra's own complaints, which have no type.
 func isCobraUsage(err error) bool {
-	for _, s := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires at least", "flag needs an argument", "invalid argument", "required flag"} {
+	for _, s := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires at least", "flag needs an argument", "invalid argument", "required flag", "at least one of the flags", "if any flags in the group"} {
 		if strings.HasPrefix(err.Error(), s) {
 			return true
 		}
@@ -153,7 +153,7 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 		}
 	}
 	add("look", newPlanCommand(), newExplainCommand(), newWhenCommand(), newCheckCommand(), newStatusCommand(), newWatchCommand())
-	add("act", append(newActCommands(), newKeepCommand())...)
+	add("act", append(newActCommands(), newKeepCommand(), newPauseCommand(), newResumeCommand())...)
 	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newInstancesCommand(), newVersionCommand())
 	return root
 }

@@ -83,6 +83,7 @@ func printStatus(w io.Writer, s worker.Status) {
 		fmt.Fprintf(w, "THE POLICY FILE HAS CHANGED AND CANNOT BE USED, revision %s stays in force:\n%s\n", s.Revision, s.PolicyFault)
 	}
 	fmt.Fprintf(w, "up since %s; plan time %s; %s under way\n", s.Since.Local().Format("2006-01-02 15:04 MST"), s.Now.Local().Format("2006-01-02 15:04 MST"), count(s.Open, "action"))
+	printPauses(w, s)
 	for _, r := range s.Regions {
 		switch {
 		case r.Error != "":

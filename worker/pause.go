@@ -1,0 +1,145 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"nightshift/policies"
+)
+
+// PauseRequest asks that all policies, one policy, or all policies on one instance
+// fall silent: nightshift.v1.ctl.pause. The same scope ends it:
+// nightshift.v1.ctl.resume.
+type PauseRequest struct {
+	All      bool   `json:"all,omitempty"`
+	Policy   string `json:"policy,omitempty"`
+	Instance string `json:"instance,omitempty"` // id, together with
+	Region   string `json:"region,omitempty"`   // its region
+	Until    string `json:"until,omitempty"`    // plan time, as [Worker.instant] reads it; or
+	For      string `json:"for,omitempty"`      // a duration; neither: until it is resumed
+	Reason   string `json:"reason,omitempty"`
+	Who      string `json:"who,omitempty"` // as the sender says
+}
+
+// PauseAnswer says what is silent, or no longer.
+type PauseAnswer struct {
+	policies.Pause
+	Hostname string `json:"hostname,omitempty"` // of the instance
+	Timezone string `json:"timezone"`           // of the policy file
+}
+
+const pauseForm = `{"all": true}, {"policy": "<name>"} or {"instance": "<id>", "region": "<code>"}`
+
+func (w *Worker) pause(ctx context.Context, body []byte) (any, error) {
+	req, answer, err := w.scopeOf(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	now := w.o.Clock.Now()
+	p := policies.Pause{Policy: req.Policy, Instance: req.Instance, Since: now, Who: req.Who, Reason: req.Reason}
+	if p.Until, err = w.until(req.Until, req.For, now); err != nil {
+		return nil, err
+	}
+	answer.Pause = p
+	return answer, w.memory.putPause(ctx, p)
+}
+
+// resume lets a pause end. That is an edge: what it held up is decided about anew.
+func (w *Worker) resume(ctx context.Context, body []byte) (any, error) {
+	_, answer, err := w.scopeOf(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	p, ok := w.memory.pauseOf(answer.Pause)
+	now := w.o.Clock.Now()
+	if !ok || !p.Until.IsZero() && !now.Before(p.Until) {
+		return nil, fmt.Errorf("%s is not paused", scopeName(answer))
+	}
+	p.Until = now.Truncate(time.Second).Add(time.Second)
+	answer.Pause = p
+	return answer, w.memory.putPause(ctx, p)
+}
+
+// scopeOf reads a request and checks what it is about.
+func (w *Worker) scopeOf(ctx context.Context, body []byte) (req PauseRequest, answer PauseAnswer, err error) {
+	scopes := 0
+	if err := json.Unmarshal(body, &req); err == nil {
+		for _, given := range []bool{req.All, req.Policy != "", req.Instance != ""} {
+			if given {
+				scopes++
+			}
+		}
+	}
+	if scopes != 1 {
+		return req, answer, errors.New("name what it is about: " + pauseForm)
+	}
+	answer = PauseAnswer{Pause: policies.Pause{Policy: req.Policy, Instance: req.Instance}, Timezone: w.zone().String()}
+	switch {
+	case req.Instance != "":
+		inst, err := w.instance(ctx, req.Region, req.Instance, railReadingAge)
+		if err != nil {
+			return req, answer, err
+		}
+		answer.Hostname = inst.Hostname
+	case req.Policy != "":
+		if _, ok := w.set().Policy(req.Policy); !ok {
+			return req, answer, fmt.Errorf("there is no policy %q", req.Policy)
+		}
+	}
+	return req, answer, nil
+}
+
+func scopeName(a PauseAnswer) string {
+	switch {
+	case a.Instance != "":
+		return cmp.Or(a.Hostname, a.Instance)
+	case a.Policy != "":
+		return "policy " + a.Policy
+	}
+	return "everything"
+}
+
+// pauseKey is the end of a pause's key in ns_state.
+func pauseKey(p policies.Pause) string {
+	switch {
+	case p.Instance != "":
+		return "instance." + p.Instance
+	case p.Policy != "":
+		return "policy." + p.Policy
+	}
+	return "all"
+}
+
+func (m *memory) pauseOf(scope policies.Pause) (policies.Pause, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p, ok := m.pauses[pauseKey(scope)]
+	return p, ok
+}
+
+func (m *memory) putPause(ctx context.Context, p policies.Pause) error {
+	if err := m.store(ctx, statePause+pauseKey(p), p); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pauses[pauseKey(p)] = p
+	m.touch()
+	return nil
+}
+
+// paused are the pauses that hold at an instant.
+func (m *memory) paused(at time.Time) (pauses []policies.Pause) {
+	for _, p := range m.facts().Pauses {
+		if p.Holds(at) {
+			pauses = append(pauses, p)
+		}
+	}
+	slices.SortFunc(pauses, func(a, b policies.Pause) int { return cmp.Compare(pauseKey(a), pauseKey(b)) })
+	return pauses
+}
