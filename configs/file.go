@@ -166,10 +166,8 @@ func (r *reader) readZone(n *yaml.Node, path string) (*time.Location, bool) {
 func (r *reader) readMode(n *yaml.Node, path string) policies.Mode {
 	switch s, ok := r.text(n, path); {
 	case !ok:
-	case s == "ask":
-		r.fault(n, path, "", "ask: not in this version")
-	case s != string(policies.ModeAct) && s != string(policies.ModeObserve):
-		r.fault(n, path, "observe or act", "%q is not a mode", s)
+	case !slices.Contains([]policies.Mode{policies.ModeAct, policies.ModeAsk, policies.ModeObserve}, policies.Mode(s)):
+		r.fault(n, path, "observe, ask or act", "%q is not a mode", s)
 	default:
 		return policies.Mode(s)
 	}

@@ -1,6 +1,9 @@
 package events
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Tick is the stored record of an edge.
 // Subject: nightshift.v1.tick.<policy>.<unix>.
@@ -67,8 +70,23 @@ type Run struct {
 	Planned  time.Time `json:"planned"`         // plan time of the trigger
 	StoredAt time.Time `json:"stored_at"`       // machine time
 	Why      string    `json:"why,omitempty"`   // when there are no items: why not
-	Items    []Item    `json:"items,omitempty"`
+	// Held is why the run waits for approval, until HeldUntil (machine time) at the
+	// latest; empty: it does not wait.
+	Held      string    `json:"held,omitempty"`
+	HeldUntil time.Time `json:"held_until,omitzero"`
+	Items     []Item    `json:"items,omitempty"`
+
+	Seq uint64 `json:"-"` // set when read: in NS_RUN
 }
+
+// heldSuffix ends the trigger id of the part of a plan that waits for approval.
+const heldSuffix = "-held"
+
+// HeldID is the trigger id of the part of a plan that waits for approval.
+func HeldID(trigger string) string { return trigger + heldSuffix }
+
+// Origin is the trigger that a run comes from: for the held part of a plan, too.
+func (r *Run) Origin() string { return strings.TrimSuffix(r.Trigger, heldSuffix) }
 
 // Item is an action of a run, or a skip when Skip says a reason.
 type Item struct {

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,7 +43,31 @@ func (b *Bus) Runs(ctx context.Context, since time.Time) iter.Seq2[Run, error] {
 			if err == nil && json.Unmarshal(msg.Data, &r) != nil {
 				continue // a dead letter when it was delivered
 			}
+			if err == nil {
+				r.Seq = msg.Sequence
+			}
 			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Records are the events stored since a time that match a subject filter (empty:
+// all), oldest first. What cannot be read is passed over.
+func (b *Bus) Records(ctx context.Context, filter string, since time.Time) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for msg, err := range b.scan(ctx, StreamEvt, cmp.Or(filter, EvtAll), since) {
+			if err != nil {
+				yield(Record{}, err)
+				return
+			}
+			rec, err := decodeEvent(msg.Data)
+			if err != nil {
+				continue
+			}
+			rec.StoredAt, rec.Seq = msg.Time, msg.Sequence
+			if !yield(rec, nil) {
 				return
 			}
 		}

@@ -157,6 +157,9 @@ func (d *decision) act(inst *Instance, a Action) {
 		d.skip(inst, a, reason, detail)
 		return
 	}
+	if a.Mode == ModeAsk {
+		a.Hold = "mode is ask"
+	}
 	d.plan.Actions = append(d.plan.Actions, d.on(inst, a))
 }
 
@@ -279,8 +282,9 @@ func Retagged(tags, add, remove []string) []string {
 	return slices.Compact(out)
 }
 
-// limit holds back a run that is larger than anyone meant: all that counts, not
-// only what is too much, because nobody can say which part was meant.
+// limit holds a run that is larger than anyone meant until somebody approves it:
+// all that counts, not only what is too much, because nobody can say which part
+// was meant.
 func (d *decision) limit() {
 	most := cmp.Or(d.set.Limits.PerRun, DefaultPerRun)
 	counts := func(a Action) bool { return !(a.Level && a.Verb == Start) && a.Mode != ModeObserve }
@@ -293,14 +297,11 @@ func (d *decision) limit() {
 	if n <= most || d.trig.isLook() {
 		return
 	}
-	detail := fmt.Sprintf("the run has %d actions, limits.per_run is %d: raise it if that is meant", n, most)
-	d.plan.Actions = slices.DeleteFunc(d.plan.Actions, func(a Action) bool {
-		if counts(a) {
-			d.plan.Skips = append(d.plan.Skips, Skip{Action: a, Reason: ReasonOverLimit, Detail: detail})
-			return true
+	for i := range d.plan.Actions {
+		if a := &d.plan.Actions[i]; counts(*a) {
+			a.Hold = fmt.Sprintf("%d actions are more than limits.per_run (%d)", n, most)
 		}
-		return false
-	})
+	}
 }
 
 func (t Trigger) isLook() bool { return t.Command == nil && t.Signal == nil && len(t.Edges) == 0 }

@@ -87,6 +87,9 @@ type Action struct {
 	GiveUpAfter time.Duration
 	Until       time.Time
 	Mode        Mode // observe: ends as planned
+	// Hold is why the action waits for somebody's approval, in words; empty: it
+	// does not. All that waits for the same reason is approved together.
+	Hold string
 	// HoldsUntil is when a power want by cron or signal ends; zero: at the next
 	// edge that concerns the instance.
 	HoldsUntil time.Time
@@ -117,7 +120,8 @@ const (
 	ReasonTopOfLadder   Reason = "top of ladder"
 	ReasonOffLadder     Reason = "off ladder" // its size is not in the ladder
 	ReasonOverLimit     Reason = "over limit"
-	ReasonChanged       Reason = "changed" // what was planned no longer holds
+	ReasonNotApproved   Reason = "not approved" // it was held, and nobody approved it in time
+	ReasonChanged       Reason = "changed"      // what was planned no longer holds
 	ReasonPolicyChanged Reason = "policy changed"
 	ReasonGone          Reason = "gone" // no such instance in a full list of its region
 	ReasonResolved      Reason = "resolved"

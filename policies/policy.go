@@ -9,9 +9,10 @@ import (
 // Mode says what becomes of a plan.
 type Mode string
 
-// The modes. ModeAsk (every run waits for approval) is not in this version.
+// The modes.
 const (
 	ModeObserve Mode = "observe" // plans and events only: each action ends as planned
+	ModeAsk     Mode = "ask"     // every run waits for approval
 	ModeAct     Mode = "act"
 )
 
@@ -56,6 +57,7 @@ type Set struct {
 	Limits   Limits
 	Owners   Owners
 	Mode     Mode
+	HoldFor  time.Duration  // how long a held run waits for approval, machine time; 0: DefaultHoldFor
 	Regions  []string       // upper case, as the file writes them
 	Zone     *time.Location // default zone; UTC when the file names none
 }
@@ -84,6 +86,7 @@ const (
 	DefaultPrefix      = "nightshift."    // of owners' tags
 	DefaultKeep        = 12 * time.Hour   // how far a keep reaches
 	DefaultRespectStop = 24 * time.Hour   // of what somebody stopped by hand in the on time
+	DefaultHoldFor     = 2 * time.Hour    // a held run waits for approval
 	DefaultAtMost      = 2                // instances that one policy reboots or resizes by trigger ...
 	DefaultAtMostIn    = 30 * time.Minute // ... within
 )

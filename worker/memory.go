@@ -25,6 +25,7 @@ const (
 	stateHand     = "hand."     // <instance>
 	stateCooldown = "cooldown." // <policy>.<instance>
 	stateLoad     = "load."     // <policy>.<instance>
+	stateApproval = "approved." // <region>.<trigger of the held run>
 )
 
 // exceptionMemory is how long a keep or a pause that has ended is remembered
@@ -48,6 +49,8 @@ type memory struct {
 	hands     map[string]policies.Hand
 	cooldowns map[string]cooldown // by CooldownKey
 	loads     map[string]policies.Load
+	approvals map[string]approval // by <region>.<trigger>
+	approved  chan struct{}       // closed, and made anew, with each approval
 	impulses  policies.Impulses
 	watched   map[string]time.Time // by region: plan time of its first reading
 	firstSeen map[string]time.Time
@@ -79,7 +82,8 @@ func newMemory(bus *events.Bus, clock Clock, verifyBy Verify, log *zap.Logger) *
 	return &memory{
 		bus: bus, clock: clock, verifyBy: verifyBy, log: log, changed: make(chan struct{}, 1),
 		keeps: make(map[string]policies.Keep), pauses: make(map[string]policies.Pause), hands: make(map[string]policies.Hand),
-		cooldowns: make(map[string]cooldown), loads: make(map[string]policies.Load), impulses: make(policies.Impulses),
+		cooldowns: make(map[string]cooldown), loads: make(map[string]policies.Load),
+		approvals: make(map[string]approval), approved: make(chan struct{}), impulses: make(policies.Impulses),
 		watched: make(map[string]time.Time), firstSeen: make(map[string]time.Time), tagsSeen: make(map[string]time.Time),
 		seen: make(map[string]sighting), sent: make(map[string]call),
 	}
@@ -101,7 +105,7 @@ func (m *memory) mirror(ctx context.Context, loaded chan<- struct{}) error {
 }
 
 func (m *memory) mirrorOnce(ctx context.Context, loaded *chan<- struct{}) error {
-	watcher, err := m.bus.State().WatchFiltered(ctx, []string{stateKeep + ">", statePause + ">", stateHand + ">", stateCooldown + ">", stateLoad + ">"})
+	watcher, err := m.bus.State().WatchFiltered(ctx, []string{stateKeep + ">", statePause + ">", stateHand + ">", stateCooldown + ">", stateLoad + ">", stateApproval + ">"})
 	if err != nil {
 		return err
 	}
@@ -147,6 +151,11 @@ func (m *memory) take(entry jetstream.KeyValueEntry) {
 		ahead = false
 	case strings.HasPrefix(key, stateLoad):
 		err = takeInto(m.loads, policyAndInstance(key[len(stateLoad):]), gone, entry.Value())
+		ahead = false
+	case strings.HasPrefix(key, stateApproval):
+		err = takeInto(m.approvals, key[len(stateApproval):], gone, entry.Value())
+		close(m.approved)
+		m.approved = make(chan struct{})
 		ahead = false
 	}
 	if err != nil {
@@ -259,6 +268,9 @@ func (m *memory) addSignalFacts(f *policies.Facts, trigger string) {
 func (m *memory) learn(run events.Run) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if _, ok := m.approvals[approvalKey(&run)]; run.Held != "" && !ok {
+		return // it wants nothing until it is approved
+	}
 	for _, it := range run.Items {
 		if it.Skip != "" && it.Skip != skipAlready || it.Kind != string(policies.KindPower) {
 			continue
@@ -568,6 +580,11 @@ func (m *memory) prune(ctx context.Context) {
 	for id, h := range m.hands {
 		if h.At.Before(before) {
 			old = append(old, stateHand+id)
+		}
+	}
+	for key, a := range m.approvals {
+		if a.At.Before(before) {
+			old = append(old, stateApproval+key)
 		}
 	}
 	for id, list := range m.impulses {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -381,8 +382,9 @@ func (p *planner) facts(ctx context.Context, trig policies.Trigger) (policies.Fa
 }
 
 // runs are the plan's parts, one for each region that was read, empty ones too:
-// they say that the region has been decided. Where nothing at all is to be done
-// the first says why.
+// they say that the region has been decided. What waits for approval is a run of
+// its own, and comes first: once the others are stored nobody plans again. Where
+// nothing at all is to be done the first says why.
 func (p *planner) runs(in *events.Incoming, trig policies.Trigger, regions []string, plan policies.Plan) []events.Run {
 	if len(regions) == 0 {
 		return nil
@@ -393,9 +395,19 @@ func (p *planner) runs(in *events.Incoming, trig policies.Trigger, regions []str
 		runs[i] = p.newRun(in, trig, region)
 		at[region] = i
 	}
+	var held []events.Run
 	for _, a := range plan.Actions {
-		i := at[a.Region]
-		runs[i].Items = append(runs[i].Items, p.item(a))
+		if a.Hold == "" {
+			i := at[a.Region]
+			runs[i].Items = append(runs[i].Items, p.item(a))
+			continue
+		}
+		i := slices.IndexFunc(held, func(r events.Run) bool { return strings.EqualFold(r.Region, a.Region) })
+		if i < 0 {
+			i = len(held)
+			held = append(held, p.heldRun(runs[at[a.Region]], a.Hold))
+		}
+		held[i].Items = append(held[i].Items, p.item(a))
 	}
 	for _, s := range plan.Skips {
 		it := p.item(s.Action)
@@ -403,10 +415,17 @@ func (p *planner) runs(in *events.Incoming, trig policies.Trigger, regions []str
 		i := at[s.Region] // a skip without an instance goes with the first region
 		runs[i].Items = append(runs[i].Items, it)
 	}
-	if len(plan.Actions)+len(plan.Skips) == 0 && len(regions) == len(p.set().Regions) || len(regions) == 1 && len(runs[0].Items) == 0 {
+	if len(plan.Actions)+len(plan.Skips) == 0 && len(regions) == len(p.set().Regions) || len(regions) == 1 && len(runs[0].Items)+len(held) == 0 {
 		runs[0].Why = whyNothing(trig)
 	}
-	return runs
+	return append(held, runs...)
+}
+
+// heldRun is the part of a plan that waits for approval.
+func (p *planner) heldRun(of events.Run, why string) events.Run {
+	of.Trigger = events.HeldID(of.Trigger)
+	of.Held, of.HeldUntil = why, time.Now().Add(cmp.Or(p.set().HoldFor, policies.DefaultHoldFor)).UTC()
+	return of
 }
 
 func whyNothing(trig policies.Trigger) string {

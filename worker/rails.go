@@ -78,7 +78,7 @@ func resolved(ctx context.Context, l *look) (next, bool, error) {
 	if l.a.run.Kind != "signal" || l.a.item.Policy == "" {
 		return pass()
 	}
-	_, over, err := l.r.bus.LoadRun(ctx, l.a.item.Region, events.ResolvedID(l.a.run.Trigger))
+	_, over, err := l.r.bus.LoadRun(ctx, l.a.item.Region, events.ResolvedID(l.a.run.Origin()))
 	if err != nil {
 		return next{}, true, fmt.Errorf("see whether trigger %s is resolved: %w", l.a.run.Trigger, err)
 	}
@@ -175,7 +175,7 @@ func cooledDown(ctx context.Context, l *look) (next, bool, error) {
 	if err != nil {
 		return next{}, true, err
 	}
-	if reason, detail := policies.CoolingDown(p, c.Cooldown, l.r.clock.Now()); ok && c.Trigger != l.a.run.Trigger && reason != "" {
+	if reason, detail := policies.CoolingDown(p, c.Cooldown, l.r.clock.Now()); ok && c.Trigger != l.a.run.Origin() && reason != "" {
 		return l.skip(reason, detail)
 	}
 	return pass()
@@ -204,7 +204,7 @@ func withinAtMost(_ context.Context, l *look) (next, bool, error) {
 	if !ok || p.Signal == nil || it.Action == string(policies.Start) {
 		return pass()
 	}
-	c, others, ok := l.r.memory.reserve(p, it.Instance, l.a.run.Trigger)
+	c, others, ok := l.r.memory.reserve(p, it.Instance, l.a.run.Origin())
 	if !ok {
 		return l.skip(policies.ReasonOverLimit, fmt.Sprintf("policy %s acted on %d others of late, at_most allows %d", p.Name, others, p.AtMost.Instances))
 	}

@@ -67,6 +67,12 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 	for _, it := range run.Items { // before the first acts: an older run must not go on meanwhile
 		r.lives.open(d.Seq, it)
 	}
+	if run.Held != "" {
+		if approved, err := r.awaitApproval(ctx, d); err != nil || !approved {
+			r.finish(ctx, d, err)
+			return
+		}
+	}
 	own := semaphore.NewWeighted(int64(r.workers)) // so that a large run leaves room for a command
 	var g errgroup.Group                           // ends with this call
 	for _, items := range byInstance(run.Items) {
@@ -230,7 +236,7 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 func (r *runner) record(a *attempt, o events.Outcome) events.Record {
 	it := a.item
 	return events.Record{
-		ActionID: it.ID, Action: it.Action, Outcome: o, Trigger: a.run.Trigger, Who: a.run.Who, Policy: it.Policy, Why: it.Why,
+		ActionID: it.ID, Action: it.Action, Outcome: o, Trigger: a.run.Origin(), Who: a.run.Who, Policy: it.Policy, Why: it.Why,
 		Region: it.Region, Instance: it.Instance, Hostname: it.Hostname, Planned: it.Planned, RunSeq: a.seq,
 	}
 }

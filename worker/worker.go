@@ -199,6 +199,10 @@ func (w *Worker) endpoints() []events.Endpoint {
 		{Name: "keep", Handle: w.keep},
 		{Name: "pause", Handle: w.pause},
 		{Name: "resume", Handle: w.resume},
+		{Name: "runs", Handle: w.runs},
+		{Name: "approve", Handle: w.approveRun},
+		{Name: "retry", Handle: w.retryRun},
+		{Name: "undo", Handle: w.undoRun},
 		{Name: "explain", Handle: w.explain},
 		{Name: "status", Handle: func(ctx context.Context, _ []byte) (any, error) { return w.Status(ctx), nil }},
 	}

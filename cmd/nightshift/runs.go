@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os/user"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nightshift/events"
+	"nightshift/worker"
+)
+
+func newRunsCommand() *cobra.Command {
+	var n natsFlags
+	var failed bool
+	var since, output string
+	cmd := &cobra.Command{
+		Use:   "runs",
+		Short: "List what was carried out, what is under way, and what waits for approval",
+		Long: `runs lists the runs of the last day, newest first: what each trigger (edges, a
+command, a signal) asked for, and how its actions ended. runs show RUN lists every
+action of one run with its reason.
+
+A run that waits for approval (mode: ask, or larger than limits.per_run) is held; let it go
+on with approve. A run is named by its trigger, or as dev-hours@2026-11-27T19:00,
+with the time in the policy file's zone.
+
+Exit codes: 0; 1 no such run or no daemon; 64 wrong usage.`,
+		Example: "  nightshift runs --since 72h --failed\n  nightshift runs show dev-hours@2026-11-27T19:00\n  nightshift runs -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("output", output, "table", "json"); err != nil {
+				return err
+			}
+			req := worker.RunsRequest{Failed: failed}
+			if since != "" {
+				var err error
+				if req.Since, err = parseSince(since); err != nil {
+					return err
+				}
+			}
+			answer, err := n.runs(cmd.Context(), req)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return printJSON(cmd.OutOrStdout(), answer.Runs)
+			}
+			return printRuns(cmd.OutOrStdout(), answer)
+		},
+	}
+	n.add(cmd)
+	cmd.Flags().BoolVar(&failed, "failed", false, "only those of which something failed, expired or is unknown")
+	cmd.Flags().StringVar(&since, "since", "", "how far back: a span such as 72h, or an instant (default 24h)")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	cmd.AddCommand(newRunsShowCommand())
+	return cmd
+}
+
+func newRunsShowCommand() *cobra.Command {
+	var n natsFlags
+	var output string
+	cmd := &cobra.Command{
+		Use:     "show RUN",
+		Short:   "List every action of a run, with how it ended and why",
+		Long:    "show lists every action of one run: how it ended, and why.\n\nExit codes: 0; 1 no such run or no daemon; 64 wrong usage.",
+		Example: "  nightshift runs show dev-hours@2026-11-27T19:00\n  nightshift runs show t1764270000 -o json",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := oneOf("output", output, "table", "json"); err != nil {
+				return err
+			}
+			answer, err := n.runs(cmd.Context(), worker.RunsRequest{Run: args[0]})
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return printJSON(cmd.OutOrStdout(), answer.Runs)
+			}
+			for _, r := range answer.Runs {
+				if err := printRun(cmd.OutOrStdout(), r, zoneOf(answer.Timezone)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	n.add(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	return cmd
+}
+
+func (n *natsFlags) runs(ctx context.Context, req worker.RunsRequest) (answer worker.RunsAnswer, err error) {
+	err = n.with(ctx, func(ctx context.Context, bus *events.Bus) error { return bus.Ask(ctx, "runs", req, &answer) })
+	return answer, err
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func printRuns(w io.Writer, answer worker.RunsAnswer) error {
+	if len(answer.Runs) == 0 {
+		_, err := fmt.Fprintln(w, "No runs.")
+		return err
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "PLANNED\tRUN\tSTATE\tACTIONS")
+	for _, r := range answer.Runs {
+		name := r.Name
+		if r.Who != "" && name != r.Trigger {
+			name += " by " + r.Who
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", r.Planned.In(zoneOf(answer.Timezone)).Format("2006-01-02 15:04"), name, r.State, countWords(r))
+	}
+	return tw.Flush()
+}
+
+// countWords sums a run up: "34 done, 2 failed, 1 skipped (protected)".
+func countWords(r worker.RunInfo) string {
+	var words []string
+	for _, outcome := range slices.Sorted(maps.Keys(r.Counts)) {
+		words = append(words, fmt.Sprintf("%d %s", r.Counts[outcome], outcome))
+	}
+	if len(words) == 0 {
+		return "nothing to do: " + firstOf(r.Why, "no instance is concerned")
+	}
+	if r.State == "held" {
+		words = append(words, "held: "+r.Held)
+	}
+	return strings.Join(words, ", ")
+}
+
+func printRun(w io.Writer, r worker.RunInfo, zone *time.Location) error {
+	fmt.Fprintf(w, "%s (%s), planned for %s: %s, %s.\n", r.Name, r.Trigger, localTime(r.Planned, zone), r.State, countWords(r))
+	if r.State == "held" {
+		fmt.Fprintf(w, "It waits until %s for: nightshift approve %s\n", r.HeldUntil.Local().Format("Mon 2006-01-02 15:04 MST"), r.Trigger)
+	}
+	if len(r.Items) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, it := range r.Items {
+		outcome := firstOf(it.Outcome, "under way")
+		if it.Reason != "" {
+			outcome += " (" + it.Reason + ")"
+		}
+		detail := it.Detail
+		if it.Error != "" {
+			detail = strings.TrimPrefix(detail+"; "+it.Error, "; ")
+		}
+		change := it.Before
+		if it.After != "" && it.After != it.Before {
+			change += " -> " + it.After
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", it.Action, firstOf(it.Hostname, it.Instance), strings.ToUpper(it.Region), outcome, change, detail)
+	}
+	return tw.Flush()
+}
+
+// newRunActCommands are those that act on a whole run.
+func newRunActCommands() []*cobra.Command {
+	one := func(use, endpoint, short, long, example, said string) *cobra.Command {
+		var n natsFlags
+		cmd := &cobra.Command{
+			Use: use, Short: short, Long: long + "\n\nRUN is a trigger id, or such as dev-hours@2026-11-27T19:00 (see nightshift runs).\n\nExit codes: 0; 1 refused, no such run or no daemon; 64 wrong usage.", Example: example,
+			Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				req := worker.ApproveRequest{Run: args[0]}
+				if u, err := user.Current(); err == nil {
+					req.Who = u.Username
+				}
+				var a worker.ApproveAnswer
+				if err := n.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error { return bus.Ask(ctx, endpoint, req, &a) }); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), said, a.Run.Name, count(a.Actions, "action"))
+				for _, left := range a.Left {
+					fmt.Fprintf(cmd.OutOrStdout(), "left: %s\n", left)
+				}
+				return nil
+			},
+		}
+		n.add(cmd)
+		return cmd
+	}
+	return []*cobra.Command{
+		one("approve RUN", "approve", "Let a held run go on",
+			"approve lets a run go on that waits for approval: because of mode: ask, or because it is larger than\nlimits.per_run. Every rail is checked again before each call, and what is too late by now is not done.",
+			"  nightshift approve dev-hours@19:00", "%s goes on with %s.\n"),
+		one("retry RUN", "retry", "Ask again for what failed in a run",
+			"retry asks again for every action of a run that failed, expired or is unknown, as commands with\nids of their own: asked for twice they act once.",
+			"  nightshift retry dev-hours@19:00", "Of %s %s asked for again.\n"),
+		one("undo RUN", "undo", "Undo what a run has done",
+			"undo starts again what a run stopped, stops what it started, and puts tags and firewalls back, as\ncommands. A resize and a reboot have no opposite.",
+			"  nightshift undo dev-hours@19:00", "Of %s %s undone.\n"),
+	}
+}
