@@ -6,18 +6,46 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+	"go.uber.org/zap"
 )
 
 // Endpoint is one question that the control service answers, on
-// nightshift.v1.ctl.<Name>. An error of Handle is the answer, too.
+// nightshift.v1.ctl.<Name>, or on <Name>.<Subject> where it has one. An error of
+// Handle is the answer, too.
 type Endpoint struct {
-	Name   string
-	Handle func(ctx context.Context, body []byte) (any, error)
+	Name     string
+	Subject  string            // further tokens, such as *.*: what stands there is in Request.Tokens
+	About    string            // what it does, for nats service info
+	Schemas  map[string]string // JSON Schemas of request and answer, by these names
+	Everyone bool              // each replica answers, not one of them
+	Handle   func(ctx context.Context, r Request) (any, error)
+}
+
+// Request is a question to the control service.
+type Request struct {
+	Tokens []string // of the subject, behind the endpoint's name
+	Body   []byte
+}
+
+// Refusal is an answer that is no: what was asked for was understood, and is not
+// done. Any other error means that the question could not be answered.
+type Refusal struct {
+	Code int // as in HTTP: 400 malformed, 404 no such thing, 409 not done, 503 cannot be read now
+	Msg  string
+}
+
+func (r *Refusal) Error() string { return r.Msg }
+
+// Refuse makes a refusal.
+func Refuse(code int, format string, args ...any) error {
+	return &Refusal{code, fmt.Sprintf(format, args...)}
 }
 
 // answerTimeout bounds one answer.
@@ -32,29 +60,81 @@ func (b *Bus) Serve(ctx context.Context, version string, endpoints []Endpoint) e
 	var answers sync.WaitGroup // micro runs one goroutine per endpoint: long answers must not block the next
 	defer answers.Wait()
 	defer func() { _ = service.Stop() }()
-	group := service.AddGroup(prefix + "ctl")
 	for _, e := range endpoints {
+		opts := []micro.EndpointOpt{micro.WithEndpointSubject(ctlSubject(e.Name, e.Subject)), micro.WithEndpointMetadata(e.metadata())}
+		if e.Everyone {
+			opts = append(opts, micro.WithEndpointQueueGroupDisabled())
+		}
 		handler := micro.HandlerFunc(func(req micro.Request) {
-			answers.Go(func() { // until answerTimeout
-				ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-				defer cancel()
-				answer, err := e.Handle(ctx, req.Data())
-				if err == nil {
-					err = req.RespondJSON(answer)
-				} else {
-					err = req.Error("400", err.Error(), nil)
-				}
-				if err != nil {
-					b.log.Debug("answer not sent")
-				}
-			})
+			answers.Go(func() { b.answer(ctx, e, req) }) // until answerTimeout
 		})
-		if err := group.AddEndpoint(e.Name, handler); err != nil {
+		if err := service.AddEndpoint(e.Name, handler, opts...); err != nil {
 			return fmt.Errorf("begin the endpoint %s: %w", e.Name, err)
 		}
 	}
 	<-ctx.Done()
 	return nil
+}
+
+func ctlSubject(name, more string) string {
+	if more == "" {
+		return prefix + "ctl." + name
+	}
+	return prefix + "ctl." + name + "." + more
+}
+
+func (e *Endpoint) metadata() map[string]string {
+	m := map[string]string{"about": e.About}
+	for name, schema := range e.Schemas {
+		m["schema."+name] = schema
+	}
+	return m
+}
+
+// answer answers one question, whatever it does to its handler.
+func (b *Bus) answer(ctx context.Context, e Endpoint, req micro.Request) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	answer, err := e.handle(ctx, req)
+	if err == nil {
+		err = req.RespondJSON(answer)
+	} else {
+		code := 500
+		var no *Refusal
+		if errors.As(err, &no) {
+			code = no.Code
+		}
+		err = req.Error(strconv.Itoa(code), oneLine(err.Error()), nil)
+	}
+	if err != nil {
+		b.log.Debug("answer not sent", zap.String("endpoint", e.Name), zap.Error(err))
+	}
+}
+
+func (e *Endpoint) handle(ctx context.Context, req micro.Request) (answer any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("programming error in %s, please report it: %v", e.Name, p)
+		}
+	}()
+	if len(req.Data()) > MaxBody {
+		return nil, Refuse(400, "the body has %d bytes, at most %d are read", len(req.Data()), MaxBody)
+	}
+	r := Request{Body: req.Data()}
+	if rest, ok := strings.CutPrefix(req.Subject(), ctlSubject(e.Name, "")+"."); ok {
+		r.Tokens = strings.Split(rest, ".")
+	}
+	return e.Handle(ctx, r)
+}
+
+// oneLine makes a text fit for a header.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // semver is a version as micro demands it: builds without one are 0.0.0.
@@ -86,7 +166,8 @@ func (b *Bus) Ask(ctx context.Context, name string, in, out any) error {
 		return fmt.Errorf("ask the daemon (%s): %w", name, b.explain(err))
 	}
 	if desc := msg.Header.Get(micro.ErrorHeader); desc != "" {
-		return errors.New(desc)
+		code, _ := strconv.Atoi(msg.Header.Get(micro.ErrorCodeHeader))
+		return &Refusal{code, desc}
 	}
 	return json.Unmarshal(msg.Data, out)
 }

@@ -446,8 +446,10 @@ func TestTheControlServiceAnswers(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { // until stop
 		ended <- b.Serve(ctx, "1.2.3", []events.Endpoint{
-			{Name: "echo", Handle: func(_ context.Context, body []byte) (any, error) { return string(body), nil }},
-			{Name: "fail", Handle: func(context.Context, []byte) (any, error) { return nil, errors.New("no such thing") }},
+			{Name: "echo", Handle: func(_ context.Context, r events.Request) (any, error) { return string(r.Body), nil }},
+			{Name: "fail", Handle: func(context.Context, events.Request) (any, error) { return nil, errors.New("no such thing") }},
+			{Name: "panics", Handle: func(context.Context, events.Request) (any, error) { panic("a bug") }},
+			{Name: "tokens", Subject: "*.*", Handle: func(_ context.Context, r events.Request) (any, error) { return r.Tokens, nil }},
 		})
 	}()
 	client, err := events.Dial(t.Context(), b.URL(), "")
@@ -464,6 +466,14 @@ func TestTheControlServiceAnswers(t *testing.T) {
 	}
 	if err := client.Ask(t.Context(), "fail", nil, &answer); err == nil || err.Error() != "no such thing" {
 		t.Errorf("got %v", err)
+	}
+	var refusal *events.Refusal
+	if err := client.Ask(t.Context(), "panics", nil, &answer); !errors.As(err, &refusal) || refusal.Code != 500 || !strings.Contains(err.Error(), "programming error in panics") {
+		t.Errorf("got %v", err)
+	}
+	var tokens []string
+	if err := client.Ask(t.Context(), "tokens.a.b", nil, &tokens); err != nil || len(tokens) != 2 || tokens[1] != "b" {
+		t.Errorf("got %v, %v", tokens, err)
 	}
 	stop()
 	if err := <-ended; err != nil {

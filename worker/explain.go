@@ -2,10 +2,8 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 
+	"nightshift/events"
 	"nightshift/policies"
 )
 
@@ -24,23 +22,19 @@ type ExplainAnswer struct {
 	Hand     *policies.Hand `json:"hand,omitempty"` // the newest change that somebody else made
 }
 
-func (w *Worker) explain(ctx context.Context, body []byte) (any, error) {
-	var req ExplainRequest
-	if err := json.Unmarshal(body, &req); err != nil || req.Instance == "" || req.Region == "" {
-		return nil, errors.New(`explain wants {"instance": "<id>", "region": "<code>", "at": "<22:00, 2026-11-27T22:00 or RFC 3339; optional>"}`)
-	}
+func (w *Worker) explain(ctx context.Context, req ExplainRequest) (answer ExplainAnswer, err error) {
 	inst, err := w.instance(ctx, req.Region, req.Instance, planReadingAge)
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	at := w.o.Clock.Now()
 	if req.At != "" {
 		if at, err = w.instant(req.At, at); err != nil {
-			return nil, fmt.Errorf("at: %w", err)
+			return answer, events.Refuse(400, "at: %v", err)
 		}
 	}
 	facts := w.memory.facts()
-	answer := ExplainAnswer{Explanation: policies.Explain(w.set(), inst, facts, at), Timezone: w.zone().String()}
+	answer = ExplainAnswer{Explanation: policies.Explain(w.set(), inst, facts, at), Timezone: w.zone().String()}
 	if h, ok := facts.Hands[inst.ID]; ok {
 		answer.Hand = &h
 	}

@@ -3,12 +3,11 @@ package worker
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"nightshift/events"
 	"nightshift/policies"
 	"nightshift/policies/schedule"
 )
@@ -39,61 +38,64 @@ type KeepAnswer struct {
 
 // keep stores or ends a keep. Both its begin and its end are edges, so an
 // instance that is not as kept is made so at once.
-func (w *Worker) keep(ctx context.Context, body []byte) (any, error) {
-	var req KeepRequest
-	if err := json.Unmarshal(body, &req); err != nil || req.Instance == "" || req.Region == "" {
-		return nil, errors.New(`keep wants {"instance": "<id>", "region": "<code>", "state": "running, stopped or asis", "until": "<22:00, 2026-11-27T22:00 or RFC 3339>"}`)
-	}
+func (w *Worker) keep(ctx context.Context, req KeepRequest) (answer KeepAnswer, err error) {
 	inst, err := w.instance(ctx, req.Region, req.Instance, railReadingAge)
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
-	answer := KeepAnswer{Instance: inst.ID, Hostname: inst.Hostname, Status: inst.Status, Timezone: w.zone().String()}
+	answer = KeepAnswer{Instance: inst.ID, Hostname: inst.Hostname, Status: inst.Status, Timezone: w.zone().String()}
 	if req.End {
 		k, ended, err := w.memory.endKeep(ctx, inst.ID)
 		if err != nil {
-			return nil, err
+			return answer, err
 		}
 		if !ended {
-			return nil, fmt.Errorf("%s is not kept by a command; a keep by tag ends when the tag goes", inst.Hostname)
+			return answer, events.Refuse(409, "%s is not kept by a command; a keep by tag ends when the tag goes", inst.Hostname)
 		}
 		answer.State, answer.Since, answer.Until, answer.Ended = stateName(k.State), k.Since, k.Until, true
 		return answer, nil
 	}
 	if reason, detail := w.set().Untouchable(inst); reason != "" {
-		return nil, fmt.Errorf("%s is never touched: %s", inst.Hostname, detail)
+		return answer, events.Refuse(409, "%s is never touched: %s", inst.Hostname, detail)
 	}
 	k := policies.Keep{Who: req.Who, Reason: req.Reason}
 	var ok bool
 	if k.State, ok = map[string]schedule.State{"running": schedule.Running, "stopped": schedule.Stopped, "asis": schedule.Any}[req.State]; !ok {
-		return nil, fmt.Errorf("state %q is none of running, stopped and asis", req.State)
+		return answer, events.Refuse(400, "state %q is none of running, stopped and asis", req.State)
 	}
 	now := w.o.Clock.Now()
 	if k.Until, err = w.until(req.Until, req.For, now); err != nil {
-		return nil, err
+		return answer, err
 	}
 	if k.Until.IsZero() {
 		k.Until = now.Add(w.set().Owners.MaxKeep()).Truncate(time.Second).UTC()
 	}
 	if k, err = w.memory.putKeep(ctx, inst.ID, k); err != nil {
-		return nil, err
+		return answer, err
 	}
 	answer.State, answer.Since, answer.Until = stateName(k.State), k.Since, k.Until
 	return answer, nil
 }
 
+func (w *Worker) noRegion(region string) error {
+	return events.Refuse(404, "region %s is not one of the daemon's (%s)", strings.ToUpper(region), strings.Join(w.set().Regions, ", "))
+}
+
 // instance is one instance of a region, on a reading no older than age (machine time).
 func (w *Worker) instance(ctx context.Context, region, id string, age time.Duration) (policies.Instance, error) {
+	if id == "" || region == "" {
+		return policies.Instance{}, events.Refuse(400, "name an instance by id and region: {\"instance\": \"<id>\", \"region\": \"<code>\"}")
+	}
 	if !w.inv.Has(region) {
-		return policies.Instance{}, fmt.Errorf("region %s is not one of the daemon's (%s)", strings.ToUpper(region), strings.Join(w.set().Regions, ", "))
+		return policies.Instance{}, w.noRegion(region)
 	}
 	reading, err := w.inv.Reading(ctx, region, time.Now().Add(-age))
 	if err != nil {
-		return policies.Instance{}, err
+		return policies.Instance{}, events.Refuse(503, "%v", err)
 	}
 	inst, ok := reading.Instance(id)
 	if !ok {
-		return inst, fmt.Errorf("no instance %s is in %s", id, reading.Region)
+		return inst, events.Refuse(404, "no instance %s is in %s", id, reading.Region)
 	}
 	return inst, nil
 }
@@ -102,22 +104,22 @@ func (w *Worker) instance(ctx context.Context, region, id string, age time.Durat
 func (w *Worker) until(at, span string, now time.Time) (until time.Time, err error) {
 	switch {
 	case at != "" && span != "":
-		return until, errors.New("give either until or for")
+		return until, events.Refuse(400, "give either until or for")
 	case at != "":
 		if until, err = w.instant(at, now); err != nil {
-			return until, fmt.Errorf("until: %w", err)
+			return until, events.Refuse(400, "until: %v", err)
 		}
 	case span != "":
 		d, err := time.ParseDuration(span)
 		if err != nil || d <= 0 {
-			return until, fmt.Errorf("for %q is not a positive duration such as 3h", span)
+			return until, events.Refuse(400, "for %q is not a positive duration such as 3h", span)
 		}
 		until = now.Add(d)
 	default:
 		return until, nil
 	}
 	if !until.After(now) {
-		return until, fmt.Errorf("until %s lies in the past", until.Format(time.RFC3339))
+		return until, events.Refuse(400, "until %s lies in the past", until.Format(time.RFC3339))
 	}
 	return until.Truncate(time.Second).UTC(), nil
 }

@@ -3,12 +3,10 @@ package worker
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
+	"nightshift/events"
 	"nightshift/policies"
 )
 
@@ -35,63 +33,59 @@ type PauseAnswer struct {
 
 const pauseForm = `{"all": true}, {"policy": "<name>"} or {"instance": "<id>", "region": "<code>"}`
 
-func (w *Worker) pause(ctx context.Context, body []byte) (any, error) {
-	req, answer, err := w.scopeOf(ctx, body)
-	if err != nil {
-		return nil, err
+func (w *Worker) pause(ctx context.Context, req PauseRequest) (answer PauseAnswer, err error) {
+	if answer, err = w.scopeOf(ctx, req); err != nil {
+		return answer, err
 	}
 	now := w.o.Clock.Now()
 	p := policies.Pause{Policy: req.Policy, Instance: req.Instance, Since: now, Who: req.Who, Reason: req.Reason}
 	if p.Until, err = w.until(req.Until, req.For, now); err != nil {
-		return nil, err
+		return answer, err
 	}
 	answer.Pause = p
 	return answer, w.memory.putPause(ctx, p)
 }
 
 // resume lets a pause end. That is an edge: what it held up is decided about anew.
-func (w *Worker) resume(ctx context.Context, body []byte) (any, error) {
-	_, answer, err := w.scopeOf(ctx, body)
-	if err != nil {
-		return nil, err
+func (w *Worker) resume(ctx context.Context, req PauseRequest) (answer PauseAnswer, err error) {
+	if answer, err = w.scopeOf(ctx, req); err != nil {
+		return answer, err
 	}
 	p, ok := w.memory.pauseOf(answer.Pause)
 	now := w.o.Clock.Now()
 	if !ok || !p.Until.IsZero() && !now.Before(p.Until) {
-		return nil, fmt.Errorf("%s is not paused", scopeName(answer))
+		return answer, events.Refuse(409, "%s is not paused", scopeName(answer))
 	}
 	p.Until = now.Truncate(time.Second).Add(time.Second)
 	answer.Pause = p
 	return answer, w.memory.putPause(ctx, p)
 }
 
-// scopeOf reads a request and checks what it is about.
-func (w *Worker) scopeOf(ctx context.Context, body []byte) (req PauseRequest, answer PauseAnswer, err error) {
+// scopeOf checks what a request is about.
+func (w *Worker) scopeOf(ctx context.Context, req PauseRequest) (answer PauseAnswer, err error) {
 	scopes := 0
-	if err := json.Unmarshal(body, &req); err == nil {
-		for _, given := range []bool{req.All, req.Policy != "", req.Instance != ""} {
-			if given {
-				scopes++
-			}
+	for _, given := range []bool{req.All, req.Policy != "", req.Instance != ""} {
+		if given {
+			scopes++
 		}
 	}
 	if scopes != 1 {
-		return req, answer, errors.New("name what it is about: " + pauseForm)
+		return answer, events.Refuse(400, "name what it is about: "+pauseForm)
 	}
 	answer = PauseAnswer{Pause: policies.Pause{Policy: req.Policy, Instance: req.Instance}, Timezone: w.zone().String()}
 	switch {
 	case req.Instance != "":
 		inst, err := w.instance(ctx, req.Region, req.Instance, railReadingAge)
 		if err != nil {
-			return req, answer, err
+			return answer, err
 		}
 		answer.Hostname = inst.Hostname
 	case req.Policy != "":
 		if _, ok := w.set().Policy(req.Policy); !ok {
-			return req, answer, fmt.Errorf("there is no policy %q", req.Policy)
+			return answer, events.Refuse(404, "there is no policy %q", req.Policy)
 		}
 	}
-	return req, answer, nil
+	return answer, nil
 }
 
 func scopeName(a PauseAnswer) string {

@@ -3,8 +3,6 @@ package worker
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -70,15 +68,11 @@ const (
 	runEnded    = "ended"
 )
 
-func (w *Worker) runs(ctx context.Context, body []byte) (any, error) {
-	var req RunsRequest
-	if err := json.Unmarshal(body, &req); err != nil {
-		return nil, errors.New(`runs wants {"since": "<RFC 3339>", "run": "<trigger id or policy@time>", "failed": true}, all optional`)
-	}
-	answer := RunsAnswer{Timezone: w.zone().String()}
+func (w *Worker) runs(ctx context.Context, req RunsRequest) (RunsAnswer, error) {
+	answer := RunsAnswer{Runs: []RunInfo{}, Timezone: w.zone().String()}
 	found, err := w.collect(ctx, req.Run, req.Since)
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	for _, r := range found {
 		if req.Failed && !slices.ContainsFunc(r.Items, ItemInfo.isFailed) {
@@ -130,7 +124,7 @@ func (w *Worker) collect(ctx context.Context, name string, since time.Time) ([]R
 	}
 	if len(byTrigger) == 0 {
 		if name != "" {
-			return nil, fmt.Errorf("there is no run %q within the last 7 days; nightshift runs lists them", name)
+			return nil, events.Refuse(404, "there is no run %q within the last 7 days; nightshift runs lists them", name)
 		}
 		return nil, nil
 	}
@@ -159,7 +153,7 @@ func (w *Worker) runNamed(name string) (func(*events.Run) bool, error) {
 	if err != nil {
 		unix, numErr := strconv.ParseInt(at, 10, 64)
 		if numErr != nil {
-			return nil, fmt.Errorf("%q is no run: after the @ comes its planned time: %w", name, err)
+			return nil, events.Refuse(400, "%q is no run: after the @ comes its planned time: %v", name, err)
 		}
 		planned = time.Unix(unix, 0)
 	}
@@ -254,39 +248,38 @@ type ApproveAnswer struct {
 	Asked   []string `json:"triggers,omitempty"` // triggers of the commands that retry and undo sent
 }
 
-func (w *Worker) oneRun(ctx context.Context, body []byte, verb string) (ApproveRequest, RunInfo, error) {
-	var req ApproveRequest
-	if err := json.Unmarshal(body, &req); err != nil || req.Run == "" {
-		return req, RunInfo{}, fmt.Errorf(`%s wants {"run": "<trigger id or policy@time>"}`, verb)
+func (w *Worker) oneRun(ctx context.Context, req ApproveRequest) (RunInfo, error) {
+	if req.Run == "" {
+		return RunInfo{}, events.Refuse(400, "name a run: {\"run\": \"<trigger id or policy@time>\"}")
 	}
 	found, err := w.collect(ctx, req.Run, time.Time{})
 	switch {
 	case err != nil:
-		return req, RunInfo{}, err
+		return RunInfo{}, err
 	case len(found) > 1:
-		return req, RunInfo{}, fmt.Errorf("%d runs are called %q; use a trigger id: %s, %s", len(found), req.Run, found[0].Trigger, found[1].Trigger)
+		return RunInfo{}, events.Refuse(409, "%d runs are called %q; use a trigger id: %s, %s", len(found), req.Run, found[0].Trigger, found[1].Trigger)
 	}
-	return req, found[0], nil
+	return found[0], nil
 }
 
-func (w *Worker) approveRun(ctx context.Context, body []byte) (any, error) {
-	req, run, err := w.oneRun(ctx, body, "approve")
+func (w *Worker) approveRun(ctx context.Context, req ApproveRequest) (answer ApproveAnswer, err error) {
+	run, err := w.oneRun(ctx, req)
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	if run.State != runHeld {
-		return nil, fmt.Errorf("run %s does not wait for approval: it is %s", run.Name, run.State)
+		return answer, events.Refuse(409, "run %s does not wait for approval: it is %s", run.Name, run.State)
 	}
-	answer := ApproveAnswer{Run: run}
+	answer.Run = run
 	for stored, err := range w.bus.Runs(ctx, time.Now().Add(-maxCatchUp)) {
 		if err != nil {
-			return nil, err
+			return answer, err
 		}
 		if stored.Trigger != events.HeldID(run.Trigger) {
 			continue
 		}
 		if err := w.memory.approve(ctx, &stored, req.Who); err != nil {
-			return nil, err
+			return answer, err
 		}
 		answer.Actions += len(stored.Items)
 	}
@@ -295,34 +288,34 @@ func (w *Worker) approveRun(ctx context.Context, body []byte) (any, error) {
 
 // retryRun asks anew for what failed, expired or is unknown, as commands with ids
 // of their own: asked for twice they act once.
-func (w *Worker) retryRun(ctx context.Context, body []byte) (any, error) {
-	req, run, err := w.oneRun(ctx, body, "retry")
+func (w *Worker) retryRun(ctx context.Context, req ApproveRequest) (answer ApproveAnswer, err error) {
+	run, err := w.oneRun(ctx, req)
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
-	answer := ApproveAnswer{Run: run}
+	answer.Run = run
 	for _, it := range run.Items {
 		if it.isFailed() {
 			c := commandOf(it.item)
 			c.ID, c.Reason = "retry-"+it.ActionID, "retry of "+run.Name
 			if err := w.send(ctx, &answer, c, req.Who); err != nil {
-				return nil, err
+				return answer, err
 			}
 		}
 	}
 	if answer.Actions == 0 {
-		return nil, fmt.Errorf("nothing of run %s failed, expired or is unknown", run.Name)
+		return answer, events.Refuse(409, "nothing of run %s failed, expired or is unknown", run.Name)
 	}
 	return answer, nil
 }
 
 // undoRun asks for the opposite of what a run has done, where there is one.
-func (w *Worker) undoRun(ctx context.Context, body []byte) (any, error) {
-	req, run, err := w.oneRun(ctx, body, "undo")
+func (w *Worker) undoRun(ctx context.Context, req ApproveRequest) (answer ApproveAnswer, err error) {
+	run, err := w.oneRun(ctx, req)
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
-	answer := ApproveAnswer{Run: run}
+	answer.Run = run
 	for _, it := range run.Items {
 		if it.Outcome != string(events.Done) {
 			continue
@@ -344,11 +337,11 @@ func (w *Worker) undoRun(ctx context.Context, body []byte) (any, error) {
 			continue
 		}
 		if err := w.send(ctx, &answer, c, req.Who); err != nil {
-			return nil, err
+			return answer, err
 		}
 	}
 	if answer.Actions+len(answer.Left) == 0 {
-		return nil, fmt.Errorf("run %s has done nothing that could be undone", run.Name)
+		return answer, events.Refuse(409, "run %s has done nothing that could be undone", run.Name)
 	}
 	return answer, nil
 }

@@ -3,7 +3,6 @@ package worker
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -192,36 +191,18 @@ func (w *Worker) housekeeping(ctx context.Context, p *planner) error {
 	return nil
 }
 
-// endpoints are those of the control service that the worker answers.
-func (w *Worker) endpoints() []events.Endpoint {
-	return []events.Endpoint{
-		{Name: "find", Handle: w.find},
-		{Name: "keep", Handle: w.keep},
-		{Name: "pause", Handle: w.pause},
-		{Name: "resume", Handle: w.resume},
-		{Name: "runs", Handle: w.runs},
-		{Name: "approve", Handle: w.approveRun},
-		{Name: "retry", Handle: w.retryRun},
-		{Name: "undo", Handle: w.undoRun},
-		{Name: "explain", Handle: w.explain},
-		{Name: "status", Handle: func(ctx context.Context, _ []byte) (any, error) { return w.Status(ctx), nil }},
-	}
-}
-
 // find answers with every instance that goes by a name: an id, or a host name.
-func (w *Worker) find(ctx context.Context, body []byte) (any, error) {
-	var req FindRequest
-	if err := json.Unmarshal(body, &req); err != nil || req.Name == "" {
-		return nil, errors.New(`find wants {"name": "<id or host name>", "region": "<code, optional>"}`)
+func (w *Worker) find(ctx context.Context, req FindRequest) (answer FindAnswer, err error) {
+	if req.Name == "" {
+		return answer, events.Refuse(400, "name an instance: {\"name\": \"<id or host name>\"}")
 	}
 	regions := w.set().Regions
 	if req.Region != "" {
 		if !w.inv.Has(req.Region) {
-			return nil, fmt.Errorf("region %s is not one of the daemon's (%s)", req.Region, strings.Join(regions, ", "))
+			return answer, w.noRegion(req.Region)
 		}
 		regions = []string{strings.ToUpper(req.Region)}
 	}
-	var answer FindAnswer
 	for _, region := range regions {
 		reading, err := w.inv.Reading(ctx, region, time.Now().Add(-planReadingAge))
 		if err != nil {

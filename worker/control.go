@@ -1,0 +1,79 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"nightshift/events"
+)
+
+// endpoints are those of the control service that the worker answers.
+func (w *Worker) endpoints() []events.Endpoint {
+	status := endpoint("status", "How the daemon is doing. Every replica answers.", func(ctx context.Context, _ struct{}) (Status, error) { return w.Status(ctx), nil })
+	status.Everyone = true
+	return []events.Endpoint{
+		status,
+		endpoint("find", "Find instances by id or host name.", w.find),
+		endpoint("explain", "Say who wants what of an instance, who wins, and why.", w.explain),
+		endpoint("keep", "Keep an instance in a state for a while, whatever policies want.", w.keep),
+		endpoint("pause", "Let everything, a policy, or the policies of an instance fall silent.", w.pause),
+		endpoint("resume", "End a pause.", w.resume),
+		endpoint("runs", "List runs, or one with its actions.", w.runs),
+		endpoint("approve", "Let a held run go on.", w.approveRun),
+		endpoint("retry", "Ask again for what failed in a run.", w.retryRun),
+		endpoint("undo", "Ask for the opposite of what a run has done.", w.undoRun),
+	}
+}
+
+// endpoint is a question with a form for what is asked and one for the answer.
+func endpoint[Q, A any](name, about string, handle func(context.Context, Q) (A, error)) events.Endpoint {
+	return events.Endpoint{
+		Name: name, About: about, Schemas: map[string]string{"request": schemaOf[Q](), "answer": schemaOf[A]()},
+		Handle: func(ctx context.Context, r events.Request) (any, error) {
+			var q Q
+			if err := decode(r.Body, &q); err != nil {
+				return nil, events.Refuse(400, "%s: the request cannot be read: %v; nats service info nightshift shows its schema", name, err)
+			}
+			return handle(ctx, q)
+		},
+	}
+}
+
+// decode reads a request strictly: a key that is misspelt must not be ignored. An
+// empty body asks for nothing in particular.
+func decode(body []byte, into any) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return fmt.Errorf("something follows the request")
+	}
+	return nil
+}
+
+// schemaOf describes a form as JSON Schema.
+func schemaOf[T any]() string {
+	schema, err := jsonschema.For[T](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
+		reflect.TypeFor[time.Time](): {Type: "string", Format: "date-time"},
+	}})
+	if err != nil {
+		panic(fmt.Sprintf("schema of %s: %v", reflect.TypeFor[T](), err)) // a form that JSON cannot hold
+	}
+	text, err := json.Marshal(schema)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
