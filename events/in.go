@@ -66,7 +66,7 @@ func (b *Bus) PublishCommand(ctx context.Context, c Command) (seq uint64, err er
 	if err := checkTokens([]string{"who", "region", "instance", "action"}, c.Who, c.Region, c.Instance, c.Action); err != nil {
 		return 0, err
 	}
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return 0, err
 	}
 	body, err := json.Marshal(c)
@@ -193,8 +193,8 @@ func CommandTrigger(who, id string) string {
 // shortToken leaves room for a hash behind it.
 func shortToken(s string) string { return s[:min(len(s), 40)] }
 
-// check says what is wrong with a command's body.
-func (c *Command) check() error {
+// Check says what is wrong with a command.
+func (c *Command) Check() error {
 	if !commandActions[c.Action] {
 		return fmt.Errorf("action %q is none of start, stop, reboot, resize, retag, firewall", c.Action)
 	}
@@ -287,7 +287,7 @@ func parseIncoming(subject string, data []byte) (*Incoming, error) {
 		}
 		c := in.Command
 		c.Who, c.Region, c.Instance, c.Action = sub.who, sub.region, sub.instance, sub.action
-		return in, c.check()
+		return in, c.Check()
 	default:
 		in.Signal = &Signal{}
 		if err := json.Unmarshal(data, in.Signal); err != nil {

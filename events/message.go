@@ -24,15 +24,16 @@ type Tick struct {
 // Subject: nightshift.v1.cmd.<who>.<region>.<instance>.<action>; who, region,
 // instance and action are read from the subject, never from the body.
 type Command struct {
-	ID          string   `json:"id,omitempty"` // the same id of the same who acts once
-	Reason      string   `json:"reason,omitempty"`
-	Size        string   `json:"size,omitempty"`     // resize
-	Add         []string `json:"add,omitempty"`      // retag
-	Remove      []string `json:"remove,omitempty"`   // retag
-	Firewall    string   `json:"firewall,omitempty"` // firewall: an id
-	Hard        bool     `json:"hard,omitempty"`     // reboot
-	DryRun      bool     `json:"dry_run,omitempty"`
-	GiveUpAfter string   `json:"give_up_after,omitempty"` // a duration such as "15m"
+	ID          string    `json:"id,omitempty"` // the same id of the same who acts once
+	Reason      string    `json:"reason,omitempty"`
+	Size        string    `json:"size,omitempty"`     // resize
+	Add         []string  `json:"add,omitempty"`      // retag
+	Remove      []string  `json:"remove,omitempty"`   // retag
+	Firewall    string    `json:"firewall,omitempty"` // firewall: an id
+	Hard        bool      `json:"hard,omitempty"`     // reboot
+	DryRun      bool      `json:"dry_run,omitempty"`
+	GiveUpAfter string    `json:"give_up_after,omitempty"` // a duration such as "15m"
+	NotBefore   time.Time `json:"not_before,omitzero"`     // plan time: due then
 
 	Who      string `json:"-"`
 	Region   string `json:"-"` // lower case, as in the subject

@@ -108,13 +108,21 @@ func (f *Facts) oldEnough(inst *Instance) time.Time {
 	return born.Add(NewFor)
 }
 
-// command decides about the one instance that a command names.
+// command decides about the instances that a command names.
 func (d *decision) command(inv []Instance) {
 	c := d.trig.Command
 	a := Action{Kind: KindOf(c.Step.Verb), Verb: c.Step.Verb, Hard: c.Step.Hard, Size: c.Step.Size, Add: c.Step.Add, Remove: c.Step.Remove,
-		Firewall: c.Step.Firewall, Why: c.Reason, Planned: d.trig.At, Due: d.trig.At, GiveUpAfter: cmp.Or(c.GiveUpAfter, DefaultGiveUp)}
+		Firewall: c.Step.Firewall, Why: c.Reason, Planned: d.trig.At, Due: later(d.trig.At, c.NotBefore), GiveUpAfter: cmp.Or(c.GiveUpAfter, DefaultGiveUp)}
 	if c.DryRun {
 		a.Mode = ModeObserve
+	}
+	if c.Select != nil {
+		for n := range inv {
+			if c.Select.Matches(inv[n]) {
+				d.act(&inv[n], a)
+			}
+		}
+		return
 	}
 	at := slices.IndexFunc(inv, func(i Instance) bool { return i.ID == c.Instance && strings.EqualFold(i.Region, c.Region) })
 	if at < 0 {

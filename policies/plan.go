@@ -29,12 +29,15 @@ type Edge struct {
 // ID is the edge's identity: <policy>@<planned unix time>.
 func (e Edge) ID() string { return edgeID(e.Policy, e.Planned) }
 
-// Command is a request from outside to act on one instance.
+// Command is a request from outside to act on one instance, or on all that a
+// selector chooses.
 type Command struct {
-	Region      string
-	Instance    string        // id
+	Region      string        // of the instance
+	Instance    string        // id; empty with
+	Select      *Selector     // which instances
 	Step        Step          // absolute: Ladder is not used
 	Reason      string        // as the sender says; shown, never trusted
+	NotBefore   time.Time     // plan time: due then; zero: at once
 	GiveUpAfter time.Duration // 0: DefaultGiveUp
 	DryRun      bool          // plan and report, do not act
 }

@@ -15,11 +15,15 @@ import (
 )
 
 // endpoints are those of the control service that the worker answers.
-func (w *Worker) endpoints() []events.Endpoint {
+func (w *Worker) endpoints(p *planner) []events.Endpoint {
+	do := endpoint("do", "Act on one instance: do.<who>.<region>.<instance>.<action>. It is stored, then answered.", func(context.Context, events.Command) (DoAnswer, error) { return DoAnswer{}, nil })
+	do.Subject, do.Handle = "*.*.*.*", func(ctx context.Context, r events.Request) (any, error) { return w.do(ctx, p, r) }
 	status := endpoint("status", "How the daemon is doing. Every replica answers.", func(ctx context.Context, _ struct{}) (Status, error) { return w.Status(ctx), nil })
 	status.Everyone = true
 	return []events.Endpoint{
-		status,
+		status, do,
+		endpoint("plan", "Say what would be done now if all that is wanted were put into force.", w.plan),
+		endpoint("run", "Act on all instances that a selector chooses, as one run; the answer is the plan.", func(ctx context.Context, req RunRequest) (RunAnswer, error) { return w.runOn(ctx, p, req) }),
 		endpoint("find", "Find instances by id or host name.", w.find),
 		endpoint("explain", "Say who wants what of an instance, who wins, and why.", w.explain),
 		endpoint("keep", "Keep an instance in a state for a while, whatever policies want.", w.keep),

@@ -69,7 +69,7 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 		}
 	}
 	plan.Skips = nil
-	for _, run := range p.runs(in, trig, regions, plan) {
+	for _, run := range p.runs(trig, regions, plan) {
 		if len(run.Items) == 0 {
 			continue
 		}

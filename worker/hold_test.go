@@ -1,6 +1,9 @@
 package worker_test
 
 import (
+	"encoding/json"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,5 +131,106 @@ func TestAStartThatFailedIsRetried(t *testing.T) {
 		if r := w.theRun(a.Asked[0]); r.Counts["failed"] != 1 || r.Items[0].ActionID != policies.ActionID(a.Asked[0], 0, web1, policies.KindFirewall) {
 			t.Errorf("the retry is %+v", r)
 		}
+	})
+}
+
+func TestACommandIsStoredAndAnswered(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
+		var a worker.DoAnswer
+		w.ask("do.ann.lon1."+web1+".stop", events.Command{ID: "42", Reason: "patching"}, &a)
+		if a.Trigger != "ann-42" || a.Hostname != "web-1" || a.ActionID != policies.ActionID("ann-42", 0, web1, policies.KindPower) {
+			t.Errorf("the answer is %+v", a)
+		}
+		w.ask("do.ann.lon1."+web1+".stop", events.Command{ID: "42"}, &a) // the same id acts once
+		w.after(2 * time.Minute)
+		w.wantOutcomes("stop web-1 done")
+		for _, r := range w.records(events.Done) {
+			if r.Who != "ann" || r.ActionID != a.ActionID {
+				t.Errorf("the outcome is of %s, action %s", r.Who, r.ActionID)
+			}
+		}
+		for _, tt := range []struct {
+			name, body, want string
+			code             int
+		}{
+			{"do.ann.lon1." + db + ".stop", "", "protected", 409},
+			{"do.ann.lon1.nobody.stop", "", "no instance nobody is in LON1", 404},
+			{"do.ann.nyc1." + dev1 + ".stop", "", "region NYC1 is not one of", 404},
+			{"do.ann.lon1." + dev1 + ".explode", "", "none of start, stop", 400},
+			{"do.ann.lon1." + dev1 + ".resize", "", "resize needs a size", 400},
+			{"do.ann.lon1." + dev1 + ".stop", `{"raeson": "x"}`, "raeson", 400},
+			{"run", `{"action": "stop", "select": {}}`, "a selector needs at least one key", 400},
+			{"run", `{"action": "stop", "select": {"all": ["nobody-has-it"]}}`, "no instance is selected", 404},
+			{"run", `{"action": "stop", "select": {"when": "cpus > 1"}}`, "select.when", 400},
+			{"explain", `{}`, "name an instance", 400},
+			{"explain", `["a list"]`, "cannot be read", 400},
+			{"keep", `{"instance": "` + dev1 + `", "region": "lon1", "state": "on"}`, "none of running", 400},
+			{"runs", `{"run": "dev-hours@yesterday"}`, "no run", 400},
+			{"plan", `{"policy": "nobody"}`, `there is no policy "nobody"`, 404},
+		} {
+			var body any
+			if tt.body != "" {
+				body = json.RawMessage(tt.body)
+			}
+			err := w.bus.Ask(t.Context(), tt.name, body, &struct{}{})
+			var no *events.Refusal
+			if !errors.As(err, &no) || no.Code != tt.code || !strings.Contains(no.Msg, tt.want) {
+				t.Errorf("%s %s: got %v, want %d and %q", tt.name, tt.body, err, tt.code, tt.want)
+			}
+		}
+	})
+}
+
+func TestACommandForASelectorIsOneRun(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", with(devHours)+"limits: { per_run: 2 }\n", func(t *testing.T, w *world) {
+		var a worker.RunAnswer
+		w.ask("run", worker.RunRequest{ID: "n1", Select: worker.SelectForm{All: []string{"env=dev"}}, Action: "stop", Who: "ann", Reason: "quiet"}, &a)
+		if len(a.Actions) != 2 || len(a.Skips) != 1 || a.Skips[0].Reason != "protected" || a.Held != "" {
+			t.Errorf("the plan is %+v", a)
+		}
+		w.after(2 * time.Minute)
+		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
+		w.ask("run", worker.RunRequest{Select: worker.SelectForm{All: []string{"*"}}, Action: "reboot"}, &a)
+		if a.Held != "" { // two of the five are off by now, one is protected
+			t.Errorf("it is held: %s", a.Held)
+		}
+		w.after(2 * time.Minute)
+		w.ask("run", worker.RunRequest{Select: worker.SelectForm{All: []string{"*"}}, Action: "retag", Add: []string{"seen"}}, &a)
+		if !strings.Contains(a.Held, "4 actions are more than limits.per_run (2)") {
+			t.Errorf("it is held: %q", a.Held)
+		}
+		w.ask("approve", worker.ApproveRequest{Run: a.Trigger}, &worker.ApproveAnswer{})
+		w.after(2 * time.Minute)
+		if r := w.theRun(a.Trigger); r.Counts["done"] != 4 {
+			t.Errorf("the run is %+v", r)
+		}
+		w.ask("undo", worker.ApproveRequest{Run: a.Trigger}, &worker.ApproveAnswer{})
+		w.after(2 * time.Minute)
+		for _, i := range w.sim.Instances() {
+			if slices.Contains(i.Tags, "seen") {
+				t.Errorf("%s has still the tag", i.Hostname)
+			}
+		}
+	})
+}
+
+func TestPlanSaysWhatWouldBeDoneWithWhatIsRemembered(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
+		w.ask("keep", worker.KeepRequest{Instance: dev1, Region: "LON1", State: "running", Until: "22:00"}, ignored())
+		var a worker.PlanAnswer
+		w.ask("plan", worker.PlanRequest{At: "19:30"}, &a)
+		if len(a.Actions) != 1 || a.Actions[0].Hostname != "dev-2" || a.Actions[0].Action != "stop" || len(a.Next) == 0 {
+			t.Errorf("the plan is %+v", a)
+		}
+	})
+}
+
+func TestACommandIsDueLater(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
+		w.command(events.Command{ID: "c", Instance: web1, Action: "stop", NotBefore: time.Now().Add(3 * time.Hour)})
+		w.after(time.Hour)
+		w.wantStatus(web1, "ACTIVE")
+		w.after(2*time.Hour + 5*time.Minute)
+		w.wantStatus(web1, "SHUTOFF")
 	})
 }

@@ -186,7 +186,7 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 		giveUp, _ := time.ParseDuration(c.GiveUpAfter) // checked when it was read
 		trig.Who = c.Who
 		trig.Command = &policies.Command{
-			Region: strings.ToUpper(c.Region), Instance: c.Instance, Reason: c.Reason, GiveUpAfter: giveUp, DryRun: c.DryRun,
+			Region: strings.ToUpper(c.Region), Instance: c.Instance, Reason: c.Reason, NotBefore: c.NotBefore, GiveUpAfter: giveUp, DryRun: c.DryRun,
 			Step: policies.Step{Verb: policies.Verb(c.Action), Hard: c.Hard, Size: c.Size, Add: c.Add, Remove: c.Remove, Firewall: c.Firewall},
 		}
 	case in.Signal != nil:
@@ -296,7 +296,7 @@ func (p *planner) inventoryFor(ctx context.Context, in *events.Incoming, trig po
 				faults = append(faults, broken[i])
 				continue
 			}
-			if err := p.giveUpRegion(ctx, in, trig, region, broken[i]); err != nil {
+			if err := p.giveUpRegion(ctx, trig, region, broken[i]); err != nil {
 				return nil, nil, nil, err
 			}
 		}
@@ -330,7 +330,7 @@ func (p *planner) givenUp(in *events.Incoming, trig policies.Trigger) bool {
 		if d == 0 {
 			d = policies.DefaultGiveUp
 		}
-		return now.After(in.StoredAt.Add(d))
+		return now.After(maxTime(in.StoredAt, p.clock.Machine(trig.Command.NotBefore)).Add(d))
 	case trig.Signal != nil:
 		d := policies.DefaultGiveUp
 		for i := range p.set().Policies {
@@ -349,8 +349,8 @@ func (p *planner) givenUp(in *events.Incoming, trig policies.Trigger) bool {
 	return true
 }
 
-func (p *planner) giveUpRegion(ctx context.Context, in *events.Incoming, trig policies.Trigger, region string, fault error) error {
-	run := p.newRun(in, trig, region)
+func (p *planner) giveUpRegion(ctx context.Context, trig policies.Trigger, region string, fault error) error {
+	run := p.newRun(trig, region)
 	run.Why = fmt.Sprintf("region %s could not be listed until it was too late: %v", region, fault)
 	_, err := p.bus.StoreRun(ctx, run)
 	return err
@@ -385,14 +385,14 @@ func (p *planner) facts(ctx context.Context, trig policies.Trigger) (policies.Fa
 // they say that the region has been decided. What waits for approval is a run of
 // its own, and comes first: once the others are stored nobody plans again. Where
 // nothing at all is to be done the first says why.
-func (p *planner) runs(in *events.Incoming, trig policies.Trigger, regions []string, plan policies.Plan) []events.Run {
+func (p *planner) runs(trig policies.Trigger, regions []string, plan policies.Plan) []events.Run {
 	if len(regions) == 0 {
 		return nil
 	}
 	runs := make([]events.Run, len(regions))
 	at := make(map[string]int, len(regions))
 	for i, region := range regions {
-		runs[i] = p.newRun(in, trig, region)
+		runs[i] = p.newRun(trig, region)
 		at[region] = i
 	}
 	var held []events.Run
@@ -439,7 +439,7 @@ func whyNothing(trig policies.Trigger) string {
 	}
 }
 
-func (p *planner) newRun(in *events.Incoming, trig policies.Trigger, region string) events.Run {
+func (p *planner) newRun(trig policies.Trigger, region string) events.Run {
 	run := events.Run{
 		Trigger: trig.ID, Who: trig.Who, Region: strings.ToLower(region), Planned: trig.At, StoredAt: time.Now().UTC(),
 	}
@@ -454,12 +454,12 @@ func (p *planner) newRun(in *events.Incoming, trig policies.Trigger, region stri
 			p.listed[e] = trig.ID
 		}
 		p.mu.Unlock()
-	case in.Command != nil:
+	case trig.Command != nil:
 		run.Kind = "command"
-	case in.Signal == nil:
-		run.Kind = "drift"
-	default:
+	case trig.Signal != nil:
 		run.Kind = "signal"
+	default:
+		run.Kind = "drift"
 	}
 	return run
 }

@@ -67,7 +67,7 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 		return fmt.Errorf("read what is remembered for trigger %s: %w", trig.ID, err)
 	}
 	plan := policies.Decide(p.set(), inv, facts, trig, p.clock.Now()) // all policies: two may want the same instance
-	for _, run := range p.runs(in, trig, regions, plan) {
+	for _, run := range p.runs(trig, regions, plan) {
 		if _, err := p.bus.StoreRun(ctx, run); err != nil { // skips too: a skip is an answer
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
 		}

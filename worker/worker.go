@@ -109,7 +109,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	idle := make(chan struct{}) // closed when the last run is finished or handed back
 	g, intake := errgroup.WithContext(ctx)
-	g.Go(func() error { return w.bus.Serve(intake, w.o.Version, w.endpoints()) })         // until intake ends
+	g.Go(func() error { return w.bus.Serve(intake, w.o.Version, w.endpoints(planner)) })  // until intake ends
 	g.Go(func() error { return scheduler.run(intake) })                                   // until intake ends
 	g.Go(func() error { return w.bus.ConsumeIn(intake, triggersAtOnce, planner.handle) }) // until intake ends
 	g.Go(func() error {                                                                   // until intake ends and the calls under way have ended

@@ -1,0 +1,276 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"nightshift/events"
+	"nightshift/policies"
+)
+
+// DoAnswer says that a command is stored and what will become of it:
+// nightshift.v1.ctl.do.<who>.<region>.<instance>.<action>. What a rail does not
+// let be done is a refusal instead, with the reason; it is stored and has its
+// outcome all the same.
+type DoAnswer struct {
+	Trigger  string `json:"trigger"`
+	ActionID string `json:"action_id"`
+	Hostname string `json:"hostname,omitempty"`
+	Note     string `json:"note,omitempty"` // such as that the instance is as wanted already
+}
+
+func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (any, error) {
+	var c events.Command
+	if err := decode(r.Body, &c); err != nil {
+		return nil, events.Refuse(400, "do: the body is not a command: %v", err)
+	}
+	if len(r.Tokens) != 4 {
+		return nil, events.Refuse(400, "the subject is do.<who>.<region>.<instance>.<action>")
+	}
+	c.Who, c.Region, c.Instance, c.Action = r.Tokens[0], strings.ToLower(r.Tokens[1]), r.Tokens[2], r.Tokens[3]
+	c.ID = cmp.Or(c.ID, newID())
+	if err := c.Check(); err != nil {
+		return nil, events.Refuse(400, "%v", err)
+	}
+	inst, err := w.instance(ctx, c.Region, c.Instance, planReadingAge)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.bus.PublishCommand(ctx, c); err != nil {
+		return nil, events.Refuse(503, "not stored: %v", err)
+	}
+	in := &events.Incoming{Command: &c}
+	trig, err := p.trigger(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	trig.At = w.o.Clock.Now()
+	plan := policies.Decide(w.set(), []policies.Instance{inst}, w.memory.facts(), trig, trig.At)
+	answer := DoAnswer{Trigger: trig.ID, Hostname: inst.Hostname, ActionID: policies.ActionID(trig.ID, 0, inst.ID, policies.KindOf(policies.Verb(c.Action)))}
+	for _, a := range plan.Actions {
+		if a.Hold != "" {
+			answer.Note = "held until it is approved: " + a.Hold
+		}
+	}
+	for _, s := range plan.Skips {
+		if s.Reason != policies.ReasonAlready {
+			return nil, events.Refuse(409, "%s; action %s", reasonWords(s), answer.ActionID)
+		}
+		answer.Note = reasonWords(s)
+	}
+	return answer, nil
+}
+
+func reasonWords(s policies.Skip) string {
+	if s.Detail == "" {
+		return string(s.Reason)
+	}
+	return string(s.Reason) + ": " + s.Detail
+}
+
+// newID is a random id of a command.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// PlanRequest asks what would be done now: nightshift.v1.ctl.plan.
+type PlanRequest struct {
+	At     string `json:"at,omitempty"`     // plan time, as [Worker.instant] reads it; empty: now
+	Policy string `json:"policy,omitempty"` // only what this one asks for
+}
+
+// PlanAnswer is a plan, for people and programs.
+type PlanAnswer struct {
+	At       time.Time      `json:"at"` // plan time
+	Actions  []PlanLine     `json:"actions"`
+	Skips    []PlanLine     `json:"skips"`
+	Next     []UpcomingEdge `json:"next,omitempty"`
+	Unread   []string       `json:"unread,omitempty"` // regions that could not be read: they are not in the plan
+	Timezone string         `json:"timezone"`         // of the policy file
+}
+
+// PlanLine is an action, or with a reason a skip.
+type PlanLine struct {
+	Action   string `json:"action"`
+	Region   string `json:"region"`
+	Instance string `json:"instance"`
+	Hostname string `json:"hostname,omitempty"`
+	Policy   string `json:"policy,omitempty"`
+	Why      string `json:"why,omitempty"`
+	Hold     string `json:"hold,omitempty"` // why it waits for approval
+	Reason   string `json:"reason,omitempty"`
+	Detail   string `json:"detail,omitempty"`
+}
+
+func (w *Worker) plan(ctx context.Context, req PlanRequest) (answer PlanAnswer, err error) {
+	at := w.o.Clock.Now()
+	if req.At != "" {
+		if at, err = w.instant(req.At, at); err != nil {
+			return answer, events.Refuse(400, "at: %v", err)
+		}
+	}
+	set := w.set()
+	if _, ok := set.Policy(req.Policy); req.Policy != "" && !ok {
+		return answer, events.Refuse(404, "there is no policy %q", req.Policy)
+	}
+	inv, unread := w.readAll(ctx, set.Regions)
+	facts := w.memory.facts()
+	plan := policies.Decide(set, inv, facts, policies.Trigger{ID: "look", At: at}, at)
+	answer = PlanAnswer{At: at, Actions: []PlanLine{}, Skips: []PlanLine{}, Unread: unread, Timezone: w.zone().String()}
+	answer.add(plan, req.Policy)
+	for _, e := range set.Agenda(inv, facts, at).NextEdges(at, 8) {
+		answer.Next = append(answer.Next, UpcomingEdge{Policy: e.Policy, Planned: e.Planned, Want: e.Want})
+	}
+	return answer, nil
+}
+
+// add takes up the lines of a plan, or those of one policy.
+func (a *PlanAnswer) add(plan policies.Plan, policy string) {
+	for _, x := range plan.Actions {
+		if policy == "" || x.Policy == policy {
+			a.Actions = append(a.Actions, planLine(x))
+		}
+	}
+	for _, s := range plan.Skips {
+		if policy == "" || s.Policy == policy {
+			l := planLine(s.Action)
+			l.Reason, l.Detail = string(s.Reason), s.Detail
+			a.Skips = append(a.Skips, l)
+		}
+	}
+}
+
+func planLine(a policies.Action) PlanLine {
+	return PlanLine{Action: string(a.Verb), Region: a.Region, Instance: a.Instance, Hostname: a.Hostname, Policy: a.Policy, Why: a.Why, Hold: a.Hold}
+}
+
+// readAll reads regions, and says which could not be read.
+func (w *Worker) readAll(ctx context.Context, regions []string) (inv []policies.Instance, unread []string) {
+	for _, region := range regions {
+		reading, err := w.inv.Reading(ctx, region, time.Now().Add(-planReadingAge))
+		if err != nil {
+			unread = append(unread, region+": "+err.Error())
+			continue
+		}
+		inv = append(inv, reading.Instances...)
+	}
+	return inv, unread
+}
+
+// RunRequest asks to act on all instances that a selector chooses:
+// nightshift.v1.ctl.run.
+type RunRequest struct {
+	Select      SelectForm `json:"select"`
+	Action      string     `json:"action"`
+	ID          string     `json:"id,omitempty"`  // the same id acts once
+	Who         string     `json:"who,omitempty"` // as the sender says
+	Reason      string     `json:"reason,omitempty"`
+	Size        string     `json:"size,omitempty"`     // resize
+	Add         []string   `json:"add,omitempty"`      // retag
+	Remove      []string   `json:"remove,omitempty"`   // retag
+	Firewall    string     `json:"firewall,omitempty"` // firewall: an id
+	Hard        bool       `json:"hard,omitempty"`     // reboot
+	GiveUpAfter string     `json:"give_up_after,omitempty"`
+	NotBefore   time.Time  `json:"not_before,omitzero"` // plan time: due then
+	DryRun      bool       `json:"dry_run,omitempty"`
+}
+
+// SelectForm is a selector as the policy file writes it.
+type SelectForm struct {
+	All      []string `json:"all,omitempty"`
+	Any      []string `json:"any,omitempty"`
+	None     []string `json:"none,omitempty"`
+	Region   []string `json:"region,omitempty"`
+	Size     []string `json:"size,omitempty"`
+	Status   []string `json:"status,omitempty"`
+	Hostname []string `json:"hostname,omitempty"`
+	When     string   `json:"when,omitempty"` // a CEL expression
+}
+
+// RunAnswer is the plan that was stored.
+type RunAnswer struct {
+	Trigger string `json:"trigger"`
+	Held    string `json:"held,omitempty"` // why it waits for approval
+	PlanAnswer
+}
+
+func (f *SelectForm) selector() (policies.Selector, error) {
+	s := policies.Selector{All: f.All, Any: f.Any, None: f.None, Region: f.Region, Size: f.Size, Status: f.Status, Hostname: f.Hostname}
+	if f.When != "" {
+		x, err := policies.ParseExpr(f.When)
+		if err != nil {
+			return s, events.Refuse(400, "select.when: %v", err)
+		}
+		s.When = x
+	}
+	if err := s.Validate(); err != nil {
+		return s, events.Refuse(400, "select: %v", err)
+	}
+	return s, nil
+}
+
+// runOn plans a command for many instances, and stores the plan as one run: held
+// where it is larger than the limits.
+func (w *Worker) runOn(ctx context.Context, p *planner, req RunRequest) (answer RunAnswer, err error) {
+	selector, err := req.Select.selector()
+	if err != nil {
+		return answer, err
+	}
+	c := events.Command{Who: local, Region: "all", Instance: "all", ID: cmp.Or(req.ID, newID()), Action: req.Action, Reason: req.Reason, Size: req.Size, Add: req.Add,
+		Remove: req.Remove, Firewall: req.Firewall, Hard: req.Hard, GiveUpAfter: req.GiveUpAfter, NotBefore: req.NotBefore, DryRun: req.DryRun}
+	if err := c.Check(); err != nil {
+		return answer, events.Refuse(400, "%v", err)
+	}
+	trig, err := p.trigger(ctx, &events.Incoming{Command: &c})
+	if err != nil {
+		return answer, err
+	}
+	now := w.o.Clock.Now()
+	trig.At, trig.Who = now, cmp.Or(req.Who, local)
+	trig.Command.Select, trig.Command.Region, trig.Command.Instance = &selector, "", ""
+	set := w.set()
+	inv, unread := w.readAll(ctx, set.Regions)
+	plan := policies.Decide(set, inv, w.memory.facts(), trig, now)
+	answer = RunAnswer{Trigger: trig.ID, PlanAnswer: PlanAnswer{At: now, Actions: []PlanLine{}, Skips: []PlanLine{}, Unread: unread, Timezone: w.zone().String()}}
+	answer.add(plan, "")
+	if len(plan.Actions)+len(plan.Skips) == 0 {
+		return answer, events.Refuse(404, "no instance is selected by %s", selector)
+	}
+	var regions []string // those with something to say
+	for _, region := range set.Regions {
+		if concernsRegion(plan, region) {
+			regions = append(regions, region)
+		}
+	}
+	for _, run := range p.runs(trig, regions, plan) {
+		if run.Held != "" {
+			answer.Held = run.Held
+		}
+		if _, err := w.bus.StoreRun(ctx, run); err != nil {
+			return answer, events.Refuse(503, "the plan is not stored whole: %v; send it again with the id %s", err, c.ID)
+		}
+		w.memory.learn(run)
+	}
+	return answer, nil
+}
+
+// concernsRegion reports whether a plan has something about a region.
+func concernsRegion(plan policies.Plan, region string) bool {
+	for _, a := range plan.Actions {
+		if a.Region == region {
+			return true
+		}
+	}
+	for _, s := range plan.Skips {
+		if s.Region == region {
+			return true
+		}
+	}
+	return false
+}
