@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"slices"
 	"strings"
 	"time"
@@ -49,13 +50,16 @@ func firstOf(values ...string) string {
 type actFlags struct {
 	nats                   natsFlags
 	region, reason, apiURL string
+	tags                   []string // of many instances, in place of a name
 	wait, dryRun, direct   bool
 	timeout, giveUp        time.Duration
 }
 
 const actHelp = `
 
-NAME is an id, or a host name that exactly one instance has. The command goes
+NAME is an id, or a host name that exactly one instance has; with --select the
+command is for all instances that have certain tags, and the answer is the plan,
+held until it is approved when it is larger than limits.per_run. The command goes
 through the daemon, with its rails and audit trail; --wait prints what happens
 and ends with the outcome. --direct asks the Civo API itself, when there is no
 daemon: protect, allow, limits and the audit trail are bypassed then.
@@ -66,9 +70,15 @@ already; 1 any other outcome, none or several instances of that name; 64 wrong u
 func newActCommands() []*cobra.Command {
 	one := func(verb policies.Verb, use, short, long, example string, args int, flags func(*cobra.Command), fill func(*events.Command, []string) error) *cobra.Command {
 		var f actFlags
-		cmd := &cobra.Command{Use: use, Short: short, Long: long + actHelp, Example: example, Args: cobra.ExactArgs(args)}
+		cmd := &cobra.Command{Use: use, Short: short, Long: long + actHelp, Example: example, Args: func(cmd *cobra.Command, given []string) error {
+			if len(f.tags) > 0 {
+				return cobra.ExactArgs(args-1)(cmd, given)
+			}
+			return cobra.ExactArgs(args)(cmd, given)
+		}}
 		f.nats.add(cmd)
 		cmd.Flags().StringVar(&f.region, "region", "", "region of the instance, where its name alone is ambiguous")
+		cmd.Flags().StringSliceVar(&f.tags, "select", nil, "in place of NAME: all instances with these tags, separated by commas; globs are allowed")
 		cmd.Flags().StringVar(&f.reason, "reason", "", "why, for the audit trail")
 		cmd.Flags().BoolVar(&f.wait, "wait", false, "wait for the outcome")
 		cmd.Flags().DurationVar(&f.timeout, "timeout", 15*time.Minute, "how long to wait")
@@ -88,6 +98,12 @@ func newActCommands() []*cobra.Command {
 				if err := fill(&c, args); err != nil {
 					return err
 				}
+			}
+			if len(f.tags) > 0 {
+				if f.direct || f.wait {
+					return usagef("--select goes through the daemon, as a run: see nightshift runs")
+				}
+				return f.actOnMany(cmd, c)
 			}
 			name := args[len(args)-1]
 			if f.direct {
@@ -150,14 +166,62 @@ func (f *actFlags) act(cmd *cobra.Command, c events.Command, name string) (err e
 	trigger := events.CommandTrigger(c.Who, c.ID)
 	actionID := policies.ActionID(trigger, 0, c.Instance, policies.KindOf(policies.Verb(c.Action)))
 	begin := time.Now().Add(-time.Second)
-	if _, err := bus.PublishCommand(ctx, c); err != nil {
+	if f.wait { // the outcome says everything
+		if _, err := bus.PublishCommand(ctx, c); err != nil {
+			return err
+		}
+		return follow(ctx, bus, out, c, actionID, begin, f.timeout)
+	}
+	var answer worker.DoAnswer
+	if err := bus.Ask(ctx, strings.Join([]string{"do", c.Who, c.Region, c.Instance, c.Action}, "."), c, &answer); err != nil {
+		return fmt.Errorf("%s %s: %w", c.Action, inst.Hostname, err)
+	}
+	note := ""
+	if answer.Note != "" {
+		note = " (" + answer.Note + ")"
+	}
+	_, err = fmt.Fprintf(out, "accepted: %s %s (%s in %s), action %s%s; follow it with: nightshift watch --instance %s\n", c.Action, inst.Hostname, inst.ID, inst.Region, answer.ActionID, note, inst.ID)
+	return err
+}
+
+// actOnMany sends a command for all that a selector chooses, as one run.
+func (f *actFlags) actOnMany(cmd *cobra.Command, c events.Command) error {
+	req := worker.RunRequest{
+		Select: worker.SelectForm{All: f.tags}, Action: c.Action, Reason: c.Reason, Size: c.Size, Add: c.Add, Remove: c.Remove, Firewall: c.Firewall,
+		Hard: c.Hard, GiveUpAfter: c.GiveUpAfter, DryRun: c.DryRun, Who: userName(),
+	}
+	if f.region != "" {
+		req.Select.Region = []string{f.region}
+	}
+	var answer worker.RunAnswer
+	if err := f.nats.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error { return bus.Ask(ctx, "run", req, &answer) }); err != nil {
 		return err
 	}
-	if !f.wait {
-		_, err := fmt.Fprintf(out, "accepted: %s %s (%s in %s), action %s; follow it with: nightshift watch --instance %s\n", c.Action, inst.Hostname, inst.ID, inst.Region, actionID, inst.ID)
+	out := cmd.OutOrStdout()
+	for _, a := range answer.Actions {
+		fmt.Fprintf(out, "%s  %s  %s\n", a.Action, a.Hostname, a.Region)
+	}
+	for _, s := range answer.Skips {
+		fmt.Fprintf(out, "skip  %s  %s  %s\n", s.Hostname, s.Region, reasonDetail(s.Reason, s.Detail))
+	}
+	for _, r := range answer.Unread {
+		fmt.Fprintf(cmd.ErrOrStderr(), "nightshift: not in the run: region %s\n", r)
+	}
+	if answer.Held != "" {
+		_, err := fmt.Fprintf(out, "Run %s is held: %s. Let it go on with: nightshift approve %s\n", answer.Trigger, answer.Held, answer.Trigger)
 		return err
 	}
-	return follow(ctx, bus, out, c, actionID, begin, f.timeout)
+	_, err := fmt.Fprintf(out, "Run %s goes on with %s; see nightshift runs show %s\n", answer.Trigger, count(len(answer.Actions), "action"), answer.Trigger)
+	return err
+}
+
+// userName is who asks, as the machine calls them; only a claim.
+func userName() string {
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return u.Username
 }
 
 // find resolves a name to exactly one instance, or says which there are.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/user"
 	"slices"
 	"time"
 
@@ -64,9 +63,7 @@ Exit codes: 0 kept or ended, 1 refused (with the reason), 64 wrong usage.`,
 			if span > 0 {
 				req.For = span.String()
 			}
-			if u, err := user.Current(); err == nil {
-				req.Who = u.Username
-			}
+			req.Who = userName()
 			return n.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error {
 				inst, err := find(ctx, bus, args[0], req.Region)
 				if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os/user"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,9 +34,7 @@ func (f *pauseFlags) add(cmd *cobra.Command) {
 // ask sends a request about the scope that the flags name.
 func (f *pauseFlags) ask(ctx context.Context, endpoint string, req worker.PauseRequest) (answer worker.PauseAnswer, err error) {
 	req.All, req.Policy = f.all, f.policy
-	if u, err := user.Current(); err == nil {
-		req.Who = u.Username
-	}
+	req.Who = userName()
 	err = f.nats.with(ctx, func(ctx context.Context, bus *events.Bus) error {
 		if f.instance != "" {
 			inst, err := find(ctx, bus, f.instance, f.region)

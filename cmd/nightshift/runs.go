@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os/user"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -178,9 +177,7 @@ func newRunActCommands() []*cobra.Command {
 			Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				req := worker.ApproveRequest{Run: args[0]}
-				if u, err := user.Current(); err == nil {
-					req.Who = u.Username
-				}
+				req.Who = userName()
 				var a worker.ApproveAnswer
 				if err := n.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error { return bus.Ask(ctx, endpoint, req, &a) }); err != nil {
 					return err
