@@ -215,7 +215,7 @@ func (l *lint) ladder(p *Policy, s Step) {
 		size, ok := l.account.Sizes[name]
 		if !ok {
 			hint := ""
-			if near := nearestWord(name, mapKeys(l.account.Sizes)); near != "" {
+			if near := Nearest(name, mapKeys(l.account.Sizes)); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 			l.add(SevereFault, "ladder", p.Name, hint, "the account has no size %s", name)

@@ -176,12 +176,23 @@ func (c wordCount) nearest(glob string) string {
 		}
 		return r
 	}, glob)
-	if near := nearestWord(plain, mapKeys(c)); near != "" {
+	if near := Nearest(plain, mapKeys(c)); near != "" {
 		return near
 	}
 	key, _, ok := strings.Cut(glob, "=")
 	if !ok {
 		return ""
+	}
+	keys := make(map[string]bool)
+	for word := range c {
+		if k, _, ok := strings.Cut(word, "="); ok {
+			keys[k] = true
+		}
+	}
+	if !keys[key] {
+		if key = Nearest(key, mapKeys(keys)); key == "" {
+			return ""
+		}
 	}
 	best := ""
 	for word, n := range c {
@@ -194,7 +205,7 @@ func (c wordCount) nearest(glob string) string {
 
 // slip is a word that differs from one by a slip of the hand.
 func (c wordCount) slip(word string) string {
-	if near := nearestWord(word, mapKeys(c)); near != "" && letters(near, word) <= 2 {
+	if near := Nearest(word, mapKeys(c)); near != "" && letters(near, word) <= 2 {
 		return near
 	}
 	return ""
@@ -271,9 +282,9 @@ func (w *fleetWords) count(s Selector) (n int) {
 	return n
 }
 
-// nearestWord is the word closest to one that is not there, if it is close enough
+// Nearest is the word closest to one that is not there, if it is close enough
 // to be meant.
-func nearestWord(word string, words []string) string {
+func Nearest(word string, words []string) string {
 	best, least := "", max(2, len(word)/3)+1
 	for _, w := range words {
 		if d := len(w) - len(word); d >= least || -d >= least || w == word {
