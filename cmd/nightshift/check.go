@@ -246,6 +246,9 @@ func (o *checkOutput) print(w io.Writer, c *checkFlags) error {
 		fmt.Fprintln(w)
 	}
 	var words []string
+	if o.count(policies.SevereFault)+o.count(policies.SevereWarning) == 0 {
+		words = append(words, "good")
+	}
 	for _, s := range []policies.Severity{policies.SevereFault, policies.SevereWarning, policies.SevereNote} {
 		if n := o.count(s); n > 0 {
 			words = append(words, count(n, string(s)))
@@ -259,7 +262,7 @@ func (o *checkOutput) print(w io.Writer, c *checkFlags) error {
 	if o.Policies != 1 {
 		policyCount = fmt.Sprintf("%d policies", o.Policies)
 	}
-	_, err := fmt.Fprintf(w, "%s: %s, %s for %s%s (revision %s)\n", o.File, cmp.Or(strings.Join(words, ", "), "good"), policyCount, strings.Join(o.Regions, ", "), over, o.Revision)
+	_, err := fmt.Fprintf(w, "%s: %s, %s for %s%s (revision %s)\n", o.File, strings.Join(words, ", "), policyCount, strings.Join(o.Regions, ", "), over, o.Revision)
 	return err
 }
 
