@@ -17,6 +17,7 @@ const (
 	maxEdges  = 2000                // of one policy
 	maxKinds  = 2000                // of instances
 	maxTables = 200                 // in the tags of one policy
+	maxWork   = 10_000_000          // wants that are compared
 	lookTag   = 14 * 24 * time.Hour // ahead in another tool's grammar, which is asked minute by minute
 )
 
@@ -165,47 +166,56 @@ func (l *lint) tablesOf(p *Policy) (tables []tagTable) {
 // look follows what a policy wants from edge to edge.
 func (l *lint) look(i int, table schedule.Timetable, to time.Time) *future {
 	p := &l.set.Policies[i]
+	want := Want{Source: p.Name, Priority: p.Priority, policy: i}
+	switch {
+	case table != nil:
+		return followTable(table, want, l.from, to)
+	case p.Cron != nil:
+		return p.followCron(want, l.from, to)
+	}
+	return &future{points: []point{{l.from, want}}, end: to}
+}
+
+func followTable(table schedule.Timetable, want Want, at, to time.Time) *future {
 	f := &future{end: to}
-	at := l.from
 	for {
-		w := Want{Source: p.Name, Priority: p.Priority, policy: i}
+		f.points = append(f.points, point{at, levelWant(want, table, at)})
+		next, ok := table.Next(at)
 		switch {
-		case table != nil:
-			w = levelWant(w, table, at)
-		case p.Cron != nil:
-			w = p.cronWant(w, at)
-		}
-		f.points = append(f.points, point{at, w})
-		var next time.Time
-		var ok bool
-		if table != nil {
-			var t schedule.Transition
-			t, ok = table.Next(at)
-			next = t.At
-		} else {
-			next, _, ok = p.next(at)
-			if p.fires(at) {
-				f.fires = append(f.fires, at)
-			}
-		}
-		if !ok || !next.Before(to) {
+		case !ok || !next.At.Before(to):
+			return f
+		case len(f.points) >= maxEdges:
+			f.end = next.At
 			return f
 		}
-		if len(f.points) >= maxEdges {
-			f.end = next
-			return f
-		}
-		at = next
+		at = next.At
 	}
 }
 
-// fires reports whether an instant is a planned time of a cron policy.
-func (p *Policy) fires(at time.Time) bool {
-	if p.Cron == nil {
-		return false
+func (p *Policy) followCron(want Want, from, to time.Time) *future {
+	f := &future{end: to, points: []point{{from, p.cronWant(want, from)}}}
+	f.fires = p.Cron.Between(from.Add(-time.Nanosecond), to, maxEdges)
+	if len(f.fires) == maxEdges {
+		f.end = f.fires[maxEdges-1]
 	}
-	last, ok := p.Cron.Prev(at)
-	return ok && last.Equal(at)
+	step, power := p.power()
+	end := f.points[0].want.Until
+	ends := func(before time.Time) { // what lasts may be over before it comes again
+		if !end.IsZero() && end.After(f.points[len(f.points)-1].at) && end.Before(before) {
+			f.points = append(f.points, point{end, p.firedWant(want, step, end.Add(-p.Lasts), end)})
+		}
+	}
+	for _, at := range f.fires {
+		w := want
+		if power {
+			ends(at)
+			w = p.firedWant(want, step, at, at)
+			end = w.Until
+		}
+		f.points = append(f.points, point{at, w})
+	}
+	ends(f.end)
+	return f
 }
 
 // quarrel is that one policy has its way against another.
@@ -223,7 +233,8 @@ type course struct {
 	n     int
 	wins  string // what the winner wants
 	loses string
-	equal bool // neither outranks the other, nor comes later
+	equal bool      // neither outranks the other, nor comes later
+	until time.Time // up to where it was looked
 
 	kind   int // of the instances that were counted last
 	within time.Duration
@@ -239,7 +250,12 @@ func (l *lint) conflicts() {
 	}
 	c := &contest{lint: l, flat: &flat, quarrels: make(map[quarrel]*course), voice: make([]bool, len(l.set.Policies)), way: make([]bool, len(l.set.Policies)),
 		beaten: make([]map[string]bool, len(l.set.Policies)), reboots: make([]rebootCount, len(l.set.Policies))}
+	c.until = slices.Repeat([]time.Time{l.to}, len(l.set.Policies))
 	for n, k := range l.kinds {
+		if c.work > maxWork {
+			l.add(SevereNote, "incomplete", "", "", "of %d kinds of instances %d were looked at for contradictions", len(l.kinds), n)
+			break
+		}
 		c.kind = n + 1
 		c.power(k)
 		c.steps(k)
@@ -257,7 +273,10 @@ type rebootCount struct {
 type contest struct {
 	*lint
 	flat       *Set
-	kind       int // that is looked at, from 1
+	kind       int       // that is looked at, from 1
+	end        time.Time // up to where its power is looked at
+	work       int
+	until      []time.Time // by policy: the earliest of these
 	quarrels   map[quarrel]*course
 	voice, way []bool // by policy: it has wanted something; that was what happened
 	beaten     []map[string]bool
@@ -268,9 +287,10 @@ type contest struct {
 func (c *contest) note(q quarrel, k *alike, first time.Time, lasts time.Duration) *course {
 	x := c.quarrels[q]
 	if x == nil {
-		x = &course{first: first, at: k.inst}
+		x = &course{first: first, at: k.inst, until: c.end}
 		c.quarrels[q] = x
 	}
+	x.until = earlier(x.until, c.end)
 	if x.kind != c.kind {
 		x.kind, x.within = c.kind, 0
 		x.n += k.n
@@ -286,11 +306,11 @@ func (c *contest) note(q quarrel, k *alike, first time.Time, lasts time.Duration
 // power follows the power of a kind of instances through the year.
 func (c *contest) power(k *alike) {
 	futures := make([]*future, len(k.matched))
-	end := c.to
+	c.end = c.to
 	voices, reboots := 0, false
 	for n, i := range k.matched {
 		futures[n] = c.futureOf(i, &k.inst)
-		end = earlier(end, futures[n].end)
+		c.end = earlier(c.end, futures[n].end)
 		if slices.ContainsFunc(futures[n].points, func(p point) bool { return p.want.State != "" }) {
 			voices++
 		}
@@ -307,18 +327,22 @@ func (c *contest) power(k *alike) {
 	var instants []time.Time
 	for _, f := range futures {
 		for _, p := range f.points {
-			if p.at.Before(end) {
+			if p.at.Before(c.end) {
 				instants = append(instants, p.at)
 			}
 		}
 	}
 	slices.SortFunc(instants, time.Time.Compare)
 	instants = slices.CompactFunc(instants, time.Time.Equal)
+	c.work += len(instants) * len(k.matched)
+	for _, i := range k.matched {
+		c.until[i] = earlier(c.until[i], c.end)
+	}
 	m := &moment{set: c.flat, facts: &Facts{}, views: make([]Want, len(c.set.Policies))}
 	cursor := make([]int, len(futures))
 	for n, at := range instants {
 		m.at = at
-		until := end
+		until := c.end
 		if n+1 < len(instants) {
 			until = instants[n+1]
 		}
@@ -499,7 +523,7 @@ func (c *contest) tell() {
 			when = "first " + c.set.clock(x.first)
 		}
 		if x.lasts >= time.Hour {
-			when += ", " + counted(int(x.lasts.Round(time.Hour)/time.Hour), "hour") + " in the year ahead"
+			when += ", " + counted(int(x.lasts.Round(time.Hour)/time.Hour), "hour") + " " + c.span(x.until)
 		}
 		f := c.add(severity, "conflict", loser, hint, "it wants %s while %s wants %s (%s): %s wins, %s", x.loses, winner, x.wins, when, winner, q.rule)
 		if x.n > 0 {
@@ -509,10 +533,18 @@ func (c *contest) tell() {
 	for i := range c.set.Policies {
 		name := c.set.Policies[i].Name
 		if c.voice[i] && !c.way[i] {
-			c.add(SevereWarning, "shadowed", name, "", "it never has its way in the year ahead: %s wins whenever it wants something", joinNames(c.beaten[i]))
+			c.add(SevereWarning, "shadowed", name, "", "it never has its way %s: when it wants something, it is beaten by %s", c.span(c.until[i]), joinNames(c.beaten[i]))
 		}
 		if r := c.reboots[i]; r.planned > 0 && r.planned == r.off {
 			c.add(SevereWarning, "reboot-while-off", name, "", "it never reboots: at each of its planned times %s wants the instance stopped", r.by)
 		}
 	}
+}
+
+// span says how far something was looked at.
+func (c *contest) span(until time.Time) string {
+	if until.Before(c.to) {
+		return "until " + c.set.clock(until)
+	}
+	return "in the year ahead"
 }

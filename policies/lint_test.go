@@ -147,7 +147,11 @@ func TestLintOfTheFileAlone(t *testing.T) {
 			note lasts a: lasts 30h reaches beyond the next planned time, 24h later: the want is prolonged then`},
 		{"lasts longer than is remembered", set(signal(onAlert("a", 0, start), func(p *policies.Policy) { p.Lasts = 8 * 24 * time.Hour })), `
 			warning lasts a: lasts 192h is too long for its end to stop what it started: that is remembered for 168h`},
-		{"a spread beyond the next edge", set(func() policies.Policy { p := level(t, "a", 0, "Mon-Fri 08:00-09:00"); p.Spread = 2 * time.Hour; return p }()), `
+		{"a spread beyond the next edge", set(func() policies.Policy {
+			p := level(t, "a", 0, "Mon-Fri 08:00-09:00")
+			p.Spread = 2 * time.Hour
+			return p
+		}()), `
 			warning spread a: spread 2h reaches beyond the next edge: the two closest lie 1h apart | make it shorter than the shortest window`},
 		{"a cooldown shorter than for", set(signal(onAlert("a", 0, start), func(p *policies.Policy) { p.Signal.For, p.Cooldown = time.Hour, 30*time.Minute })), `
 			warning cooldown a: cooldown 30m is shorter than for 1h: it is over before the same can be found again | make it longer than for`},
@@ -205,17 +209,21 @@ func TestLintOfPoliciesThatContradictEachOther(t *testing.T) {
 			note conflict open: it wants running while closed wants stopped (first Sat 2026-03-07 10:00 GMT, 1300 hours in the year ahead): closed wins, priority 0 is less than 1
 			note no-edge closed: the schedule wants stopped all through the year ahead: it has no edge of its own, and acts only when another want ends`},
 		{"one that is always beaten", set(asleep(t, "closed", 1, "00:00-24:00"), impulse(t, "open", 0, "0 8 * * *", time.Hour, start)), `
-			warning shadowed open: it never has its way in the year ahead: closed wins whenever it wants something
+			warning shadowed open: it never has its way in the year ahead: when it wants something, it is beaten by closed
 			note conflict open: it wants running while closed wants stopped (first Tue 2026-03-03 08:00 GMT, 365 hours in the year ahead): closed wins, priority 0 is less than 1
 			note no-edge closed: the schedule wants stopped all through the year ahead: it has no edge of its own, and acts only when another want ends`},
 		{"an impulse that comes after the level is meant", set(office, impulse(t, "nap", 0, "0 12 * * MON-FRI", time.Hour, stop)), `
 			note conflict office: it wants running while nap wants stopped (first Mon 2026-03-02 12:00 GMT, 261 hours in the year ahead): nap wins, the impulse came after this level began`},
 		{"two impulses of one instant", set(impulse(t, "a", 0, "0 12 * * *", time.Hour, stop), impulse(t, "b", 0, "0 12 * * *", time.Hour, start)), `
 			warning conflict a: it wants stopped while b wants running (first Mon 2026-03-02 12:00 GMT, 365 hours in the year ahead): b wins, between equals running beats stopped | give one of them a priority, or keep their selectors apart
-			warning shadowed a: it never has its way in the year ahead: b wins whenever it wants something`},
+			warning shadowed a: it never has its way in the year ahead: when it wants something, it is beaten by b`},
 		{"sizes and the like, when both fire", set(
 			impulse(t, "a", 0, "0 12 * * *", 0, policies.Step{Verb: policies.Retag, Add: []string{"x"}}), impulse(t, "b", 2, "0 */6 * * *", 0, policies.Step{Verb: policies.Retag, Remove: []string{"x"}})), `
 			note conflict a: it wants retag +x while b wants retag -x (first Mon 2026-03-02 12:00 GMT): b wins, priority 0 is less than 2`},
+		{"what comes every minute is not looked at for a year", set(impulse(t, "a", 1, "* * * * *", time.Hour, stop), impulse(t, "b", 0, "0 */12 * * *", time.Hour, start)), `
+			warning shadowed b: it never has its way until Tue 2026-03-03 21:19 GMT: when it wants something, it is beaten by a
+			warning lasts a: lasts 1h never ends: cron * * * * * Europe/London comes again after 1m | a schedule says that better
+			note conflict b: it wants running while a wants stopped (first Mon 2026-03-02 12:00 GMT, 3 hours until Tue 2026-03-03 21:19 GMT): a wins, priority 0 is less than 1`},
 		{"the same signal", set(onAlert("b", 0, reboot), onAlert("a", 0, hard)), `
 			warning conflict b: it wants reboot soft while a wants reboot hard (at the same signal): a wins, between equals the first name wins | give one of them a priority, or keep their selectors apart`},
 		{"the same alert with other labels is another signal", set(labelled(onAlert("b", 0, reboot), "page"), labelled(onAlert("a", 0, hard), "info")), ""},

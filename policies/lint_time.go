@@ -191,28 +191,21 @@ func (l *lint) lasts(p *Policy, shortest, longest time.Duration) {
 // gaps are the shortest and the longest time between two planned times of a policy
 // in the year ahead: edges of a schedule, firings of a cron.
 func (l *lint) gaps(p *Policy) (shortest, longest time.Duration) {
-	next := func(t time.Time) (time.Time, bool) {
-		switch {
-		case p.Cron != nil:
-			return p.Cron.Next(t)
-		case p.Schedule != nil:
-			tr, ok := p.Schedule.Next(t)
-			return tr.At, ok
+	var times []time.Time
+	switch {
+	case p.Cron != nil:
+		times = p.Cron.Between(l.from, l.to, maxEdges)
+	case p.Schedule != nil:
+		for _, x := range followTable(p.Schedule, Want{}, l.from, l.to).points[1:] {
+			times = append(times, x.at)
 		}
-		return t, false
 	}
-	last, ok := next(l.from)
-	for n := 0; ok && n < maxEdges; n++ {
-		var at time.Time
-		if at, ok = next(last); !ok || at.After(l.to) {
-			break
-		}
-		gap := at.Sub(last)
-		if shortest == 0 || gap < shortest {
+	for n := 1; n < len(times); n++ {
+		gap := times[n].Sub(times[n-1])
+		if n == 1 || gap < shortest {
 			shortest = gap
 		}
 		longest = max(longest, gap)
-		last = at
 	}
 	return shortest, longest
 }

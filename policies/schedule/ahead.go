@@ -101,6 +101,23 @@ func (c *Cron) minutes(d day) (list []int) {
 	return list
 }
 
+// Between are the planned times after one instant and before another, in order, at
+// most so many: quicker than to ask for one after the other.
+func (c *Cron) Between(after, before time.Time, most int) (list []time.Time) {
+	for d := dayOf(after, c.zone); d.Before(dayOf(before, c.zone).add(2).Time); d = d.add(1) {
+		for _, t := range c.on(d) {
+			switch {
+			case !t.After(after) || len(list) > 0 && !t.After(list[len(list)-1]):
+			case !t.Before(before) || len(list) == most:
+				return list
+			default:
+				list = append(list, t)
+			}
+		}
+	}
+	return list
+}
+
 // Idle is a window that does not begin in a span of time.
 type Idle struct {
 	Window     string
@@ -150,7 +167,7 @@ type Special struct {
 	Rule    int       // index of the exception that decides
 	Also    []int     // of those that have the day too, and come too late
 	Starts  bool      // on any other day like it the schedule would run: begin to, or all day
-	Changes bool      // the exception makes a difference
+	Changes bool      // something is different because of it, or of the day before
 }
 
 // Specials are the days of exceptions between two instants, in order.
