@@ -185,6 +185,18 @@ func compareLines(t *testing.T, got, want string) {
 	}
 }
 
+func matching(t testing.TB, p policies.Policy, text string) policies.Policy {
+	t.Helper()
+	m, err := policies.ParseMatcher(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := *p.Signal
+	c.Matchers = []policies.Matcher{m}
+	p.Signal = &c
+	return p
+}
+
 // Who wins, and how loud that is said: between equals nobody has decided.
 func TestLintOfPoliciesThatContradictEachOther(t *testing.T) {
 	start, stop, reboot := policies.Step{Verb: policies.Start}, policies.Step{Verb: policies.Stop}, policies.Step{Verb: policies.Reboot}
@@ -227,6 +239,11 @@ func TestLintOfPoliciesThatContradictEachOther(t *testing.T) {
 		{"the same signal", set(onAlert("b", 0, reboot), onAlert("a", 0, hard)), `
 			warning conflict b: it wants reboot soft while a wants reboot hard (at the same signal): a wins, between equals the first name wins | give one of them a priority, or keep their selectors apart`},
 		{"the same alert with other labels is another signal", set(labelled(onAlert("b", 0, reboot), "page"), labelled(onAlert("a", 0, hard), "info")), ""},
+		{"matchers that no signal can satisfy with the other's labels", set(matching(t, onAlert("b", 0, reboot), `severity!="page"`), labelled(onAlert("a", 0, hard), "page")), ""},
+		{"matchers that can", set(matching(t, onAlert("b", 0, reboot), `severity=~"p.*"`), labelled(onAlert("a", 0, hard), "page")), `
+			warning conflict b: it wants reboot soft while a wants reboot hard (at the same signal): a wins, between equals the first name wins | give one of them a priority, or keep their selectors apart`},
+		{"what lasts ends, and begins again", set(office, impulse(t, "nap", 1, "0 12 * * MON-FRI", 30*time.Minute, stop)), `
+			note conflict office: it wants running while nap wants stopped (first Mon 2026-03-02 12:00 GMT, 131 hours in the year ahead): nap wins, priority 0 is less than 1`},
 		{"a reboot that never happens", set(office, impulse(t, "boot", 0, "0 3 * * *", 0, reboot)), `
 			warning reboot-while-off boot: it never reboots: at each of its planned times office wants the instance stopped`},
 		{"a reboot that sometimes happens", set(office, impulse(t, "boot", 0, "0 3,12 * * *", 0, reboot)), ""},
@@ -316,6 +333,8 @@ func TestLintOfAFleet(t *testing.T) {
 			warning selects-all office: it selects every instance (7): all env=dev | if that is meant, write all: ["*"]`},
 		{"all, as written", unmatched(tagged("*")), fleet, `
 			note selects-all office: it selects every instance (4), as it is written`},
+		{"a trigger is bounded by its selector, and may say all", set(office, selecting(onAlert("intrusion", 0, policies.Step{Verb: policies.Reboot}), tagged("*"))), fleet, ""},
+		{"tags of what is protected are nobody's business", own, []policies.Instance{dev, with("d", "own", "nightshift.hours=Mon-Fri_08:00-19:00"), with("k", "protected", "nightshift.keep=runing")}, ""},
 		{"protect that protects nothing", set(office), append(slices.Clone(all), prod), `
 			warning protects-nothing: protect protects nothing: protected matches nothing; there is protecte (6 instances) | did you mean protecte?`},
 		{"protect that leaves nothing", unmatched(tagged("protected")), fleet, `
