@@ -128,6 +128,8 @@ func TestLintOfTheFileAlone(t *testing.T) {
 		{"a calendar that will run out", set(except(office, schedule.Exception{Calendar: calendar(t, "2026-12-25"), Name: "holidays", Use: schedule.UseNever})), `
 			note calendar office: the calendar holidays ends on Fri 2026-12-25 | add the days of the year to come in time
 			note holiday office: 1 day of the calendar holidays on a day that would run: then it is stopped all day | Fri 2026-12-25`},
+		{"a calendar that goes on for longer", set(except(office, schedule.Exception{Calendar: calendar(t, "2026-12-25", "2027-12-24"), Name: "holidays", Use: schedule.UseNever})), `
+			note holiday office: 1 day of the calendar holidays on a day that would run: then it is stopped all day | Fri 2026-12-25`},
 		{"an exception behind another", set(except(office, schedule.Exception{Calendar: calendar(t, "12-24", "12-25"), Name: "closed", Use: schedule.UseNever}, schedule.Exception{Calendar: calendar(t, "12-25"), Name: "holidays", Use: schedule.UseAlways})), `
 			warning exception office: the exception for holidays never applies: all its days are decided by closed before it | the first that matches wins: put it before the others, or take it out
 			note holiday office: 2 days of the calendar closed on a day that would run: then it is stopped all day | Thu 2026-12-24 | Fri 2026-12-25`},
@@ -240,6 +242,7 @@ func TestLintOfPoliciesThatContradictEachOther(t *testing.T) {
 			warning conflict b: it wants reboot soft while a wants reboot hard (at the same signal): a wins, between equals the first name wins | give one of them a priority, or keep their selectors apart`},
 		{"the same alert with other labels is another signal", set(labelled(onAlert("b", 0, reboot), "page"), labelled(onAlert("a", 0, hard), "info")), ""},
 		{"matchers that no signal can satisfy with the other's labels", set(matching(t, onAlert("b", 0, reboot), `severity!="page"`), labelled(onAlert("a", 0, hard), "page")), ""},
+		{"nor the other way round", set(labelled(onAlert("b", 0, reboot), "page"), matching(t, onAlert("a", 0, hard), `severity!="page"`)), ""},
 		{"matchers that can", set(matching(t, onAlert("b", 0, reboot), `severity=~"p.*"`), labelled(onAlert("a", 0, hard), "page")), `
 			warning conflict b: it wants reboot soft while a wants reboot hard (at the same signal): a wins, between equals the first name wins | give one of them a priority, or keep their selectors apart`},
 		{"what lasts ends, and begins again", set(office, impulse(t, "nap", 1, "0 12 * * MON-FRI", 30*time.Minute, stop)), `
