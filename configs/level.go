@@ -290,6 +290,13 @@ func (r *reader) readFromTag(n *yaml.Node, path string) *policies.FromTag {
 			table, _, err := foreign.Read(f.Grammar, value, settings, zone)
 			return table, err
 		}
+		f.Warn = func(value string) (list []policies.TagWarning) {
+			_, warnings, _ := foreign.Read(f.Grammar, value, settings, zone) // that it cannot be read is a fault of the tag
+			for _, w := range warnings {
+				list = append(list, policies.TagWarning{Text: w.Text, Hint: w.Hint})
+			}
+			return list
+		}
 		return f
 	}
 	named := r.schedules

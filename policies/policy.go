@@ -154,7 +154,11 @@ type FromTag struct {
 	Grammar string                                         // empty: ours
 	Form    string                                         // everything else that Read depends on, as text for the policy's hash
 	Read    func(value string) (schedule.Timetable, error) `json:"-"`
+	Warn    func(value string) []TagWarning                `json:"-"` // what behaves otherwise than it looks; nil: nothing does
 }
+
+// TagWarning is something in a tag's value that behaves otherwise than it looks.
+type TagWarning struct{ Text, Hint string }
 
 // Step is one thing that a policy does. Fields beyond Verb belong to one verb each.
 type Step struct {

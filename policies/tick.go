@@ -293,6 +293,10 @@ func (s *Set) pauseWords(p *Pause) string {
 	return words
 }
 
+// startedFor is how long after its start the end of a want still stops what it
+// started.
+const startedFor = 7 * 24 * time.Hour
+
 // endsWhatItStarted reports whether a running want with an end is over now, that
 // was what started the instance.
 func (d *decision) endsWhatItStarted(inst *Instance) bool {
@@ -301,7 +305,7 @@ func (d *decision) endsWhatItStarted(inst *Instance) bool {
 			continue
 		}
 		for _, imp := range d.facts.Impulses[inst.ID] {
-			if imp.Policy == u.source && imp.Started && imp.State == schedule.Running && !imp.Until.After(u.at) && imp.At.Add(7*24*time.Hour).After(u.at) {
+			if imp.Policy == u.source && imp.Started && imp.State == schedule.Running && !imp.Until.After(u.at) && imp.At.Add(startedFor).After(u.at) {
 				return true
 			}
 		}

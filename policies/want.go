@@ -158,6 +158,11 @@ func (p *Policy) cronWant(w Want, at time.Time) Want {
 	if !ok {
 		return w
 	}
+	return p.firedWant(w, step, fired, at)
+}
+
+// firedWant is what a planned time of a cron policy still wants at an instant.
+func (p *Policy) firedWant(w Want, step Step, fired, at time.Time) Want {
 	w.Impulse, w.Since, w.edge = true, fired, fired
 	if p.Lasts > 0 {
 		w.Until = fired.Add(p.Lasts)

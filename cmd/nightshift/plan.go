@@ -249,24 +249,3 @@ func reasonDetail(reason, detail string) string {
 func localTime(t time.Time, zone *time.Location) string {
 	return t.In(zone).Format("Mon 2006-01-02 15:04 MST")
 }
-
-func newCheckCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "check FILE",
-		Short: "Find every fault in a policy file",
-		Long: `check reads a policy file and names every fault, each with line and column,
-what was found, and what would be right. It asks nobody: no token is needed.
-
-Exit codes: 0 without a fault, 1 with one.`,
-		Example: "  nightshift check nightshift.yaml",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := configs.Load(args[0], os.Environ(), configs.Overrides{})
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: good, %d policies for %s (revision %s)\n", args[0], len(cfg.Policies.Policies), strings.Join(cfg.Policies.Regions, ", "), cfg.Revision)
-			return err
-		},
-	}
-}
