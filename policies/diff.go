@@ -48,12 +48,13 @@ func (c *Change) action() *Action {
 	return c.Before
 }
 
-// At is the earliest time at which the sets differ.
+// At is the earlier of the planned times. Each instance is due later by its share
+// of a spread.
 func (c *Change) At() time.Time {
 	if c.Before != nil && c.After != nil {
-		return earlier(c.Before.Due, c.After.Due)
+		return earlier(c.Before.Planned, c.After.Planned)
 	}
-	return c.action().Due
+	return c.action().Planned
 }
 
 // Instance is the action's instance, as far as an action names it.
