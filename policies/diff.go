@@ -145,7 +145,8 @@ func Diff(before, after *Set, inv []Instance, facts Facts, from, to time.Time) D
 type course struct {
 	stages  []Stage
 	actions map[instanceKey][]*Action
-	regions []string
+	set     *Set
+	fleet   map[string]*Instance // by id, of all regions
 	totals  Totals
 }
 
@@ -155,7 +156,10 @@ func keyOf(a *Action) instanceKey { return instanceKey{a.Region, a.Hostname, a.I
 
 func newCourse(set *Set, inv []Instance, facts Facts, from, to time.Time) course {
 	own := slices.DeleteFunc(slices.Clone(inv), func(i Instance) bool { return !set.covers(i.Region) })
-	c := course{stages: Simulate(set, own, facts, from, to), actions: make(map[instanceKey][]*Action), regions: set.Regions}
+	c := course{stages: Simulate(set, own, facts, from, to), actions: make(map[instanceKey][]*Action), set: set, fleet: make(map[string]*Instance, len(inv))}
+	for i := range inv {
+		c.fleet[inv[i].ID] = &inv[i]
+	}
 	c.totals.Instances = len(own)
 	for n := range c.stages {
 		actions := c.stages[n].Plan.Actions
@@ -205,8 +209,7 @@ func (c *course) instead(changes []Change, kind ChangeKind) {
 			continue
 		}
 		a := ch.action()
-		if len(c.regions) > 0 && !slices.ContainsFunc(c.regions, func(r string) bool { return strings.EqualFold(r, a.Region) }) {
-			ch.Instead = "region " + a.Region + " is not named"
+		if ch.Instead = c.never(c.fleet[a.Instance]); ch.Instead != "" {
 			continue
 		}
 		wanted[moment{a.Instance, a.Kind, a.Planned.Unix()}] = ch
@@ -225,6 +228,17 @@ func (c *course) instead(changes []Change, kind ChangeKind) {
 			}
 		}
 	}
+}
+
+// never is why this set does nothing about an instance at any time; empty: it may.
+func (c *course) never(inst *Instance) string {
+	if !c.set.covers(inst.Region) {
+		return "region " + inst.Region + " is not named"
+	}
+	if reason, detail := c.set.Untouchable(*inst); reason != "" {
+		return string(reason) + ": " + detail
+	}
+	return ""
 }
 
 // What is an action in words, without instance and time: "stop", "resize to

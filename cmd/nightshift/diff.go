@@ -211,7 +211,7 @@ func (d *difference) sentence() string {
 }
 
 var kindWords = map[policies.ChangeKind]string{
-	policies.Appears: "new", policies.Vanishes: "gone", policies.Moves: "at another time", policies.Becomes: "different", policies.Reasons: "for another policy",
+	policies.Appears: "new", policies.Vanishes: "gone", policies.Moves: "at another time", policies.Becomes: "different", policies.Reasons: "asked for by another policy",
 }
 
 // kindMarks stand before a line, as in other differences.
@@ -271,9 +271,7 @@ func (d *difference) line(c *policies.Change) diffLine {
 		return l
 	case c.After == nil:
 		l.what = c.Before.What()
-		if l.note != "" {
-			l.note = "now: " + l.note
-		}
+		l.note = "now: " + firstOf(l.note, "nothing asks for it then")
 		return l
 	}
 	l.what = c.After.What()
@@ -378,14 +376,14 @@ func (d *difference) printMarkdown(w io.Writer) error {
 			n := d.Counts(p)
 			fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d |\n", cellText(sourceName(p)), n[policies.Appears], n[policies.Vanishes], n[policies.Moves], n[policies.Becomes], n[policies.Reasons])
 		}
-		lines := d.lines()
-		fmt.Fprintf(&b, "\n<details><summary>%s</summary>\n\n| | when | action | instances | policy | why |\n|---|---|---|---|---|---|\n", count(len(lines), "line"))
-		for n, l := range lines {
+		rows := d.recurring()
+		fmt.Fprintf(&b, "\n<details><summary>%s</summary>\n\n| | days | time | action | instances | policy | why |\n|---|---|---|---|---|---|---|\n", count(len(rows), "line"))
+		for n, r := range rows {
 			if n == mostMarkdown {
-				fmt.Fprintf(&b, "| | | and %d more | | | |\n", len(lines)-n)
+				fmt.Fprintf(&b, "| | | | and %d more | | | |\n", len(rows)-n)
 				break
 			}
-			fmt.Fprintf(&b, "| `%s` | %s %s | %s | %s | %s | %s |\n", l.mark, l.day, strings.Replace(l.clock, "->", "→", 1), cellText(strings.Replace(l.what, "->", "→", 1)), cellText(names(l.hosts)), cellText(strings.Replace(l.policy, "->", "→", 1)), cellText(l.note))
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n", r.mark, daysText(r.days), arrow(r.clock), arrow(cellText(r.what)), cellText(names(r.hosts)), arrow(cellText(r.policy)), cellText(r.note))
 		}
 		b.WriteString("\n</details>\n")
 	}
@@ -405,6 +403,42 @@ func (d *difference) printMarkdown(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// recurringLine is a line that comes on some days alike.
+type recurringLine struct {
+	diffLine
+	days []string
+}
+
+// recurring are the lines with those of several days put together.
+func (d *difference) recurring() []recurringLine {
+	var rows []recurringLine
+	for _, l := range d.lines() {
+		l.note, _, _ = strings.Cut(l.note, " until ") // of an impulse: another instant each day
+		at := slices.IndexFunc(rows, func(r recurringLine) bool {
+			return r.clock == l.clock && r.mark == l.mark && r.what == l.what && r.policy == l.policy && r.note == l.note && slices.Equal(r.hosts, l.hosts)
+		})
+		if at < 0 {
+			at = len(rows)
+			rows = append(rows, recurringLine{diffLine: l})
+		}
+		rows[at].days = append(rows[at].days, l.day)
+	}
+	return rows
+}
+
+// daysText lists days; of many the first and the last.
+func daysText(days []string) string {
+	if len(days) > 3 {
+		return fmt.Sprintf("%s … %s (%d days)", days[0], days[len(days)-1], len(days))
+	}
+	return strings.Join(days, ", ")
+}
+
+// arrow is an arrow as Markdown shows it, also where > was escaped.
+func arrow(s string) string {
+	return strings.NewReplacer("-&gt;", "→", "->", "→").Replace(s)
 }
 
 // cellText is text in a cell of a Markdown table. Host names and tags are other

@@ -385,6 +385,12 @@ func (f *firstFile) exceptions(g group) (tags []string) {
 			tags = append(tags, tag)
 		}
 	}
+	own := policies.DefaultPrefix + policies.OwnHours + "="
+	if slices.ContainsFunc(g.members, func(i policies.Instance) bool {
+		return slices.ContainsFunc(i.Tags, func(t string) bool { return strings.HasPrefix(t, own) })
+	}) {
+		tags = append(tags, strconv.Quote(own+"*")) // own-hours decides about it
+	}
 	return tags
 }
 
@@ -462,7 +468,7 @@ func (f *firstFile) String() string {
 	line("")
 	line("policies:")
 	line("  # An instance with the tag nightshift.hours=Mon-Fri_08:00-19:00 runs in these hours.")
-	line("  # %s now.", map[bool]string{true: "None has it", false: count(f.ownHours, "instance") + " of yours with it"}[f.ownHours == 0])
+	line("  # %s", f.ownHoursText())
 	line("  - name: own-hours")
 	line("    select: { all: [\"nightshift.hours=*\"] }")
 	line("    schedule: { from_tag: nightshift.hours }")
@@ -479,6 +485,16 @@ func (f *firstFile) String() string {
 		line("#    schedule: { %s }", p.schedule)
 	}
 	return b.String()
+}
+
+func (f *firstFile) ownHoursText() string {
+	switch f.ownHours {
+	case 0:
+		return "None of yours has such a tag now."
+	case 1:
+		return "1 of yours has such a tag now."
+	}
+	return fmt.Sprintf("%d of yours have such a tag now.", f.ownHours)
 }
 
 func (f *firstFile) writeRegions(line func(string, ...any)) {

@@ -106,7 +106,7 @@ func (s *simulated) plot(w io.Writer, f *stripFlags) error {
 		if f.by == "policy" {
 			rows = s.policyStrips(courses, cells)
 		} else {
-			rows = s.instanceStrips(courses, moving, cells)
+			rows = s.instanceStrips(f, courses, moving, cells)
 		}
 		if len(rows) > 0 {
 			label := 0
@@ -178,26 +178,26 @@ func (s *simulated) widestLabel(by string, moving []policies.Instance) int {
 // hasCalendar tells the policies that something happens by without a signal.
 func hasCalendar(p *policies.Policy) bool { return p.Signal == nil }
 
-// instanceStrips are those of instances that move; equal ones share a strip.
-func (s *simulated) instanceStrips(courses map[string][]policies.Span, moving []policies.Instance, cells []cell) []strip {
+// instanceStrips are those of instances that move; those that look alike share a strip.
+func (s *simulated) instanceStrips(f *stripFlags, courses map[string][]policies.Span, moving []policies.Instance, cells []cell) []strip {
 	var rows []strip
-	more := make(map[string]int)
-	at := make(map[string]int)
+	var more []int             // by row: how many look like it
+	at := make(map[string]int) // by look
 	for _, i := range moving {
-		row := strip{label: i.Hostname}
+		row, key := strip{label: i.Hostname}, ""
 		for _, c := range cells {
-			row.cells = append(row.cells, s.share(courses[i.ID], c))
+			share := s.share(courses[i.ID], c)
+			row.cells, key = append(row.cells, share), key+f.block(share)
 		}
-		key := fmt.Sprint(row.cells)
 		if n, ok := at[key]; ok {
-			more[rows[n].label]++
+			more[n]++
 			continue
 		}
 		at[key] = len(rows)
-		rows = append(rows, row)
+		rows, more = append(rows, row), append(more, 0)
 	}
 	for n := range rows {
-		if k := more[rows[n].label]; k > 0 {
+		if k := more[n]; k > 0 {
 			rows[n].label = fmt.Sprintf("%s +%d", rows[n].label, k)
 		}
 	}
@@ -261,6 +261,9 @@ func (s *simulated) share(course []policies.Span, c cell) float64 {
 	}
 	return float64(running) / float64(running+stopped)
 }
+
+// blur is what does not show: a spread of minutes would put a rim to each edge.
+const blur = 0.05
 
 // hoursPerCell is the finest grid that fits.
 func hoursPerCell(width, days int) int {
@@ -336,6 +339,12 @@ func padded(s string, width int) string {
 
 // block draws a share.
 func (f *stripFlags) block(share float64) string {
+	if share >= 0 && share < blur {
+		share = 0
+	}
+	if share > 1-blur {
+		share = 1
+	}
 	switch {
 	case math.IsNaN(share):
 		return "?"
