@@ -245,8 +245,11 @@ func (c *course) never(inst *Instance) string {
 // g3.large", "stop (only planned)".
 func (a *Action) What() string {
 	s := Step{Verb: a.Verb, Hard: a.Hard, Size: a.Size, Add: a.Add, Remove: a.Remove, Firewall: a.Firewall}.String()
-	if a.Mode == ModeObserve {
+	switch {
+	case a.Mode == ModeObserve:
 		s += " (only planned)"
+	case a.Hold != "":
+		s += " (waits for approval)"
 	}
 	return s
 }
@@ -370,6 +373,7 @@ func settingsThatDiffer(before, after *Set) []Reworded {
 		{"limits", func(s *Set) string {
 			return fmt.Sprintf("per_run %d, per_hour %d", cmp.Or(s.Limits.PerRun, DefaultPerRun), cmp.Or(s.Limits.PerHour, DefaultPerHour))
 		}},
+		{"hold_for", func(s *Set) string { return spanWords(cmp.Or(s.HoldFor, DefaultHoldFor)) }},
 		{"owners", func(s *Set) string { return s.Owners.String() }},
 	} {
 		if a, b := s.form(before), s.form(after); a != b {

@@ -64,13 +64,19 @@ func TestDiffOfADay(t *testing.T) {
 			"becomes: Wed 12:00 nap stop a -> Wed 12:00 nap start a"},
 		{"what was only planned is done", with(set(office("office", "08:00-19:00")), func(s *policies.Set) { s.Mode = policies.ModeObserve }), set(office("office", "08:00-19:00")), instance("a", "ACTIVE"),
 			"becomes: Wed 19:00 office stop (only planned) a -> Wed 19:00 office stop a"},
+		{"what was done waits for approval", set(office("office", "08:00-19:00")), with(set(office("office", "08:00-19:00")), func(s *policies.Set) { s.Mode = policies.ModeAsk }), instance("a", "ACTIVE"),
+			"becomes: Wed 19:00 office stop a -> Wed 19:00 office stop (waits for approval) a"},
 		{"a stop half a day off is moved", set(impulse(t, "nap", 0, "0 6 * * *", 0, stop)), set(impulse(t, "nap", 0, "0 18 * * *", 0, stop)), instance("a", "BUILDING"),
 			"moves: Wed 06:00 nap stop a -> Wed 18:00 nap stop a"},
 		{"further off it is another one", set(impulse(t, "nap", 0, "0 6 * * *", 0, stop)), set(impulse(t, "nap", 0, "1 18 * * *", 0, stop)), instance("a", "BUILDING"),
 			"vanishes: Wed 06:00 nap stop a -> nothing\nappears: nothing -> Wed 18:01 nap stop a"},
 		{"of two the nearer has moved", set(impulse(t, "b", 0, "0 10 * * *", 0, policies.Step{Verb: policies.Reboot})), set(impulse(t, "b", 0, "0 6,11 * * *", 0, policies.Step{Verb: policies.Reboot})), instance("a", "ACTIVE"),
 			"appears: nothing -> Wed 06:00 b reboot soft a\nmoves: Wed 10:00 b reboot soft a -> Wed 11:00 b reboot soft a"},
-		{"what is enforced strictly is mended at the next look", set(office("office", "08:00-19:00")), set(func() policies.Policy { p := office("office", "08:00-19:00"); p.Enforce = policies.EnforceStrict; return p }()), instance("a", "ACTIVE"),
+		{"what is enforced strictly is mended at the next look", set(office("office", "08:00-19:00")), set(func() policies.Policy {
+			p := office("office", "08:00-19:00")
+			p.Enforce = policies.EnforceStrict
+			return p
+		}()), instance("a", "ACTIVE"),
 			"appears: nothing -> Wed 00:10 office stop a\nappears: nothing -> Wed 08:00 office start a; already: it is ACTIVE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -17,7 +17,7 @@ type Stage struct {
 
 // Simulate walks through the edges in (from, to] with the code that acts, over a
 // fleet that does as it is told and that nobody else touches. Signals and commands
-// do not happen. Where a policy enforces its level, the fleet is also compared
+// do not happen; what waits for approval is approved at once. Where a policy enforces its level, the fleet is also compared
 // with it at the first look for drift after the begin and after each edge:
 // between two edges nothing else changes. The inventory is not changed.
 func Simulate(set *Set, inv []Instance, facts Facts, from, to time.Time) []Stage {

@@ -24,7 +24,7 @@ type spanFlags struct {
 func (s *spanFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.at, "at", "now", `where the time begins: RFC 3339, or "2026-11-27 19:00" in the file's timezone`)
 	cmd.Flags().StringVar(&s.length, "for", "7d", "how long a time, such as 12h, 7d or 1d12h")
-	cmd.Flags().StringVar(&s.mode, "mode", "", "act or observe, whatever the file says: what would be if it acted? (default: as the file says)")
+	cmd.Flags().StringVar(&s.mode, "mode", "", "act, ask or observe, whatever the file says: what would be if it acted? (default: as the file says)")
 }
 
 // longestSpan bounds what is simulated: longer is a mistake, and would take long.
@@ -57,7 +57,7 @@ func (s *spanFlags) apply(set *policies.Set) error {
 	if s.mode == "" {
 		return nil
 	}
-	if err := oneOf("mode", s.mode, string(policies.ModeAct), string(policies.ModeObserve)); err != nil {
+	if err := oneOf("mode", s.mode, string(policies.ModeAct), string(policies.ModeAsk), string(policies.ModeObserve)); err != nil {
 		return err
 	}
 	set.Mode = policies.Mode(s.mode)
@@ -78,8 +78,8 @@ func newSimulateCommand() *cobra.Command {
 		Use:   "simulate",
 		Short: "Show what would happen over a week: a plot of who runs when, and a timeline",
 		Long: `simulate lets a time go by with the code that acts, over a fleet that does as it
-is told: nobody changes anything by hand, no alert fires and no command comes.
-It touches nothing.
+is told: nobody changes anything by hand, no alert fires and no command comes;
+what waits for approval is approved at once. It touches nothing.
 
 The plot has a strip for each instance: a block where it runs, a dot where it is
 stopped, a lower block where it runs for part of the time that one character
