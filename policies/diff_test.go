@@ -230,3 +230,27 @@ func TestAnInstanceMadeLaterThanWhatIsAskedCountsAsOld(t *testing.T) {
 		t.Errorf("got %+v, want a stop at 19:00", stages)
 	}
 }
+
+func TestAnActionCountsFromWhenItIsDue(t *testing.T) {
+	inst := instance("a", "ACTIVE")
+	inst.CreatedAt = at("2026-03-04 18:50") // not stopped within half an hour
+	from, to := at("2026-03-04 19:00").Add(-time.Minute), at("2026-03-04 20:00")
+	stages := policies.Simulate(set(level(t, "office", 0, "08:00-19:00")), []policies.Instance{inst}, policies.Facts{}, from, to)
+	course := policies.Courses([]policies.Instance{inst}, stages, from, to)["a"]
+	if len(course) != 2 || !course[1].From.Equal(at("2026-03-04 19:20")) {
+		t.Errorf("got %v, want a stop at 19:20", course)
+	}
+}
+
+func TestWhatARetagBringsUnderAnEnforcedLevelIsMendedAtTheNextLook(t *testing.T) {
+	tagger := impulse(t, "tagger", 0, "0 21 * * *", 0, policies.Step{Verb: policies.Retag, Add: []string{"env=dev"}})
+	tagger.Select = policies.Selector{All: []string{"*"}}
+	office := level(t, "office", 0, "08:00-19:00")
+	office.Enforce = policies.EnforceStrict
+	inst := instance("a", "ACTIVE")
+	inst.Tags = nil
+	s := set(tagger, office)
+	if got, want := timeline(s, inst, policies.Facts{}, "2026-03-04 20:00", "2026-03-04 23:00"), "21:00 retag a; 21:10 stop a"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
