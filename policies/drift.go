@@ -2,9 +2,14 @@ package policies
 
 import (
 	"fmt"
+	"time"
 
 	"nightshift/policies/schedule"
 )
+
+// DriftEvery is how often each level is compared with what is (plan time), at
+// whole multiples of it.
+const DriftEvery = 10 * time.Minute
 
 // drift compares each level with what is. What differs is reported; it is mended
 // where the policy enforces its level, but not against a hand.

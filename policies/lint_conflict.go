@@ -225,8 +225,8 @@ type quarrel struct {
 	rule          string // by which it wins
 }
 
-// course is how a quarrel goes.
-type course struct {
+// dispute is how a quarrel goes.
+type dispute struct {
 	first time.Time // zero: whenever the signal comes
 	lasts time.Duration
 	at    Instance // the first that it is about
@@ -248,7 +248,7 @@ func (l *lint) conflicts() {
 	for i := range flat.Policies {
 		flat.Policies[i].FromTag = nil
 	}
-	c := &contest{lint: l, flat: &flat, quarrels: make(map[quarrel]*course), voice: make([]bool, len(l.set.Policies)), way: make([]bool, len(l.set.Policies)),
+	c := &contest{lint: l, flat: &flat, quarrels: make(map[quarrel]*dispute), voice: make([]bool, len(l.set.Policies)), way: make([]bool, len(l.set.Policies)),
 		beaten: make([]map[string]bool, len(l.set.Policies)), reboots: make([]rebootCount, len(l.set.Policies))}
 	c.until = slices.Repeat([]time.Time{l.to}, len(l.set.Policies))
 	for n, k := range l.kinds {
@@ -277,17 +277,17 @@ type contest struct {
 	end        time.Time // up to where its power is looked at
 	work       int
 	until      []time.Time // by policy: the earliest of these
-	quarrels   map[quarrel]*course
+	quarrels   map[quarrel]*dispute
 	voice, way []bool // by policy: it has wanted something; that was what happened
 	beaten     []map[string]bool
 	reboots    []rebootCount
 }
 
 // note takes up that one want wins against another.
-func (c *contest) note(q quarrel, k *alike, first time.Time, lasts time.Duration) *course {
+func (c *contest) note(q quarrel, k *alike, first time.Time, lasts time.Duration) *dispute {
 	x := c.quarrels[q]
 	if x == nil {
-		x = &course{first: first, at: k.inst, until: c.end}
+		x = &dispute{first: first, at: k.inst, until: c.end}
 		c.quarrels[q] = x
 	}
 	x.until = earlier(x.until, c.end)

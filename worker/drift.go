@@ -15,8 +15,7 @@ import (
 )
 
 const (
-	// driftEvery is how often each level is compared with what is (plan time).
-	driftEvery = 10 * time.Minute
+	driftEvery = policies.DriftEvery
 	// driftApart is the least time between two looks (machine time), where plan
 	// time runs fast.
 	driftApart = 5 * time.Second

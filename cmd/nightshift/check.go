@@ -116,9 +116,11 @@ func (c *checkFlags) run(ctx context.Context, file string, out, errOut io.Writer
 	known := policies.Known{From: at}
 	switch {
 	case c.inventory != "":
-		if known.Inventory, err = readInventoryFile(c.inventory, cfg.Policies.Regions); err != nil {
+		inv, err := readInventoryFile(ctx, c.inventory, cfg.Policies.Regions)
+		if err != nil {
 			return err
 		}
+		known.Inventory = inRegions(inv, cfg.Policies.Regions, "in "+c.inventory, errOut)
 		known.Inventory = append([]policies.Instance{}, known.Inventory...) // known, though it may be empty
 	case c.live:
 		if err := c.readLive(ctx, cfg, &known, errOut); err != nil {
@@ -170,7 +172,7 @@ func (c *checkFlags) readLive(ctx context.Context, cfg *configs.Config, known *p
 		}
 	}
 	for _, region := range there {
-		if err := readAccount(ctx, api, region, account); err != nil {
+		if err := readCatalogue(ctx, api, region, account); err != nil {
 			return err
 		}
 	}
@@ -186,8 +188,8 @@ func (c *checkFlags) readLive(ctx context.Context, cfg *configs.Config, known *p
 	return nil
 }
 
-// readAccount adds what can be used in one region.
-func readAccount(ctx context.Context, api *civo.Client, region string, account *policies.Account) error {
+// readCatalogue adds what can be used in one region.
+func readCatalogue(ctx context.Context, api *civo.Client, region string, account *policies.Account) error {
 	sizes, err := api.Sizes(ctx, region)
 	if err != nil {
 		return err

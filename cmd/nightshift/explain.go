@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -94,7 +95,7 @@ func explainFromFile(ctx context.Context, f *fileFlags, inventory, name, region,
 	if err != nil {
 		return none, err
 	}
-	inv, faults, err := inventoryOf(ctx, cfg, inventory)
+	inv, faults, err := inventoryOf(ctx, cfg, inventory, os.Stderr)
 	if err != nil {
 		return none, err
 	}

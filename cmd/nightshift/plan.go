@@ -1,12 +1,9 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -15,11 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
-	"nightshift/civo"
-	"nightshift/civo/civosim"
 	"nightshift/configs"
 	"nightshift/policies"
-	"nightshift/worker"
 )
 
 func newPlanCommand() *cobra.Command {
@@ -56,7 +50,7 @@ a region could not be read (the others are shown).`,
 			if err != nil {
 				return err
 			}
-			inv, faults, err := inventoryOf(cmd.Context(), cfg, inventory)
+			inv, faults, err := inventoryOf(cmd.Context(), cfg, inventory, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -64,12 +58,7 @@ a region could not be read (the others are shown).`,
 			if err := shown.print(cmd.OutOrStdout(), output, cfg.Policies.Zone); err != nil {
 				return err
 			}
-			for _, region := range slices.Sorted(maps.Keys(faults)) {
-				fmt.Fprintf(cmd.ErrOrStderr(), "nightshift: error: region %s is not in the plan: %v\n", region, faults[region])
-				if hint := hintOf(faults[region]); hint != "" {
-					fmt.Fprintf(cmd.ErrOrStderr(), "nightshift: hint: %s\n", hint)
-				}
-			}
+			reportUnread(cmd.ErrOrStderr(), faults, "plan")
 			switch {
 			case len(faults) > 0:
 				return errSilent
@@ -80,7 +69,7 @@ a region could not be read (the others are shown).`,
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&inventory, "inventory", "", "read the instances from a file instead of the API: JSON as printed by instances list -o json, or a fleet file of the simulator")
+	cmd.Flags().StringVar(&inventory, "inventory", "", inventoryHelp)
 	cmd.Flags().StringVar(&at, "at", "now", `the instant: RFC 3339, or "2026-11-27 19:00" in the file's timezone`)
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when something would be done")
@@ -108,51 +97,6 @@ func parseAt(s string, zone *time.Location) (time.Time, error) {
 		}
 	}
 	return time.Time{}, usagef(`%q is not an instant: write 2026-11-27T19:00:00Z, or "2026-11-27 19:00" in %s`, s, zone)
-}
-
-// inventoryOf reads the instances from a file, or where none is named from the
-// API: then regions that could not be read are in faults.
-func inventoryOf(ctx context.Context, cfg *configs.Config, file string) (inv []policies.Instance, faults map[string]error, err error) {
-	if file != "" {
-		inv, err = readInventoryFile(file, cfg.Policies.Regions)
-		return inv, nil, err
-	}
-	api, err := newAPI(cfg)
-	if err != nil {
-		return nil, nil, err
-	}
-	inv, faults = worker.ReadInventory(ctx, api, cfg.Policies.Regions)
-	return inv, faults, nil
-}
-
-// readInventoryFile reads instances from a file of either form.
-func readInventoryFile(path string, regions []string) ([]policies.Instance, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the inventory: %w", err)
-	}
-	var list []civo.Instance
-	if err := json.Unmarshal(data, &list); err != nil {
-		fleet, fleetErr := civosim.ParseFleet(data)
-		if fleetErr != nil {
-			return nil, fmt.Errorf("inventory %s is neither a JSON list of instances (%v) nor a fleet file (%v)", path, err, fleetErr) //nolint:errorlint // two causes, for people
-		}
-		sim := civosim.New(civosim.Options{Fleet: fleet, Regions: regions, Seed: 1})
-		var inv []policies.Instance
-		for _, i := range sim.Instances() {
-			inv = append(inv, policies.Instance{ID: i.ID, Hostname: i.Hostname, Region: i.Region, Size: i.Size, Status: i.Status, Tags: i.Tags, FirewallID: i.FirewallID})
-		}
-		return inv, nil
-	}
-	inv := make([]policies.Instance, len(list))
-	for n, i := range list {
-		region := i.Region
-		if region == "" && len(regions) == 1 {
-			region = regions[0]
-		}
-		inv[n] = worker.FromCivo(i, region)
-	}
-	return inv, nil
 }
 
 // planOutput is what plan prints; its JSON form is meant for programs.
