@@ -91,7 +91,15 @@ func Parse(name string, data []byte) (*Config, error) {
 }
 
 func parse(name string, data []byte, files func(string) ([]byte, error), glob func(string) ([]string, error)) (*Config, error) {
-	r := &reader{file: name, cfg: defaults(), files: files, glob: glob}
+	return newReader(name, files, glob).config(data)
+}
+
+func newReader(name string, files func(string) ([]byte, error), glob func(string) ([]string, error)) *reader {
+	return &reader{file: name, cfg: defaults(), files: files, glob: glob}
+}
+
+// config reads the text of the first file, and what it names.
+func (r *reader) config(data []byte) (*Config, error) {
 	if n := r.document(data); n != nil {
 		r.top(deref(n))
 	}
@@ -181,7 +189,7 @@ func (c *Config) variables() map[string]func(string) error {
 		"NIGHTSHIFT_VERIFY_WITHIN": span(&c.Verify.Within), "NIGHTSHIFT_VERIFY_SETTLE": span(&c.Verify.Settle), "NIGHTSHIFT_VERIFY_APART": span(&c.Verify.Apart),
 		"NIGHTSHIFT_MODE": func(s string) error {
 			if !slices.Contains(modes, policies.Mode(s)) {
-				return fmt.Errorf("%q is not a mode: observe or act", s)
+				return fmt.Errorf("%q is not a mode: observe, ask or act", s)
 			}
 			c.Policies.Mode = policies.Mode(s)
 			return nil

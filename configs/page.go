@@ -41,10 +41,12 @@ func Reference() []byte {
 // section writes a shape: what it is, then a table of its keys.
 func (s *shape) section(b *strings.Builder, places []string) {
 	fmt.Fprintf(b, "\n## %s\n\n", s.title())
+	at := ""
 	if len(places) > 0 {
+		at = strings.Trim(places[0], "`")
 		fmt.Fprintf(b, "At %s. ", strings.Join(places, ", "))
 	}
-	b.WriteString(s.about + "\n\n| key | type | default | example | what it is |\n|---|---|---|---|---|\n")
+	b.WriteString(s.about + "\n\n| path | type | default | example | what it is |\n|---|---|---|---|---|\n")
 	for _, f := range s.fields {
 		if f.refused != "" {
 			continue
@@ -53,11 +55,12 @@ func (s *shape) section(b *strings.Builder, places []string) {
 		if f.needed {
 			about = "**Required.** " + about
 		}
+		words := f.is.words
 		if f.clock != "" {
-			about += " In " + string(f.clock) + " time."
+			words += ", in " + string(f.clock) + " time"
 		}
 		if len(f.with) > 0 {
-			about += " Goes with " + code(f.with) + " only."
+			about += " Goes with " + strings.Join(f.with, " or ") + " only."
 		}
 		if f.variable {
 			about += " Variable: `" + variable(s.variablePath(f.name)) + "`."
@@ -66,7 +69,7 @@ func (s *shape) section(b *strings.Builder, places []string) {
 		if f.standard != "" {
 			standard = "`" + f.standard + "`"
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s | `%s` | %s |\n", f.name, cell(f.is.words), standard, cell(f.example), cell(about))
+		fmt.Fprintf(b, "| `%s` | %s | %s | `%s` | %s |\n", join(at, f.name), cell(words), standard, cell(f.example), cell(about))
 	}
 }
 

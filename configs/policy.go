@@ -59,7 +59,7 @@ func (r *reader) readPolicy(n *yaml.Node, path string) (p policies.Policy, ok bo
 	if nodes == nil {
 		return p, false
 	}
-	if was := nodes["was"]; was != nil {
+	if was := nodes["was"]; was != nil && p.Was != "" {
 		r.former = append(r.former, former{p.Was, place{r.file, was.Line}, was, join(path, "was")})
 	}
 	if nodes["name"] == nil {

@@ -126,7 +126,7 @@ var scheduleShape = shape{
 	fields: []field{
 		{name: "running", is: windowList, example: `["Mon-Fri 08:00-19:00"]`,
 			about: "When instances are wanted running."},
-		{name: "stopped", is: windowList, example: `["22:00-06:00", "Sat-Sun 00:00-24:00"]`,
+		{name: "stopped", is: windowList, example: `["22:00-06:00"]`,
 			about: "When instances are wanted stopped. With `running` too the windows may not overlap, and what lies in neither is left as it is."},
 		{name: "timezone", is: zoneKind, example: "America/New_York",
 			about: "The zone of the windows; default: the file's `timezone`."},

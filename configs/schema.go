@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"regexp"
@@ -28,11 +29,14 @@ func schemaOf(s *shape) []byte {
 		}
 	})
 	root["$defs"] = defs
-	text, err := json.MarshalIndent(root, "", "  ")
-	if err != nil {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(root); err != nil {
 		panic(err) // the table holds plain values
 	}
-	return append(text, '\n')
+	return text.Bytes()
 }
 
 // walk visits a shape and all in it, in the order of the page, each path once.

@@ -138,7 +138,7 @@ func oneOf(values ...any) kind {
 }
 
 func list(of kind) kind {
-	k := kind{words: "a list: each " + of.words, schema: node{"type": "array", "items": of.schema, "minItems": 1}}
+	k := kind{words: "a list, each " + of.words, schema: node{"type": "array", "items": of.schema, "minItems": 1}}
 	for _, in := range of.inside {
 		k.inside = append(k.inside, inside{"[]" + in.by, in.shape})
 	}
@@ -146,7 +146,11 @@ func list(of kind) kind {
 }
 
 func a(s *shape) kind {
-	return kind{words: "a mapping", schema: node{"$ref": "#/$defs/" + s.name}, inside: []inside{{"", s}}}
+	article := "a"
+	if strings.ContainsRune("aeiou", rune(s.name[0])) {
+		article = "an"
+	}
+	return kind{words: fmt.Sprintf("[%s %s](#%s)", article, strings.ReplaceAll(s.name, "-", " "), s.name), schema: node{"$ref": "#/$defs/" + s.name}, inside: []inside{{"", s}}}
 }
 
 // byName is a mapping from names that the file gives to values.
