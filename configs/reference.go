@@ -393,7 +393,7 @@ var natsShape = shape{
 			about: "The external NATS. Default: none, the embedded one."},
 		{name: "creds", is: text("a path", ""), variable: true, example: "/etc/nightshift/nightshift.creds",
 			about: "The file with credentials for the external NATS."},
-		{name: "listen", is: text("`host:port`, or `none`", `^(none|.*:[0-9]{1,5})$`), standard: DefaultNATSListen, variable: true, example: `"127.0.0.1:4222"`,
+		{name: "listen", is: text("`host:port`, or `none`", `^(none|.*:[0-9]+)$`), standard: DefaultNATSListen, variable: true, example: `"127.0.0.1:4222"`,
 			about: "Where the embedded server answers; port 0 is a free one. `none`: within the process only."},
 		{name: "replicas", is: whole(replicas), variable: true, example: "3",
 			about: "Of the streams on an external NATS. Default: 3 in a cluster, else 1."},
@@ -404,7 +404,7 @@ var civoShape = shape{
 	name: "civo", the: "civo",
 	about: "Calls to the API.",
 	fields: []field{
-		{name: "api_url", is: text("an address", `^https?://[^/\s]`), standard: DefaultAPIURL, variable: true, example: "https://api.civo.com",
+		{name: "api_url", is: text("an address", `^[hH][tT][tT][pP][sS]?://[^/\s]`), standard: DefaultAPIURL, variable: true, example: "https://api.civo.com",
 			about: "The address of the API; also the variable `CIVO_API_URL`."},
 		{name: "rate", is: kind{words: "a rate: `5/s`, `300/m`, or a number per second, at most 1000/s", schema: node{"type": []string{"string", "number"}, "pattern": rateForm.String(), "exclusiveMinimum": 0, "maximum": maxRate}}, standard: count(DefaultRate) + "/s", variable: true, example: "5/s",
 			about: "How many requests are sent at most, over all regions."},
