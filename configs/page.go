@@ -79,6 +79,8 @@ func (s *shape) title() string {
 		return "The file"
 	case &includedShape:
 		return "An included file"
+	case &natsShape:
+		return "NATS"
 	}
 	words := strings.ReplaceAll(s.name, "-", " ")
 	return strings.ToUpper(words[:1]) + words[1:]

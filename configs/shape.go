@@ -146,11 +146,7 @@ func list(of kind) kind {
 }
 
 func a(s *shape) kind {
-	article := "a"
-	if strings.ContainsRune("aeiou", rune(s.name[0])) {
-		article = "an"
-	}
-	return kind{words: fmt.Sprintf("[%s %s](#%s)", article, strings.ReplaceAll(s.name, "-", " "), s.name), schema: node{"$ref": "#/$defs/" + s.name}, inside: []inside{{"", s}}}
+	return kind{words: fmt.Sprintf("a mapping ([%s](#%s))", strings.ReplaceAll(s.name, "-", " "), s.name), schema: node{"$ref": "#/$defs/" + s.name}, inside: []inside{{"", s}}}
 }
 
 // byName is a mapping from names that the file gives to values.
