@@ -11,8 +11,8 @@ import (
 
 // Schema is a JSON Schema (draft 2020-12) of the policy file, for editors. It
 // refuses nothing that the reader takes, except numbers and booleans in quotes. It
-// cannot see everything that the reader refuses: whether a name exists, whether a
-// cron spec fires, whether a tag may be in a zone of its own.
+// cannot see everything that the reader refuses: whether a name exists,
+// whether a cron spec fires (testdata/unseen.txt has examples).
 func Schema() []byte { return schemaOf(&topShape) }
 
 // IncludedSchema is the same for files that include names.
