@@ -154,7 +154,7 @@ func TestFaultsOfTheEnvironment(t *testing.T) {
 		"NIGHTSHIFT_WORKERS=many":           "not a whole number",
 		"NIGHTSHIFT_CIVO_RATE=quick":        "not a rate",
 		"NIGHTSHIFT_VERIFY_WITHIN=10":       "not a duration",
-		"NIGHTSHIFT_MODE=ask":               "not a mode",
+		"NIGHTSHIFT_MODE=off":               "not a mode",
 		"CIVO_REGION=no such region at all": "not the code of a region",
 		"CIVO_API_URL=api.civo.com":         "not an address of the form https://host",
 		"NIGHTSHIFT_NATS_LISTEN=4222":       "neither host:port nor none",
@@ -256,4 +256,14 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestHowLongAHeldRunWaitsIsTheFilesToSay(t *testing.T) {
+	c, err := configs.Parse("f", []byte("mode: ask\nhold_for: 45m\n"+good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Policies.Mode != policies.ModeAsk || c.Policies.HoldFor != 45*time.Minute {
+		t.Errorf("mode %s, held for %s", c.Policies.Mode, c.Policies.HoldFor)
+	}
 }

@@ -62,7 +62,7 @@ func (r *reader) top(n *yaml.Node) {
 	read := keys{
 		"version": r.readVersion, "regions": r.texts(&set.Regions, checkRegion),
 		"timezone": nil, "schedules": nil, "calendars": nil, "owners": nil, "allow": nil, // read above
-		"include": r.readIncludes, "tests": r.readTests, "policies": r.readPolicies,
+		"hold_for": r.duration(&set.HoldFor), "include": r.readIncludes, "tests": r.readTests, "policies": r.readPolicies,
 		"mode":    func(n *yaml.Node, path string) { set.Mode = r.readMode(n, path) },
 		"protect": func(n *yaml.Node, path string) { set.Protect = r.readSelector(n, path) },
 		"limits": func(n *yaml.Node, path string) {

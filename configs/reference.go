@@ -82,7 +82,9 @@ var topShape = shape{
 		{name: "allow", is: list(anyOf(verbs)), standard: listed(allowed), example: "[start, stop, reboot, retag, firewall, resize]",
 			about: "What may be done at all. A policy that wants anything else is a fault; a command that does is skipped."},
 		{name: "limits", is: a(&limitsShape), example: "{ per_run: 50, per_hour: 200 }",
-			about: "What is larger than anyone meant is not carried out."},
+			about: "What is larger than anyone meant is held."},
+		{name: "hold_for", is: duration(), clock: machineTime, standard: written(policies.DefaultHoldFor), example: "2h",
+			about: "How long a held run waits for `nightshift approve`; then it expires."},
 		{name: "owners", is: a(&ownersShape), example: "{ keys: [keep, hours], max: 12h }",
 			about: "What the owner of an instance may decide by its tags. Without it no tag counts."},
 		{name: "tests", is: list(a(&testShape)), example: `[ { instance: { name: dev-1, tags: [env=dev] }, at: "2026-12-25 10:00", want: stopped } ]`,
@@ -97,7 +99,7 @@ var topShape = shape{
 			about: "How the API is called. The token is not in the file: set `CIVO_TOKEN`."},
 		{name: "verify", is: a(&verifyShape), example: "{ within: 10m }",
 			about: "How it is found out whether an accepted call has had its effect."},
-	}, later("order", "floors", "notify", "http", "prices", "hold_for", "webhooks")),
+	}, later("order", "floors", "notify", "http", "prices", "webhooks")),
 }
 
 var includedShape = shape{
@@ -329,7 +331,7 @@ var limitsShape = shape{
 	name: "limits", the: "limits",
 	about: "Limits over all triggers.",
 	fields: slices.Concat([]field{
-		{name: "per_run", is: whole(anyCount), standard: count(policies.DefaultPerRun), example: "50", about: "Actions of one run. A larger run is not carried out at all. Starts by schedule do not count."},
+		{name: "per_run", is: whole(anyCount), standard: count(policies.DefaultPerRun), example: "50", about: "Actions of one run. A larger run is held until `nightshift approve`, all of it: nobody can say which part was meant. Starts by schedule do not count."},
 		{name: "per_hour", is: whole(anyCount), standard: count(policies.DefaultPerHour), example: "200", about: "Actions started in any hour, over all runs."},
 	}, later("share")),
 }
