@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,6 +52,14 @@ const (
 	DefaultAPIURL  = "https://api.civo.com"
 	DefaultDataDir = "./nightshift-data"
 	DefaultFile    = "nightshift.yaml"
+
+	DefaultNATSListen   = "127.0.0.1:4222"
+	DefaultWorkers      = 8
+	DefaultRate         = 5 // requests a second
+	DefaultTimeout      = 30 * time.Second
+	DefaultVerifyWithin = 10 * time.Minute
+	DefaultVerifySettle = 2 * time.Minute
+	DefaultVerifyApart  = 30 * time.Second
 )
 
 var errGlobTag = errors.New("a tag to add or remove is written out, without * ? [")
@@ -68,10 +77,10 @@ type Overrides struct {
 
 func defaults() *Config {
 	return &Config{
-		NATS:    NATS{Listen: "127.0.0.1:4222"},
-		Civo:    Civo{APIURL: DefaultAPIURL, Rate: 5, Timeout: 30 * time.Second},
-		DataDir: DefaultDataDir, Workers: 8,
-		Verify: Verify{Within: 10 * time.Minute, Settle: 2 * time.Minute, Apart: 30 * time.Second},
+		NATS:    NATS{Listen: DefaultNATSListen},
+		Civo:    Civo{APIURL: DefaultAPIURL, Rate: DefaultRate, Timeout: DefaultTimeout},
+		DataDir: DefaultDataDir, Workers: DefaultWorkers,
+		Verify: Verify{Within: DefaultVerifyWithin, Settle: DefaultVerifySettle, Apart: DefaultVerifyApart},
 	}
 }
 
@@ -82,7 +91,15 @@ func Parse(name string, data []byte) (*Config, error) {
 }
 
 func parse(name string, data []byte, files func(string) ([]byte, error), glob func(string) ([]string, error)) (*Config, error) {
-	r := &reader{file: name, cfg: defaults(), files: files, glob: glob}
+	return newReader(name, files, glob).config(data)
+}
+
+func newReader(name string, files func(string) ([]byte, error), glob func(string) ([]string, error)) *reader {
+	return &reader{file: name, cfg: defaults(), files: files, glob: glob}
+}
+
+// config reads the text of the first file, and what it names.
+func (r *reader) config(data []byte) (*Config, error) {
 	if n := r.document(data); n != nil {
 		r.top(deref(n))
 	}
@@ -142,35 +159,47 @@ func (c *Config) override(o Overrides) {
 
 // variables are those of the environment that set a value of the file.
 func (c *Config) variables() map[string]func(string) error {
-	text := func(into *string) func(string) error { return func(s string) error { *into = s; return nil } }
+	text := func(into *string, check func(string) error) func(string) error {
+		return func(s string) error {
+			*into = s
+			if check == nil {
+				return nil
+			}
+			return check(s)
+		}
+	}
 	span := func(into *time.Duration) func(string) error {
 		return func(s string) (err error) { *into, err = ParseDuration(s); return err }
 	}
-	whole := func(into *int, most int) func(string) error {
+	whole := func(into *int, b bounds) func(string) error {
 		return func(s string) error {
 			n, err := strconv.Atoi(s)
-			if err != nil || n < 1 || n > most {
-				return fmt.Errorf("%q is not a whole number from 1 to %d", s, most)
+			if err != nil || n < b.least || n > b.most {
+				return fmt.Errorf("%q is not a whole number from %d to %d", s, b.least, b.most)
 			}
 			*into = n
 			return nil
 		}
 	}
 	return map[string]func(string) error{
-		"NIGHTSHIFT_NATS_URL": text(&c.NATS.URL), "NIGHTSHIFT_NATS_CREDS": text(&c.NATS.Creds), "NIGHTSHIFT_NATS_LISTEN": text(&c.NATS.Listen),
-		"NIGHTSHIFT_NATS_REPLICAS": whole(&c.NATS.Replicas, 5), "NIGHTSHIFT_CIVO_API_URL": text(&c.Civo.APIURL),
+		"NIGHTSHIFT_NATS_URL": text(&c.NATS.URL, nil), "NIGHTSHIFT_NATS_CREDS": text(&c.NATS.Creds, nil), "NIGHTSHIFT_NATS_LISTEN": text(&c.NATS.Listen, checkListen),
+		"NIGHTSHIFT_NATS_REPLICAS": whole(&c.NATS.Replicas, replicas), "NIGHTSHIFT_CIVO_API_URL": text(&c.Civo.APIURL, checkAPIURL),
 		"NIGHTSHIFT_CIVO_RATE":    func(s string) (err error) { c.Civo.Rate, err = parseRate(s); return err },
-		"NIGHTSHIFT_CIVO_TIMEOUT": span(&c.Civo.Timeout), "NIGHTSHIFT_DATA_DIR": text(&c.DataDir), "NIGHTSHIFT_WORKERS": whole(&c.Workers, 1000),
+		"NIGHTSHIFT_CIVO_TIMEOUT": span(&c.Civo.Timeout), "NIGHTSHIFT_DATA_DIR": text(&c.DataDir, checkFilled), "NIGHTSHIFT_WORKERS": whole(&c.Workers, workers),
 		"NIGHTSHIFT_VERIFY_WITHIN": span(&c.Verify.Within), "NIGHTSHIFT_VERIFY_SETTLE": span(&c.Verify.Settle), "NIGHTSHIFT_VERIFY_APART": span(&c.Verify.Apart),
 		"NIGHTSHIFT_MODE": func(s string) error {
-			if s != "observe" && s != "act" {
-				return fmt.Errorf("%q is not a mode: observe or act", s)
+			if !slices.Contains(modes, policies.Mode(s)) {
+				return fmt.Errorf("%q is not a mode: observe, ask or act", s)
 			}
 			c.Policies.Mode = policies.Mode(s)
 			return nil
 		},
 	}
 }
+
+// ofKubernetes are the variables that Kubernetes gives to every pod for a service
+// called nightshift or nightshift-…: they are not meant for us.
+var ofKubernetes = regexp.MustCompile(`^NIGHTSHIFT_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // environment applies the variables that are set. An empty one counts as not set.
 func (c *Config) environment(environ []string) Faults {
@@ -190,13 +219,18 @@ func (c *Config) environment(environ []string) Faults {
 		}
 		switch {
 		case name == "CIVO_API_URL":
+			if err := checkAPIURL(value); err != nil {
+				faults = append(faults, Fault{File: name, Msg: err.Error()})
+			}
 			c.Civo.APIURL = value
 		case name == "CIVO_REGION":
 			if err := checkRegion(value); err != nil {
 				faults = append(faults, Fault{File: name, Msg: err.Error()})
 			} else if len(c.Policies.Regions) == 0 {
 				c.Policies.Regions = []string{strings.ToUpper(value)}
+				c.testIn(strings.ToUpper(value))
 			}
+		case ofKubernetes.MatchString(name):
 		case strings.HasPrefix(name, "NIGHTSHIFT_"):
 			set, ok := known[name]
 			if !ok {

@@ -154,12 +154,43 @@ func TestFaultsOfTheEnvironment(t *testing.T) {
 		"NIGHTSHIFT_WORKERS=many":           "not a whole number",
 		"NIGHTSHIFT_CIVO_RATE=quick":        "not a rate",
 		"NIGHTSHIFT_VERIFY_WITHIN=10":       "not a duration",
-		"NIGHTSHIFT_MODE=ask":               "not a mode",
+		"NIGHTSHIFT_MODE=off":               "not a mode",
 		"CIVO_REGION=no such region at all": "not the code of a region",
+		"CIVO_API_URL=api.civo.com":         "not an address of the form https://host",
+		"NIGHTSHIFT_NATS_LISTEN=4222":       "neither host:port nor none",
 	} {
 		_, err := load(t, good+"regions: [LON1]\n", []string{pair}, configs.Overrides{})
 		if name, _, _ := strings.Cut(pair, "="); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), name+": ") {
 			t.Errorf("%s: got %v, want %q", pair, err, want)
+		}
+	}
+}
+
+func TestVariablesThatKubernetesGivesToPodsAreNotOurs(t *testing.T) {
+	environ := []string{"NIGHTSHIFT_SERVICE_HOST=10.0.0.1", "NIGHTSHIFT_SERVICE_PORT=80", "NIGHTSHIFT_SERVICE_PORT_HTTP=80", "NIGHTSHIFT_PORT=tcp://10.0.0.1:80",
+		"NIGHTSHIFT_PORT_80_TCP=tcp://10.0.0.1:80", "NIGHTSHIFT_PORT_80_TCP_PROTO=tcp", "NIGHTSHIFT_PORT_80_TCP_PORT=80", "NIGHTSHIFT_PORT_80_TCP_ADDR=10.0.0.1",
+		"NIGHTSHIFT_NATS_SERVICE_HOST=10.0.0.2", "NIGHTSHIFT_NATS_PORT_4222_TCP=tcp://10.0.0.2:4222"}
+	if _, err := load(t, good+"regions: [LON1]\n", environ, configs.Overrides{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInstancesOfTestsAreInTheFirstRegion(t *testing.T) {
+	const tests = "tests: [ { instance: { name: x }, at: 2026-12-25, want: any }, { instance: { name: y, region: nyc1 }, at: 2026-12-25, want: any } ]\n"
+	for _, tt := range []struct {
+		file    string
+		environ []string
+		want    string
+	}{
+		{tests + good + "regions: [NYC1, LON1]\n", nil, "NYC1 NYC1"}, // tests before regions
+		{tests + good, []string{"CIVO_REGION=lon1"}, "LON1 NYC1"},
+	} {
+		c, err := load(t, tt.file, tt.environ, configs.Overrides{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Tests[0].Instance.Region + " " + c.Tests[1].Instance.Region; got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
 		}
 	}
 }
@@ -203,11 +234,13 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	schema := compiled(f, configs.Schema())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := configs.Parse("f", data)
 		var faults configs.Faults
 		switch {
 		case err == nil:
+			checkTaken(t, schema, data)
 			if len(c.Policies.Regions) > 0 {
 				if verr := c.Policies.Validate(); verr != nil {
 					t.Fatalf("taken, but not valid: %v", verr)
@@ -223,4 +256,14 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestHowLongAHeldRunWaitsIsTheFilesToSay(t *testing.T) {
+	c, err := configs.Parse("f", []byte("mode: ask\nhold_for: 45m\n"+good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Policies.Mode != policies.ModeAsk || c.Policies.HoldFor != 45*time.Minute {
+		t.Errorf("mode %s, held for %s", c.Policies.Mode, c.Policies.HoldFor)
+	}
 }

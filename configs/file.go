@@ -1,7 +1,13 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"net"
+	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +24,7 @@ import (
 func (r *reader) top(n *yaml.Node) {
 	set := &r.cfg.Policies
 	set.Mode = policies.ModeAct
-	set.Allow = []policies.Verb{policies.Start, policies.Stop, policies.Reboot, policies.Retag, policies.Firewall}
+	set.Allow = slices.Clone(allowed)
 	set.Limits = policies.Limits{PerRun: policies.DefaultPerRun, PerHour: policies.DefaultPerHour}
 	set.Zone = time.UTC
 	r.zone = time.UTC
@@ -53,43 +59,44 @@ func (r *reader) top(n *yaml.Node) {
 	if a := first("allow"); a != nil {
 		r.readAllow(a, "allow")
 	}
-	version := ""
-	done := func(*yaml.Node, string) {}
-	keys := []key{
-		{name: "version", read: func(n *yaml.Node, path string) {
-			if version, _ = r.text(n, path); version != "1" {
-				r.fault(n, path, "write version: 1", "version %q is not known", version)
-			}
-		}},
-		{name: "regions", read: r.texts(&set.Regions, checkRegion)},
-		{name: "timezone", read: done}, {name: "schedules", read: done}, {name: "calendars", read: done}, {name: "owners", read: done}, {name: "allow", read: done},
-		{name: "include", read: r.readIncludes},
-		{name: "tests", read: r.readTests},
-		{name: "mode", read: func(n *yaml.Node, path string) { set.Mode = r.readMode(n, path) }},
-		{name: "policies", read: r.readPolicies},
-		{name: "protect", read: func(n *yaml.Node, path string) { set.Protect = r.readSelector(n, path) }},
-		{name: "limits", read: func(n *yaml.Node, path string) {
-			r.mapping(n, path, append([]key{{name: "per_run", read: r.whole(&set.Limits.PerRun, 1, 1_000_000)}, {name: "per_hour", read: r.whole(&set.Limits.PerHour, 1, 1_000_000)}}, later("share")...))
-		}},
+	read := keys{
+		"version": r.readVersion, "regions": r.texts(&set.Regions, checkRegion),
+		"timezone": nil, "schedules": nil, "calendars": nil, "owners": nil, "allow": nil, // read above
+		"hold_for": r.duration(&set.HoldFor), "include": r.readIncludes, "tests": r.readTests, "policies": r.readPolicies,
+		"mode":    func(n *yaml.Node, path string) { set.Mode = r.readMode(n, path) },
+		"protect": func(n *yaml.Node, path string) { set.Protect = r.readSelector(n, path) },
+		"limits": func(n *yaml.Node, path string) {
+			r.mapping(n, path, &limitsShape, keys{"per_run": r.whole(&set.Limits.PerRun, anyCount), "per_hour": r.whole(&set.Limits.PerHour, anyCount)})
+		},
 	}
-	keys = append(keys, r.settings()...)
-	keys = append(keys, later("order", "floors", "notify", "http", "prices", "hold_for", "webhooks")...)
-	if !r.mapping(n, "", keys) {
+	maps.Copy(read, r.settings())
+	seen := r.mapping(n, "", &topShape, read)
+	if seen == nil {
 		return
 	}
 	r.readIncluded()
-	if version == "" && first("version") == nil {
+	r.checkFormer()
+	if seen["version"] == nil {
 		r.fault(n, "version", "write version: 1", "the version is missing")
 	}
 	for i, region := range set.Regions {
 		set.Regions[i] = strings.ToUpper(region)
+	}
+	if len(set.Regions) > 0 {
+		r.cfg.testIn(set.Regions[0])
 	}
 	slices.Sort(set.Regions)
 	if len(slices.Compact(slices.Clone(set.Regions))) != len(set.Regions) {
 		r.fault(orTop(first("regions"), n), "regions", "", "a region stands twice")
 	}
 	if len(set.Policies) == 0 && len(r.faults) == 0 {
-		r.fault(n, "policies", "", "there are no policies")
+		r.fault(n, "policies", "such as policies: [ { name: dev-hours, select: { all: [env=dev] }, schedule: office } ]", "there are no policies")
+	}
+}
+
+func (r *reader) readVersion(n *yaml.Node, path string) {
+	if v, ok := r.text(n, path); ok && v != "1" {
+		r.fault(n, path, "write version: 1", "version %q is not known", v)
 	}
 }
 
@@ -101,51 +108,75 @@ func orTop(n, top *yaml.Node) *yaml.Node {
 }
 
 // settings are the keys for the daemon itself.
-func (r *reader) settings() []key {
+func (r *reader) settings() keys {
 	c := r.cfg
-	return []key{
-		{name: "nats", read: func(n *yaml.Node, path string) {
-			r.mapping(n, path, []key{{name: "url", read: r.str(&c.NATS.URL)}, {name: "creds", read: r.str(&c.NATS.Creds)}, {name: "listen", read: r.str(&c.NATS.Listen)}, {name: "replicas", read: r.whole(&c.NATS.Replicas, 1, 5)}})
-		}},
-		{name: "civo", read: func(n *yaml.Node, path string) {
-			r.mapping(n, path, []key{
-				{name: "api_url", read: r.str(&c.Civo.APIURL)},
-				{name: "rate", read: func(n *yaml.Node, path string) {
+	return keys{
+		"nats": func(n *yaml.Node, path string) {
+			r.mapping(n, path, &natsShape, keys{
+				"url": r.str(&c.NATS.URL, nil), "creds": r.str(&c.NATS.Creds, nil), "listen": r.str(&c.NATS.Listen, checkListen), "replicas": r.whole(&c.NATS.Replicas, replicas),
+			})
+		},
+		"civo": func(n *yaml.Node, path string) {
+			r.mapping(n, path, &civoShape, keys{
+				"api_url": r.str(&c.Civo.APIURL, checkAPIURL), "timeout": r.duration(&c.Civo.Timeout),
+				"rate": func(n *yaml.Node, path string) {
 					if s, ok := r.text(n, path); ok {
 						rate, err := parseRate(s)
 						if err != nil {
-							r.fault(n, path, "write it as 5/s", "%v", err)
+							r.fault(n, path, "write it as 5/s or 300/m", "%v", err)
 						}
 						c.Civo.Rate = rate
 					}
-				}},
-				{name: "timeout", read: r.duration(&c.Civo.Timeout)},
-				{name: "token", read: func(n *yaml.Node, path string) {
-					r.fault(n, path, "set the variable CIVO_TOKEN", "the token does not belong in a file")
-				}},
+				},
 			})
-		}},
-		{name: "data_dir", read: r.str(&c.DataDir)},
-		{name: "workers", read: r.whole(&c.Workers, 1, 1000)},
-		{name: "verify", read: func(n *yaml.Node, path string) {
-			r.mapping(n, path, []key{{name: "within", read: r.duration(&c.Verify.Within)}, {name: "settle", read: r.duration(&c.Verify.Settle)}, {name: "apart", read: r.duration(&c.Verify.Apart)}})
-		}},
+		},
+		"data_dir": r.str(&c.DataDir, checkFilled), "workers": r.whole(&c.Workers, workers),
+		"verify": func(n *yaml.Node, path string) {
+			r.mapping(n, path, &verifyShape, keys{"within": r.duration(&c.Verify.Within), "settle": r.duration(&c.Verify.Settle), "apart": r.duration(&c.Verify.Apart)})
+		},
 	}
 }
+
+func checkFilled(s string) error {
+	if strings.TrimSpace(s) == "" {
+		return errors.New("it is blank: leave the key out, or fill it")
+	}
+	return nil
+}
+
+func checkAPIURL(s string) error {
+	if u, err := url.Parse(s); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return fmt.Errorf("%q is not an address of the form https://host", s)
+	}
+	return nil
+}
+
+func checkListen(s string) error {
+	if s == "none" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(s)
+	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > math.MaxUint16 {
+		return fmt.Errorf("%q is neither host:port nor none", s)
+	}
+	return nil
+}
+
+// maxRate is the most requests a second.
+const maxRate = 1000
+
+// rateForm is how rates are written.
+var rateForm = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?(/[sm])?$`)
 
 // parseRate reads requests a second: 5/s, 300/m, or a number.
 func parseRate(s string) (float64, error) {
 	number, unit, _ := strings.Cut(s, "/")
 	v, err := strconv.ParseFloat(number, 64)
-	switch unit {
-	case "", "s":
-	case "m":
+	if unit == "m" {
 		v /= 60
-	default:
-		err = fmt.Errorf("%q", unit)
 	}
-	if err != nil || !(v > 0 && v <= 1000) {
-		return 0, fmt.Errorf("%q is not a rate above 0", s)
+	if err != nil || !rateForm.MatchString(s) || !(v > 0 && v <= maxRate) {
+		return 0, fmt.Errorf("%q is not a rate above 0, at most %d/s", s, maxRate)
 	}
 	return v, nil
 }
@@ -166,7 +197,7 @@ func (r *reader) readZone(n *yaml.Node, path string) (*time.Location, bool) {
 func (r *reader) readMode(n *yaml.Node, path string) policies.Mode {
 	switch s, ok := r.text(n, path); {
 	case !ok:
-	case !slices.Contains([]policies.Mode{policies.ModeAct, policies.ModeAsk, policies.ModeObserve}, policies.Mode(s)):
+	case !slices.Contains(modes, policies.Mode(s)):
 		r.fault(n, path, "observe, ask or act", "%q is not a mode", s)
 	default:
 		return policies.Mode(s)
@@ -202,17 +233,17 @@ func (r *reader) readSchedules(n *yaml.Node, path string) {
 		kn, vn := n.Content[i], n.Content[i+1]
 		sub := join(path, kn.Value)
 		if old, dup := r.schedules[kn.Value]; dup {
-			r.fault(kn, sub, "", "the key stands twice, first in line %d", old.line)
+			r.fault(kn, sub, "", "the schedule stands twice, first %s", old.in(r.file))
 			continue
 		}
 		if !nameForm.MatchString(kn.Value) {
 			r.fault(kn, sub, "names are [a-z0-9-]", "%q is not a name", kn.Value)
 		}
-		if w := r.readSchedule(vn, sub); w != nil {
-			r.schedules[kn.Value] = namedSchedule{w, kn.Line}
-		} else {
-			r.schedules[kn.Value] = namedSchedule{nil, kn.Line} // known, so that its users are not faulted too
+		if slices.Contains(uses, schedule.Use(kn.Value)) {
+			r.fault(kn, sub, "choose another name", "%s is a word of except, and no name of a schedule", kn.Value)
 		}
+		// With a fault it is nil, and known, so that its users are not faulted too.
+		r.schedules[kn.Value] = namedSchedule{r.readSchedule(vn, sub), place{r.file, kn.Line}}
 	}
 }
 
@@ -231,17 +262,15 @@ func (r *reader) readSchedule(n *yaml.Node, path string) *schedule.Weekly {
 			})
 		}
 	}
-	ok := r.mapping(n, path, []key{
-		{name: "running", read: lines(&running)},
-		{name: "stopped", read: lines(&stopped)},
-		{name: "timezone", read: func(n *yaml.Node, path string) {
+	if r.mapping(n, path, &scheduleShape, keys{
+		"running": lines(&running), "stopped": lines(&stopped),
+		"timezone": func(n *yaml.Node, path string) {
 			if z, ok := r.readZone(n, path); ok {
 				zone = z
 			}
-		}},
-		{name: "only", read: func(n *yaml.Node, path string) { only = r.truth(n, path) }},
-	})
-	if !ok {
+		},
+		"only": func(n *yaml.Node, path string) { only = r.truth(n, path) },
+	}) == nil {
 		return nil
 	}
 	if len(running)+len(stopped) == 0 {
@@ -289,15 +318,14 @@ func (r *reader) truth(n *yaml.Node, path string) bool {
 
 func (r *reader) readSelector(n *yaml.Node, path string) policies.Selector {
 	var s policies.Selector
-	before := len(r.faults)
-	ok := r.mapping(n, path, []key{
-		{name: "all", read: r.texts(&s.All, policies.CheckGlob)}, {name: "any", read: r.texts(&s.Any, policies.CheckGlob)}, {name: "none", read: r.texts(&s.None, policies.CheckGlob)},
-		{name: "region", read: r.texts(&s.Region, policies.CheckGlob)}, {name: "size", read: r.texts(&s.Size, policies.CheckGlob)},
-		{name: "status", read: r.texts(&s.Status, policies.CheckGlob)}, {name: "hostname", read: r.texts(&s.Hostname, policies.CheckGlob)},
-		{name: "when", read: func(n *yaml.Node, path string) { s.When = r.readExpr(n, path) }},
+	globs := func(into *[]string) func(*yaml.Node, string) { return r.texts(into, policies.CheckGlob) }
+	seen := r.mapping(n, path, &selectorShape, keys{
+		"all": globs(&s.All), "any": globs(&s.Any), "none": globs(&s.None),
+		"region": globs(&s.Region), "size": globs(&s.Size), "status": globs(&s.Status), "hostname": globs(&s.Hostname),
+		"when": func(n *yaml.Node, path string) { s.When = r.readExpr(n, path) },
 	})
 	s.Within = r.scope
-	if ok && s.IsZero() && len(r.faults) == before {
+	if seen != nil && len(seen) == 0 {
 		r.fault(n, path, `name a tag: { all: [env=dev] }; every instance is { all: ["*"] }`, "the selector has no key")
 	}
 	return s

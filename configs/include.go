@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -63,7 +64,7 @@ func (r *reader) readIncluded() {
 		if top := part.document(data); top != nil {
 			part.included(deref(top))
 		}
-		r.faults, r.read = part.faults, part.read
+		r.faults, r.read, r.former = part.faults, part.read, part.former
 	}
 }
 
@@ -86,16 +87,9 @@ func (r *reader) included(n *yaml.Node) {
 	if c := child("calendars"); c != nil {
 		r.readCalendars(c, "calendars")
 	}
-	done := func(*yaml.Node, string) {}
-	r.mapping(n, "", []key{
-		{name: "scope", read: done}, {name: "schedules", read: done}, {name: "calendars", read: done},
-		{name: "version", read: func(n *yaml.Node, path string) {
-			if v, ok := r.text(n, path); ok && v != "1" {
-				r.fault(n, path, "write version: 1", "version %q is not known", v)
-			}
-		}},
-		{name: "policies", read: r.readPolicies},
-		{name: "tests", read: r.readTests},
+	r.mapping(n, "", &includedShape, keys{
+		"scope": nil, "schedules": nil, "calendars": nil, // read above
+		"version": r.readVersion, "policies": r.readPolicies, "tests": r.readTests,
 	})
 }
 
@@ -112,36 +106,20 @@ type Test struct {
 func (r *reader) readTests(n *yaml.Node, path string) {
 	r.each(n, path, func(n *yaml.Node, sub string) {
 		t := Test{File: r.file, Line: n.Line}
-		var given []string
-		remember := func(name string, read func(*yaml.Node, string)) key {
-			return key{name: name, read: func(n *yaml.Node, path string) { given = append(given, name); read(n, path) }}
-		}
 		before := len(r.faults)
-		r.mapping(n, sub, []key{
-			remember("instance", func(n *yaml.Node, path string) { t.Instance = r.readTestInstance(n, path) }),
-			remember("at", func(n *yaml.Node, path string) {
+		seen := r.mapping(n, sub, &testShape, keys{
+			"instance": func(n *yaml.Node, path string) { t.Instance = r.readTestInstance(n, path) },
+			"at":       r.instant(&t.At),
+			"want": func(n *yaml.Node, path string) {
 				if s, ok := r.text(n, path); ok {
-					at, err := schedule.ParseInstant(s, r.zone)
-					if err != nil {
-						r.scheduleError(n, path, err)
-					}
-					t.At = at
-				}
-			}),
-			remember("want", func(n *yaml.Node, path string) {
-				if s, ok := r.text(n, path); ok {
-					if t.Want = schedule.State(s); !slices.Contains([]schedule.State{schedule.Running, schedule.Stopped, schedule.Any}, t.Want) {
+					if t.Want = schedule.State(s); !slices.Contains(states, t.Want) {
 						r.fault(n, path, "running, stopped, or any where nobody wants either", "%q is none of them", s)
 					}
 				}
-			}),
-			remember("by", r.str(&t.By)),
+			},
+			"by": r.str(&t.By, checkFilled),
 		})
-		for _, name := range []string{"instance", "at", "want"} {
-			if !slices.Contains(given, name) && len(r.faults) == before {
-				r.fault(n, sub, `such as { instance: { name: dev-1, tags: [env=dev] }, at: "2026-12-25 10:00", want: stopped, by: dev-hours }`, "the test has no %s", name)
-			}
-		}
+		r.misses(n, sub, &testShape, seen)
 		if len(r.faults) == before {
 			r.cfg.Tests = append(r.cfg.Tests, t)
 		}
@@ -150,16 +128,38 @@ func (r *reader) readTests(n *yaml.Node, path string) {
 
 func (r *reader) readTestInstance(n *yaml.Node, path string) policies.Instance {
 	i := policies.Instance{Status: policies.StatusActive}
-	r.mapping(n, path, []key{
-		{name: "name", read: r.str(&i.Hostname)}, {name: "id", read: r.str(&i.ID)}, {name: "tags", read: r.texts(&i.Tags, nil)},
-		{name: "region", read: r.str(&i.Region)}, {name: "size", read: r.str(&i.Size)}, {name: "status", read: r.str(&i.Status)},
-		{name: "cpu_cores", read: r.whole(&i.CPUCores, 0, 1_000_000)}, {name: "ram_mb", read: r.whole(&i.RAMMB, 0, 1<<40)}, {name: "disk_gb", read: r.whole(&i.DiskGB, 0, 1<<40)},
+	text := func(into *string) func(*yaml.Node, string) { return r.str(into, nil) }
+	r.mapping(n, path, &testInstanceShape, keys{
+		"name": text(&i.Hostname), "id": text(&i.ID), "tags": r.texts(&i.Tags, nil),
+		"region": text(&i.Region), "size": text(&i.Size), "status": text(&i.Status),
+		"cpu_cores": r.whole(&i.CPUCores, anySize), "ram_mb": r.whole(&i.RAMMB, anySize), "disk_gb": r.whole(&i.DiskGB, anySize),
+		"firewall_id": text(&i.FirewallID), "network_id": text(&i.NetworkID), "public_ip": text(&i.PublicIP), "private_ip": text(&i.PrivateIP),
+		"created_at": r.instant(&i.CreatedAt),
 	})
 	if i.ID == "" {
 		i.ID = i.Hostname
 	}
-	if i.Region == "" && len(r.cfg.Policies.Regions) > 0 {
-		i.Region = r.cfg.Policies.Regions[0]
-	}
+	i.Region = strings.ToUpper(i.Region)
 	return i
+}
+
+func (r *reader) instant(into *time.Time) func(*yaml.Node, string) {
+	return func(n *yaml.Node, path string) {
+		if s, ok := r.text(n, path); ok {
+			at, err := schedule.ParseInstant(s, r.zone)
+			if err != nil {
+				r.scheduleError(n, path, err)
+			}
+			*into = at
+		}
+	}
+}
+
+// testIn puts the instances of tests that name no region into one.
+func (c *Config) testIn(region string) {
+	for n := range c.Tests {
+		if i := &c.Tests[n].Instance; i.Region == "" {
+			i.Region = region
+		}
+	}
 }

@@ -18,7 +18,7 @@ import (
 
 type namedCalendar struct {
 	calendar *schedule.Calendar // nil when it has a fault
-	line     int
+	place
 }
 
 func (r *reader) readCalendars(n *yaml.Node, path string) {
@@ -31,20 +31,20 @@ func (r *reader) readCalendars(n *yaml.Node, path string) {
 		kn, vn := n.Content[i], n.Content[i+1]
 		sub := join(path, kn.Value)
 		if old, dup := r.calendars[kn.Value]; dup {
-			r.fault(kn, sub, "", "the key stands twice, first in line %d", old.line)
+			r.fault(kn, sub, "", "the calendar stands twice, first %s", old.in(r.file))
 			continue
 		}
 		if !nameForm.MatchString(kn.Value) {
 			r.fault(kn, sub, "names are [a-z0-9-]", "%q is not a name", kn.Value)
 		}
-		r.calendars[kn.Value] = namedCalendar{r.readCalendar(vn, sub), kn.Line}
+		r.calendars[kn.Value] = namedCalendar{r.readCalendar(vn, sub), place{r.file, kn.Line}}
 	}
 }
 
 // readCalendar reads { dates: […] } or { ics: FILE }.
 func (r *reader) readCalendar(n *yaml.Node, path string) (c *schedule.Calendar) {
-	r.mapping(n, path, []key{
-		{name: "dates", read: func(n *yaml.Node, path string) {
+	seen := r.mapping(n, path, &calendarShape, keys{
+		"dates": func(n *yaml.Node, path string) {
 			var lines []string
 			before := len(r.faults)
 			r.each(n, path, func(n *yaml.Node, sub string) {
@@ -61,8 +61,8 @@ func (r *reader) readCalendar(n *yaml.Node, path string) (c *schedule.Calendar) 
 					r.fault(n, path, "", "%v", err)
 				}
 			}
-		}},
-		{name: "ics", read: func(n *yaml.Node, path string) {
+		},
+		"ics": func(n *yaml.Node, path string) {
 			name, ok := r.text(n, path)
 			if !ok {
 				return
@@ -76,11 +76,9 @@ func (r *reader) readCalendar(n *yaml.Node, path string) (c *schedule.Calendar) 
 			if c, err = schedule.ParseICal(data); err != nil {
 				r.fault(n, path, "export it again as iCalendar (.ics)", "%s: %v", name, err)
 			}
-		}},
+		},
 	})
-	if n = deref(n); n.Kind == yaml.MappingNode && len(n.Content) != 2 {
-		r.fault(n, path, "such as { dates: [2026-12-24..2027-01-01] } or { ics: uk-holidays.ics }", "a calendar has either dates or ics")
-	}
+	r.misses(deref(n), path, &calendarShape, seen)
 	return c
 }
 
@@ -94,21 +92,21 @@ func (r *reader) beside(name string) string {
 
 func (r *reader) readOwners(n *yaml.Node, path string) {
 	o := &r.cfg.Policies.Owners
-	r.mapping(n, path, []key{
-		{name: "keys", read: r.texts(&o.Keys, func(s string) error {
+	r.mapping(n, path, &ownersShape, keys{
+		"keys": r.texts(&o.Keys, func(s string) error {
 			if !slices.Contains(policies.OwnerKeys, s) {
 				return fmt.Errorf("%q is none of %s", s, strings.Join(policies.OwnerKeys, ", "))
 			}
 			return nil
-		})},
-		{name: "max", read: r.duration(&o.Max)},
-		{name: "prefix", read: func(n *yaml.Node, path string) {
+		}),
+		"max": r.duration(&o.Max),
+		"prefix": func(n *yaml.Node, path string) {
 			if s, ok := r.text(n, path); ok {
 				if o.Prefix = s; checkTag(s) != nil || strings.Contains(s, "=") {
 					r.fault(n, path, "such as nightshift.", "%q is not the beginning of a tag", s)
 				}
 			}
-		}},
+		},
 	})
 }
 
@@ -118,10 +116,8 @@ func (r *reader) readExcept(n *yaml.Node, path string, p *policies.Policy) {
 	before := len(r.faults)
 	r.each(n, path, func(n *yaml.Node, sub string) {
 		var e schedule.Exception
-		calendar, use := false, false
-		r.mapping(n, sub, []key{
-			{name: "calendar", read: func(n *yaml.Node, path string) {
-				calendar = true
+		seen := r.mapping(n, sub, &exceptShape, keys{
+			"calendar": func(n *yaml.Node, path string) {
 				name, ok := r.text(n, path)
 				if !ok {
 					return
@@ -131,15 +127,10 @@ func (r *reader) readExcept(n *yaml.Node, path string, p *policies.Policy) {
 					r.unknown(n, path, name, "calendar", "calendars", keysOf(r.calendars))
 				}
 				e.Calendar, e.Name = c.calendar, name
-			}},
-			{name: "use", read: func(n *yaml.Node, path string) {
-				use = true
-				r.readUse(n, path, &e)
-			}},
+			},
+			"use": func(n *yaml.Node, path string) { r.readUse(n, path, &e) },
 		})
-		if deref(n).Kind == yaml.MappingNode && (!calendar || !use) {
-			r.fault(n, sub, "such as { calendar: holidays, use: never }", "an exception has a calendar and a use")
-		}
+		r.misses(n, sub, &exceptShape, seen)
 		rules = append(rules, e)
 	})
 	if len(r.faults) > before || slices.ContainsFunc(rules, func(e schedule.Exception) bool {
@@ -195,28 +186,22 @@ func (r *reader) readEnforce(n *yaml.Node, path string) policies.Enforce {
 }
 
 func (r *reader) readAtMost(n *yaml.Node, path string) (a policies.AtMost) {
-	r.mapping(n, path, []key{{name: "instances", read: r.whole(&a.Instances, 1, 1_000_000)}, {name: "within", read: r.duration(&a.Within)}})
-	if (a.Instances == 0 || a.Within == 0) && deref(n).Kind == yaml.MappingNode {
-		r.fault(n, path, "such as { instances: 2, within: 30m }", "at_most has instances and within")
-	}
+	seen := r.mapping(n, path, &atMostShape, keys{"instances": r.whole(&a.Instances, anyCount), "within": r.duration(&a.Within)})
+	r.misses(n, path, &atMostShape, seen)
 	return a
 }
 
 func (r *reader) readPick(n *yaml.Node, path string) *policies.Pick {
 	p := &policies.Pick{}
-	counted := false
-	r.mapping(n, path, []key{
-		{name: "count", read: func(n *yaml.Node, path string) {
-			counted = true
+	seen := r.mapping(n, path, &pickShape, keys{
+		"count": func(n *yaml.Node, path string) {
 			if s, ok := r.text(n, path); ok && s != "signal.value" {
-				r.whole(&p.Count, 1, 1_000_000)(n, path)
+				r.whole(&p.Count, anyCount)(n, path)
 			}
-		}},
-		{name: "at_most", read: r.whole(&p.AtMost, 1, 1_000_000)},
+		},
+		"at_most": r.whole(&p.AtMost, anyCount),
 	})
-	if !counted && deref(n).Kind == yaml.MappingNode {
-		r.fault(n, path, "such as { count: signal.value, at_most: 8 }", "pick has a count")
-	}
+	r.misses(n, path, &pickShape, seen)
 	return p
 }
 
@@ -244,34 +229,36 @@ func (r *reader) readFromTag(n *yaml.Node, path string) *policies.FromTag {
 	zone := r.zone
 	var settings foreign.Settings
 	before := len(r.faults)
-	r.mapping(n, path, []key{
-		{name: "from_tag", read: func(n *yaml.Node, path string) {
+	r.mapping(n, path, &fromTagShape, keys{
+		"from_tag": func(n *yaml.Node, path string) {
 			if s, ok := r.text(n, path); ok {
 				if f.Tag = s; checkTag(s) != nil || strings.Contains(s, "=") {
 					r.fault(n, path, "such as nightshift.hours", "%q is not the key of a tag", s)
 				}
 				r.checkCounts(n, path, s)
 			}
-		}},
-		{name: "grammar", read: func(n *yaml.Node, path string) {
+		},
+		"grammar": func(n *yaml.Node, path string) {
 			if s, ok := r.text(n, path); ok {
 				if f.Grammar = s; s == foreign.Native {
 					f.Grammar = ""
-				} else if !slices.Contains(foreign.Grammars(), s) {
-					r.unknown(n, path, s, "grammar", "schedule", append(foreign.Grammars(), foreign.Native))
+				} else if !slices.Contains(grammars, s) {
+					r.unknown(n, path, s, "grammar", "schedule", grammars)
 				}
 			}
-		}},
-		{name: "settings", read: func(n *yaml.Node, path string) {
-			if err := deref(n).Decode(&settings); err != nil {
+		},
+		"settings": func(n *yaml.Node, path string) {
+			if n = deref(n); n.Kind != yaml.MappingNode {
 				r.fault(n, path, "write the settings of the other tool's policy, such as { onhour: 8 }", "%s is not a mapping", describeNode(n))
+			} else if err := n.Decode(&settings); err != nil {
+				r.fault(n, path, "", "the settings cannot be read: %v", err)
 			}
-		}},
-		{name: "timezone", read: func(n *yaml.Node, path string) {
+		},
+		"timezone": func(n *yaml.Node, path string) {
 			if z, ok := r.readZone(n, path); ok {
 				zone = z
 			}
-		}},
+		},
 	})
 	if settings != nil && f.Grammar == "" && len(r.faults) == before {
 		r.fault(n, path, "", "settings go with a grammar of another tool")

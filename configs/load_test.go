@@ -113,6 +113,8 @@ func TestFaultsNameTheFileThatTheyAreIn(t *testing.T) {
 policies:
   - { name: dev-hours, select: { all: [x] }, cron: "61 8 * * *", do: start }
 nats: {}
+schedules:
+  office: { running: ["09:00-10:00"] }
 `)
 	_, err := configs.Load(path, nil, configs.Overrides{})
 	if err == nil {
@@ -124,7 +126,8 @@ nats: {}
 		"b.yaml:1:8: scope: the selector has no key",
 		"b.yaml:3:53: policies[0].cron: ",
 		"another policy is called dev-hours, in line 11 of ",
-		`b.yaml:4:1: nats: unknown key "nats"`,
+		"b.yaml:4:1: nats: unknown key \"nats\"\n    it stands in the first file only",
+		"b.yaml:6:3: schedules.office: the schedule stands twice, first in line 7 of ",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no fault %q in\n%v", want, err)

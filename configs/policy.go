@@ -19,11 +19,7 @@ func (r *reader) readPolicies(n *yaml.Node, path string) {
 	r.each(n, path, func(c *yaml.Node, sub string) {
 		p, ok := r.readPolicy(c, sub)
 		if old, dup := r.named[p.Name]; dup && p.Name != "" {
-			where := ""
-			if old.file != r.file {
-				where = " of " + old.file
-			}
-			r.fault(c, sub+".name", "", "another policy is called %s, in line %d%s", p.Name, old.line, where)
+			r.fault(c, sub+".name", "", "another policy is called %s, %s", p.Name, old.in(r.file))
 			return
 		}
 		r.named[p.Name] = place{r.file, c.Line}
@@ -36,36 +32,14 @@ func (r *reader) readPolicies(n *yaml.Node, path string) {
 // readPolicy reads one policy; ok is false when it has a fault.
 func (r *reader) readPolicy(n *yaml.Node, path string) (p policies.Policy, ok bool) {
 	before := len(r.faults)
-	nodes := make(map[string]*yaml.Node)
-	remember := func(name string, read func(*yaml.Node, string)) key {
-		return key{name: name, read: func(c *yaml.Node, sub string) {
-			nodes[name] = c
-			if read != nil {
-				read(c, sub)
-			}
-		}}
-	}
-	keys := []key{
-		remember("name", func(c *yaml.Node, sub string) {
-			if s, ok := r.text(c, sub); ok {
-				if p.Name = s; !nameForm.MatchString(s) {
-					r.fault(c, sub, "names are [a-z0-9-], at most 64", "%q is not a name", s)
-				}
-			}
-		}),
-		remember("select", func(c *yaml.Node, sub string) { p.Select = r.readSelector(c, sub) }),
-		remember("priority", func(c *yaml.Node, sub string) { r.whole(&p.Priority, -1000, 1000)(c, sub) }),
-		remember("mode", func(c *yaml.Node, sub string) { p.Mode = r.readMode(c, sub) }),
-		remember("was", func(c *yaml.Node, sub string) {
-			if s, ok := r.text(c, sub); ok {
-				if p.Was = s; !nameForm.MatchString(s) {
-					r.fault(c, sub, "names are [a-z0-9-], at most 64", "%q is not a name", s)
-				}
-			}
-		}),
-		remember("schedule", func(c *yaml.Node, sub string) { r.policySchedule(c, sub, &p) }),
-		remember("except", nil),
-		remember("cron", func(c *yaml.Node, sub string) {
+	nodes := r.mapping(n, path, &policyShape, keys{
+		"name": r.name(&p.Name), "was": r.name(&p.Was),
+		"select":   func(c *yaml.Node, sub string) { p.Select = r.readSelector(c, sub) },
+		"priority": r.whole(&p.Priority, priority),
+		"mode":     func(c *yaml.Node, sub string) { p.Mode = r.readMode(c, sub) },
+		"schedule": func(c *yaml.Node, sub string) { r.policySchedule(c, sub, &p) },
+		"except":   nil, // read below: it needs the schedule
+		"cron": func(c *yaml.Node, sub string) {
 			if s, ok := r.text(c, sub); ok {
 				cron, err := schedule.ParseCron(s, r.zone)
 				if err != nil {
@@ -73,22 +47,20 @@ func (r *reader) readPolicy(n *yaml.Node, path string) (p policies.Policy, ok bo
 				}
 				p.Cron = cron
 			}
-		}),
-		remember("trigger", func(c *yaml.Node, sub string) { p.Signal = r.readTrigger(c, sub) }),
-		remember("do", func(c *yaml.Node, sub string) { p.Do = r.readDo(c, sub) }),
-		remember("lasts", r.duration(&p.Lasts)),
-		remember("give_up_after", r.duration(&p.GiveUpAfter)),
-		remember("cooldown", r.duration(&p.Cooldown)),
-		remember("spread", r.span(&p.Spread)),
-		remember("enforce", func(c *yaml.Node, sub string) { p.Enforce = r.readEnforce(c, sub) }),
-		remember("stop_again_after", r.duration(&p.StopAgainAfter)),
-		remember("respect_stop", r.span(&p.RespectStop)),
-		remember("at_most", func(c *yaml.Node, sub string) { p.AtMost = r.readAtMost(c, sub) }),
-		remember("pick", func(c *yaml.Node, sub string) { p.Pick = r.readPick(c, sub) }),
-	}
-	keys = append(keys, later("warn", "when_stopped", "min_off", "fallback_sizes", "canary")...)
-	if !r.mapping(n, path, keys) {
+		},
+		"trigger": func(c *yaml.Node, sub string) { p.Signal = r.readTrigger(c, sub) },
+		"do":      func(c *yaml.Node, sub string) { p.Do = r.readDo(c, sub) },
+		"lasts":   r.duration(&p.Lasts), "give_up_after": r.duration(&p.GiveUpAfter), "cooldown": r.duration(&p.Cooldown),
+		"spread": r.span(&p.Spread), "stop_again_after": r.duration(&p.StopAgainAfter), "respect_stop": r.span(&p.RespectStop),
+		"enforce": func(c *yaml.Node, sub string) { p.Enforce = r.readEnforce(c, sub) },
+		"at_most": func(c *yaml.Node, sub string) { p.AtMost = r.readAtMost(c, sub) },
+		"pick":    func(c *yaml.Node, sub string) { p.Pick = r.readPick(c, sub) },
+	})
+	if nodes == nil {
 		return p, false
+	}
+	if was := nodes["was"]; was != nil && p.Was != "" {
+		r.former = append(r.former, former{p.Was, place{r.file, was.Line}, was, join(path, "was")})
 	}
 	if nodes["name"] == nil {
 		r.fault(n, path, "", "the policy has no name")
@@ -105,6 +77,42 @@ func (r *reader) readPolicy(n *yaml.Node, path string) (p policies.Policy, ok bo
 	return p, len(r.faults) == before
 }
 
+func (r *reader) name(into *string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, path string) {
+		if s, ok := r.text(n, path); ok {
+			if *into = s; !nameForm.MatchString(s) {
+				r.fault(n, path, "names are [a-z0-9-], at most 64", "%q is not a name", s)
+			}
+		}
+	}
+}
+
+// former is a name that a policy had.
+type former struct {
+	name string
+	place
+	node *yaml.Node
+	path string
+}
+
+// checkFormer finds former names whose history cannot be carried on: a policy has
+// the name still, or two claim it. It is called when all files are read.
+func (r *reader) checkFormer() {
+	first := make(map[string]former)
+	for _, f := range r.former {
+		at := *r
+		at.file = f.file
+		if now, ok := r.named[f.name]; ok {
+			at.fault(f.node, f.path, "was is a name that no policy has any more", "a policy is called %s, %s", f.name, now.in(f.file))
+		} else if old, ok := first[f.name]; ok {
+			at.fault(f.node, f.path, "one policy carries the history on", "another policy was %s, too, %s", f.name, old.in(f.file))
+		} else {
+			first[f.name] = f
+		}
+		r.faults = at.faults
+	}
+}
+
 func named(name string) string {
 	if name == "" {
 		return ""
@@ -113,12 +121,7 @@ func named(name string) string {
 }
 
 func (r *reader) checkCause(n *yaml.Node, path string, p *policies.Policy, nodes map[string]*yaml.Node) {
-	var causes []string
-	for _, c := range []string{"schedule", "cron", "trigger"} {
-		if nodes[c] != nil {
-			causes = append(causes, c)
-		}
-	}
+	causes := policyShape.given(policyShape.one, nodes)
 	switch {
 	case len(causes) == 0:
 		r.fault(n, path, "give it one of schedule, cron and trigger", "policy%s has no cause", named(p.Name))
@@ -127,31 +130,10 @@ func (r *reader) checkCause(n *yaml.Node, path string, p *policies.Policy, nodes
 		r.fault(nodes[causes[1]], path, "make two policies", "policy%s has %s: it may have one cause", named(p.Name), strings.Join(causes, " and "))
 		return
 	}
-	if nodes["schedule"] != nil {
-		for _, k := range []string{"do", "lasts"} {
-			if nodes[k] != nil {
-				r.fault(nodes[k], join(path, k), "a schedule wants running or stopped for as long as its windows last", "%s does not go with schedule", k)
-			}
-		}
-	} else if nodes["do"] == nil {
+	if nodes["schedule"] == nil && nodes["do"] == nil {
 		r.fault(n, join(path, "do"), "such as do: start", "policy%s does nothing", named(p.Name))
 	}
-	if nodes["trigger"] == nil && nodes["cooldown"] != nil {
-		r.fault(nodes["cooldown"], join(path, "cooldown"), "", "cooldown goes with trigger only")
-	}
-	for _, k := range []string{"except", "enforce", "stop_again_after", "respect_stop"} {
-		if nodes[k] != nil && nodes["schedule"] == nil {
-			r.fault(nodes[k], join(path, k), "", "%s goes with schedule only", k)
-		}
-	}
-	for _, k := range []string{"at_most", "pick"} {
-		if nodes[k] != nil && nodes["trigger"] == nil {
-			r.fault(nodes[k], join(path, k), "", "%s goes with trigger only", k)
-		}
-	}
-	if nodes["spread"] != nil && nodes["trigger"] != nil {
-		r.fault(nodes["spread"], join(path, "spread"), "", "spread goes with schedule and cron only")
-	}
+	r.strays(path, &policyShape, nodes)
 	r.checkSteps(path, p, nodes)
 }
 
@@ -259,31 +241,18 @@ func keysOf[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m))
 
 func (r *reader) readTrigger(n *yaml.Node, path string) *policies.SignalCause {
 	c := &policies.SignalCause{}
-	above := false
 	before := len(r.faults)
-	clears := false
-	number := func(into *float64, was *bool) func(*yaml.Node, string) {
-		return func(n *yaml.Node, path string) {
-			*was = true
-			if s, ok := r.text(n, path); ok {
-				v, err := strconv.ParseFloat(s, 64)
-				if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-					r.fault(n, path, "", "%q is not a number", s)
-				}
-				*into = v
-			}
-		}
-	}
-	if !r.mapping(n, path, []key{
-		{name: "alert", read: r.str(&c.Alert)},
-		{name: "signal", read: func(n *yaml.Node, path string) {
+	seen := r.mapping(n, path, &triggerShape, keys{
+		"alert": r.str(&c.Alert, checkFilled), "load": r.str(&c.Load, checkFilled),
+		"signal": func(n *yaml.Node, path string) {
 			if s, ok := r.text(n, path); ok {
 				if c.Name = s; !signalForm.MatchString(s) {
 					r.fault(n, path, "such as ci.queued", "%q is not the name of a signal", s)
 				}
 			}
-		}},
-		{name: "matchers", read: func(n *yaml.Node, path string) {
+		},
+		"labels": func(n *yaml.Node, path string) { c.Labels = r.labels(n, path) },
+		"matchers": func(n *yaml.Node, path string) {
 			r.each(n, path, func(n *yaml.Node, sub string) {
 				if s, ok := r.text(n, sub); ok {
 					m, err := policies.ParseMatcher(s)
@@ -294,36 +263,36 @@ func (r *reader) readTrigger(n *yaml.Node, path string) *policies.SignalCause {
 					c.Matchers = append(c.Matchers, m)
 				}
 			})
-		}},
-		{name: "for", read: r.duration(&c.For)},
-		{name: "clear_below", read: number(&c.ClearBelow, &clears)},
-		{name: "labels", read: func(n *yaml.Node, path string) { c.Labels = r.labels(n, path) }},
-		{name: "load", read: r.str(&c.Load)},
-		{name: "above", read: number(&c.Above, &above)},
-	}) || len(r.faults) > before {
-		return nil
-	}
-	causes := 0
-	for _, name := range []string{c.Alert, c.Load, c.Name} {
-		if name != "" {
-			causes++
-		}
+		},
+		"for": r.duration(&c.For), "above": r.number(&c.Above), "clear_below": r.number(&c.ClearBelow),
+	})
+	whole := len(r.faults) == before
+	r.misses(n, path, &triggerShape, seen)
+	if len(triggerShape.given(triggerShape.one, seen)) == 1 {
+		r.strays(path, &triggerShape, seen)
 	}
 	switch {
-	case causes != 1:
-		r.fault(n, path, "such as { alert: InstanceDown }, { load: cpu, above: 85 } or { signal: ci.queued }", "a trigger has exactly one of alert, load and signal")
-	case c.Load != "" && !above:
+	case seen["load"] != nil && seen["above"] == nil:
 		r.fault(n, path, "such as { load: cpu, above: 85 }", "a load needs above")
-	case c.Load == "" && (above || clears):
-		r.fault(n, path, "", "above and clear_below go with load only")
-	case clears && c.ClearBelow > c.Above:
-		r.fault(n, path, "such as { load: cpu, above: 85, clear_below: 60 }", "clear_below %g is not below above (%g)", c.ClearBelow, c.Above)
-	case c.Load != "" && (c.Labels != nil || c.Matchers != nil):
-		r.fault(n, path, "", "labels and matchers go with alert and signal only")
-	case c.Name != "" && c.For > 0:
-		r.fault(n, path, "", "for goes with alert and load only")
+	case whole && seen["above"] != nil && seen["clear_below"] != nil && c.ClearBelow > c.Above:
+		r.fault(seen["clear_below"], join(path, "clear_below"), "such as { load: cpu, above: 85, clear_below: 60 }", "clear_below %g is not below above (%g)", c.ClearBelow, c.Above)
+	}
+	if len(r.faults) > before {
+		return nil
 	}
 	return c
+}
+
+func (r *reader) number(into *float64) func(*yaml.Node, string) {
+	return func(n *yaml.Node, path string) {
+		if s, ok := r.text(n, path); ok {
+			v, err := strconv.ParseFloat(s, 64)
+			if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+				r.fault(n, path, "", "%q is not a number", s)
+			}
+			*into = v
+		}
+	}
 }
 
 // signalForm is what a signal may be called.
@@ -378,11 +347,8 @@ func (r *reader) readDo(n *yaml.Node, path string) []policies.Step {
 
 func (r *reader) readStep(n *yaml.Node, path string) (s policies.Step, ok bool) {
 	if n.Kind == yaml.ScalarNode {
-		switch n.Value {
-		case "start", "stop":
-			return policies.Step{Verb: policies.Verb(n.Value)}, true
-		case "reboot":
-			return policies.Step{Verb: policies.Reboot}, true
+		if v := policies.Verb(n.Value); slices.Contains(plainSteps, v) {
+			return policies.Step{Verb: v}, true
 		}
 		r.fault(n, path, doHint, "%s is not something to do", describeNode(n))
 		return s, false
@@ -395,48 +361,51 @@ func (r *reader) readStep(n *yaml.Node, path string) (s policies.Step, ok bool) 
 			read(c, sub)
 		}
 	}
-	keys := append([]key{
-		{name: "start", read: step(policies.Start, r.nothing)},
-		{name: "stop", read: step(policies.Stop, r.nothing)},
-		{name: "after", read: r.duration(&s.After)},
-		{name: "if", read: func(c *yaml.Node, sub string) {
+	if r.mapping(n, path, &stepShape, keys{
+		"start": step(policies.Start, r.nothing), "stop": step(policies.Stop, r.nothing),
+		"after": r.duration(&s.After),
+		"if": func(c *yaml.Node, sub string) {
 			if v, ok := r.text(c, sub); ok {
-				if s.IfFiring = v == "still-firing"; !s.IfFiring {
-					r.fault(c, sub, "write if: still-firing", "%q is not a condition", v)
+				if s.IfFiring = v == stillFiring; !s.IfFiring {
+					r.fault(c, sub, "write if: "+stillFiring, "%q is not a condition", v)
 				}
 			}
-		}},
-		{name: "reboot", read: step(policies.Reboot, func(c *yaml.Node, sub string) {
+		},
+		"reboot": step(policies.Reboot, func(c *yaml.Node, sub string) {
 			switch v, ok := r.text(c, sub); {
 			case !ok:
-			case v != "soft" && v != "hard":
-				r.fault(c, sub, "soft or hard", "%q is no kind of reboot", v)
+			case !slices.Contains(reboots, v):
+				r.fault(c, sub, strings.Join(reboots, " or "), "%q is no kind of reboot", v)
 			default:
 				s.Hard = v == "hard"
 			}
-		})},
-		{name: "resize", read: step(policies.Resize, func(c *yaml.Node, sub string) { r.readLadder(c, sub, &s) })},
-		{name: "retag", read: step(policies.Retag, func(c *yaml.Node, sub string) {
-			r.mapping(c, sub, []key{{name: "add", read: r.texts(&s.Add, checkTag)}, {name: "remove", read: r.texts(&s.Remove, checkTag)}})
-			if len(s.Add)+len(s.Remove) == 0 {
-				r.fault(c, sub, "such as { retag: { add: [quarantined] } }", "retag neither adds nor removes a tag")
-			}
-		})},
-		{name: "firewall", read: step(policies.Firewall, func(c *yaml.Node, sub string) {
+		}),
+		"resize": step(policies.Resize, func(c *yaml.Node, sub string) { r.readLadder(c, sub, &s) }),
+		"retag":  step(policies.Retag, func(c *yaml.Node, sub string) { r.readRetag(c, sub, &s) }),
+		"firewall": step(policies.Firewall, func(c *yaml.Node, sub string) {
 			if v, ok := r.text(c, sub); ok {
 				if s.Firewall = v; strings.TrimSpace(v) == "" {
 					r.fault(c, sub, "give its id", "a blank firewall would open the default one")
 				}
 			}
-		})},
-	}, later("notify", "hibernate", "create", "delete")...)
-	if !r.mapping(n, path, keys) {
+		}),
+	}) == nil {
 		return s, false
 	}
 	if count != 1 && len(r.faults) == before {
 		r.fault(n, path, "make a list: [ {…}, {…} ]", "a step does one thing, this one does %d", count)
 	}
 	return s, len(r.faults) == before
+}
+
+func (r *reader) readRetag(n *yaml.Node, path string, s *policies.Step) {
+	seen := r.mapping(n, path, &retagShape, keys{"add": r.texts(&s.Add, checkTag), "remove": r.texts(&s.Remove, checkTag)})
+	r.misses(n, path, &retagShape, seen)
+	for _, t := range s.Add {
+		if slices.Contains(s.Remove, t) {
+			r.fault(n, path, "leave one of the two", "the tag %s is both added and removed", t)
+		}
+	}
 }
 
 // readLadder reads the sizes of a resize, from small to large.

@@ -31,12 +31,15 @@ type reader struct {
 	schedules map[string]namedSchedule
 	calendars map[string]namedCalendar
 	named     map[string]place   // policies by name
+	former    []former           // names that policies had
 	scope     *policies.Selector // of the included file that is being read
 	includes  []include
 
 	files func(name string) ([]byte, error)
 	glob  func(pattern string) ([]string, error)
 	read  []byte // texts of all files beside the first: they make the revision, too
+
+	audit func(*shape, keys) // is told of every mapping and of what reads it; for a test
 }
 
 type place struct {
@@ -44,17 +47,22 @@ type place struct {
 	line int
 }
 
-type namedSchedule struct {
-	weekly *schedule.Weekly
-	line   int
+// in says where that is, for a fault in a file.
+func (p place) in(file string) string {
+	if p.file == file {
+		return fmt.Sprintf("in line %d", p.line)
+	}
+	return fmt.Sprintf("in line %d of %s", p.line, p.file)
 }
 
-// key is one key of a mapping: how to read it, or that it comes later.
-type key struct {
-	name  string
-	read  func(n *yaml.Node, path string)
-	later bool
+type namedSchedule struct {
+	weekly *schedule.Weekly
+	place
 }
+
+// keys say how each key of a shape is read. A nil one is read elsewhere, before or
+// after the others.
+type keys map[string]func(n *yaml.Node, path string)
 
 func (r *reader) fault(n *yaml.Node, path, hint, format string, args ...any) {
 	r.faults = append(r.faults, Fault{File: r.file, Line: max(1, n.Line), Col: max(1, n.Column), Path: path, Msg: fmt.Sprintf(format, args...), Hint: hint})
@@ -102,65 +110,105 @@ func yamlError(err error) (line int, msg string) {
 	return max(1, line), m[2]
 }
 
-// mapping reads the keys of a mapping. Every fault of a key is found; none
-// keeps the others from being read.
-func (r *reader) mapping(n *yaml.Node, path string, keys []key) bool {
+// mapping reads the keys of a mapping, and returns those that it has; nil: it is
+// no mapping. Every fault of a key is found; none keeps the others from being read.
+func (r *reader) mapping(n *yaml.Node, path string, s *shape, read keys) map[string]*yaml.Node {
+	if r.audit != nil {
+		r.audit(s, read)
+	}
 	n = deref(n)
 	if n.Kind != yaml.MappingNode {
 		r.fault(n, path, "write it as key: value", "%s is not a mapping", describeNode(n))
-		return false
+		return nil
 	}
-	seen := make(map[string]int)
-	var names []string
-	for _, k := range keys {
-		names = append(names, k.name)
-	}
+	seen, lines := make(map[string]*yaml.Node), make(map[string]int)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		kn, vn := n.Content[i], n.Content[i+1]
-		name := kn.Value
+		name := deref(kn).Value
 		sub := join(path, name)
 		if kn.Tag == "!!merge" {
 			r.fault(kn, path, "write the keys out", "merge keys (<<) are not read")
 			continue
 		}
-		if line, dup := seen[name]; dup {
+		if line, dup := lines[name]; dup {
 			r.fault(kn, sub, "", "the key stands twice, first in line %d", line)
 			continue
 		}
-		seen[name] = kn.Line
-		at := slices.IndexFunc(keys, func(k key) bool { return k.name == name })
+		seen[name], lines[name] = vn, kn.Line
+		f := s.field(name)
 		switch {
-		case at < 0:
-			hint := "known are: " + strings.Join(slices.Sorted(slices.Values(present(keys))), ", ")
-			if near := nearest(name, names); near != "" {
-				hint = "did you mean " + near + "?"
+		case f == nil:
+			r.unknownKey(kn, sub, s, name)
+		case f.refused != "":
+			at := kn
+			if f.hint != "" { // the value is what is wrong
+				at = vn
 			}
-			r.fault(kn, sub, hint, "unknown key %q", name)
-		case keys[at].later:
-			r.fault(kn, sub, "", "not in this version")
-		default:
-			keys[at].read(vn, sub)
+			r.fault(at, sub, f.hint, "%s", f.refused)
+		case read[name] != nil:
+			read[name](vn, sub)
 		}
 	}
-	return true
+	return seen
 }
 
-func present(keys []key) []string {
-	var names []string
-	for _, k := range keys {
-		if !k.later {
-			names = append(names, k.name)
+func (r *reader) unknownKey(kn *yaml.Node, path string, s *shape, name string) {
+	hint := "known are: " + strings.Join(slices.Sorted(slices.Values(s.names())), ", ")
+	var all []string
+	for _, f := range s.fields {
+		all = append(all, f.name)
+	}
+	switch near := nearest(name, all); {
+	case s == &includedShape && topShape.field(name) != nil:
+		hint = "it stands in the first file only; an included one has: " + strings.Join(slices.Sorted(slices.Values(s.names())), ", ")
+	case s == &topShape && includedShape.field(name) != nil:
+		hint = "it stands in included files only"
+	case near != "":
+		hint = "did you mean " + near + "?"
+	}
+	r.fault(kn, path, hint, "unknown key %q", name)
+}
+
+// misses finds what a mapping lacks that its shape needs.
+func (r *reader) misses(n *yaml.Node, path string, s *shape, seen map[string]*yaml.Node) {
+	if seen == nil {
+		return
+	}
+	hint := ""
+	if s.such != "" {
+		hint = "such as " + s.such
+	}
+	for _, f := range s.fields {
+		if f.needed && seen[f.name] == nil {
+			r.fault(n, path, hint, "%s has no %s", s.the, f.name)
 		}
 	}
-	return names
+	if s.some && len(seen) == 0 {
+		r.fault(n, path, hint, "%s has no key", s.the)
+	}
+	if len(s.one) > 0 && len(s.given(s.one, seen)) != 1 {
+		most := len(s.one) - 1
+		r.fault(n, path, hint, "%s has exactly one of %s and %s", s.the, strings.Join(s.one[:most], ", "), s.one[most])
+	}
 }
 
-func later(names ...string) []key {
-	keys := make([]key, len(names))
-	for i, n := range names {
-		keys[i] = key{name: n, later: true}
+// strays finds keys that do not go with the others.
+func (r *reader) strays(path string, s *shape, seen map[string]*yaml.Node) {
+	for _, f := range s.fields {
+		if len(f.with) > 0 && seen[f.name] != nil && len(s.given(f.with, seen)) == 0 {
+			r.fault(seen[f.name], join(path, f.name), f.hint, "%s goes with %s only", f.name, strings.Join(f.with, " or "))
+		}
 	}
-	return keys
+}
+
+// given are those of some keys that a mapping has.
+func (s *shape) given(names []string, seen map[string]*yaml.Node) (given []string) {
+	for _, name := range names {
+		if seen[name] != nil {
+			given = append(given, name)
+		}
+	}
+	return given
 }
 
 func join(path, name string) string {
@@ -203,24 +251,32 @@ func (r *reader) text(n *yaml.Node, path string) (string, bool) {
 	return n.Value, true
 }
 
-func (r *reader) str(into *string) func(*yaml.Node, string) {
+// str reads a text that passes a check; nil: any.
+func (r *reader) str(into *string, check func(string) error) func(*yaml.Node, string) {
 	return func(n *yaml.Node, path string) {
-		if s, ok := r.text(n, path); ok {
-			*into = s
+		s, ok := r.text(n, path)
+		if !ok {
+			return
 		}
+		if check != nil {
+			if err := check(s); err != nil {
+				r.fault(n, path, "", "%v", err)
+			}
+		}
+		*into = s
 	}
 }
 
 // whole reads a whole number between two bounds.
-func (r *reader) whole(into *int, least, most int) func(*yaml.Node, string) {
+func (r *reader) whole(into *int, b bounds) func(*yaml.Node, string) {
 	return func(n *yaml.Node, path string) {
 		s, ok := r.text(n, path)
 		if !ok {
 			return
 		}
 		v, err := strconv.Atoi(s)
-		if err != nil || v < least || v > most {
-			r.fault(n, path, fmt.Sprintf("a whole number from %d to %d", least, most), "%q does not fit", s)
+		if err != nil || v < b.least || v > b.most {
+			r.fault(n, path, fmt.Sprintf("a whole number from %d to %d", b.least, b.most), "%q does not fit", s)
 			return
 		}
 		*into = v
@@ -242,8 +298,14 @@ func (r *reader) duration(into *time.Duration) func(*yaml.Node, string) {
 	}
 }
 
+// durationForm is how durations are written.
+var durationForm = regexp.MustCompile(`^([0-9]{1,4}d)?([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))*$`)
+
 // ParseDuration reads a positive span: Go's form, and d for days of 24 hours.
 func ParseDuration(s string) (time.Duration, error) {
+	if !durationForm.MatchString(s) {
+		return 0, fmt.Errorf("%q is not a duration", s)
+	}
 	days, rest, ok := strings.Cut(s, "d")
 	var d time.Duration
 	if ok {
