@@ -230,7 +230,7 @@ func TestICalendar(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                                     "no events",
+		"":                                     "not a whole",
 		"BEGIN:VCALENDAR\r\n":                  "",
 		"hello":                                "iCalendar",
 		"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n": "no events",
