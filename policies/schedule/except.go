@@ -150,7 +150,7 @@ func (w *Weekly) exceptBounds(d day, out []int) []int {
 	out = append(out, 0)
 	for _, rule := range []*Exception{before, on} {
 		if rule != nil && rule.Use == UseSchedule {
-			out = append(out, rule.Schedule.bounds(d)...)
+			out = boundsOf(rule.Schedule.stopped, d, boundsOf(rule.Schedule.running, d, out))
 		}
 	}
 	return out

@@ -22,7 +22,7 @@ const (
 // seconds: a calendar of holidays takes a thousandth of it.
 const (
 	maxYears   = 100_000   // that the rules of all events are followed, together
-	maxTouched = 2_000_000 // dates that all events touch, each counted
+	maxTouched = 1_000_000 // dates that all events touch, each counted
 	maxRule    = 1_000     // bytes of one rule
 )
 

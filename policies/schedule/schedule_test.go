@@ -169,7 +169,7 @@ func TestAdjacentWindowsHaveNoEdgeBetweenThem(t *testing.T) {
 }
 
 func TestAScheduleThatNeverChangesHasNoEdges(t *testing.T) {
-	for _, window := range []string{"00:00-24:00", "Mon-Sun 00:00-24:00", "08:00-08:00", "Mon 05:00 - Mon 05:00", "Mon-Thu 00:00-24:00; Fri 00:00 - Mon 00:00", "1-L 00:00-24:00", "Mon-Fri 20:00-10:00; 10:00-20:00; Sat 00:00 - Mon 10:00", "2020-01-01..2020-02-01 10:00-11:00"} {
+	for _, window := range []string{"00:00-24:00", "Mon-Sun 00:00-24:00", "08:00-08:00", "Mon 05:00 - Mon 05:00", "Mon-Thu 00:00-24:00; Fri 00:00 - Mon 00:00", "1-L 00:00-24:00", "Mon-Fri 20:00-10:00; 10:00-20:00; Sat 00:00 - Mon 10:00"} {
 		w, now := weekly(t, "Europe/London", window), at(t, "Europe/London", "2026-03-02 00:00")
 		if got, ok := w.Next(now); ok {
 			t.Errorf("%s: next edge %v, want none", window, got)
@@ -177,6 +177,22 @@ func TestAScheduleThatNeverChangesHasNoEdges(t *testing.T) {
 		if got, ok := w.Prev(now); ok {
 			t.Errorf("%s: newest edge %v, want none", window, got)
 		}
+	}
+}
+
+func TestDatesGoneByHaveNoNextEdge(t *testing.T) {
+	w, now := weekly(t, "Europe/London", "2020-01-01..2020-02-01 10:00-11:00, 1999-12-31 23:00-01:00"), at(t, "Europe/London", "2026-03-02 00:00")
+	if got, ok := w.Next(now); ok {
+		t.Errorf("next edge %v, want none", got)
+	}
+	if got, ok := w.Prev(now); !ok || !got.At.Equal(at(t, "Europe/London", "2020-02-01 11:00")) {
+		t.Errorf("newest edge %v, want the last there was", got)
+	}
+	if got, ok := w.Prev(at(t, "Europe/London", "1999-12-31 22:59")); ok {
+		t.Errorf("newest edge before the first %v, want none", got)
+	}
+	if got, ok := w.Next(at(t, "Europe/London", "1971-01-01 00:00")); !ok || !got.At.Equal(at(t, "Europe/London", "1999-12-31 23:00")) {
+		t.Errorf("next edge long before %v, want the first", got)
 	}
 }
 
