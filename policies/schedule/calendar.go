@@ -72,8 +72,8 @@ func ParseDates(lines []string) (*Calendar, error) {
 	for _, line := range lines {
 		p := &parser{text: line}
 		text := strings.TrimSpace(line)
-		spec, name, _ := strings.Cut(text, " ")
-		name = strings.TrimSpace(name)
+		spec := text[:indexOrEnd(text, " \t")]
+		name := strings.TrimSpace(text[len(spec):])
 		if t, err := time.Parse("2006-01-02", "2024-"+spec); err == nil { // a leap year has them all
 			c.yearly[monthDay{t.Month(), t.Day()}] = name
 			continue
@@ -98,6 +98,13 @@ func ParseDates(lines []string) (*Calendar, error) {
 		}
 	}
 	return c, nil
+}
+
+func indexOrEnd(s, chars string) int {
+	if i := strings.IndexAny(s, chars); i >= 0 {
+		return i
+	}
+	return len(s)
 }
 
 // add adds the dates from one to another, both included.

@@ -137,7 +137,7 @@ func TestExceptionsMinuteByMinute(t *testing.T) {
 }
 
 func TestDates(t *testing.T) {
-	c := dates(t, "2026-12-24..2027-01-01 closed", "05-01 Labour Day", "2026-12-31 New Year's Eve")
+	c := dates(t, "2026-12-24..2027-01-01 closed", "05-01\tLabour Day", "2026-12-31 New Year's Eve")
 	for date, want := range map[string]string{"2026-12-24": "closed", "2027-01-01": "closed", "2027-05-01": "Labour Day", "2026-12-31": "closed"} {
 		d, _ := time.Parse(time.DateOnly, date)
 		if name, ok := c.On(d.Date()); !ok || name != want {
@@ -290,6 +290,8 @@ func TestInstants(t *testing.T) {
 		"2026-12-01T24:00":                  "2026-12-02T00:00:00Z",
 		"2026-12-01T18:00:00+02:00":         "2026-12-01T16:00:00Z",
 		"tomorrow":                          "there is no date",
+		"9999-12-31T24:00":                  "no such year",
+		"0026-12-01T18:00:00Z":              "no such year",
 		"2026-12-01T25:00":                  "there is no",
 		"2026-12-01T18:00_Europe/Nowhereia": "is not a known zone",
 		"2026-12-01T18:00x":                 "is not a time of day",

@@ -171,7 +171,11 @@ func (p *parser) window(s string, at int) (window, error) {
 		return window{}, p.fail(at, windowHint, "a window is empty")
 	}
 	if left, right, ok := strings.Cut(s, " - "); ok {
-		return p.spanWindow(left, right, at)
+		w, err := p.spanWindow(left, right, at)
+		if err != nil {
+			err = p.almost(s, err)
+		}
+		return w, err
 	}
 	dayPart, timePart, timeAt := "", s, at
 	if i := strings.LastIndexByte(s, ' '); i >= 0 {
@@ -179,7 +183,7 @@ func (p *parser) window(s string, at int) (window, error) {
 	}
 	from, to, err := p.times(timePart, timeAt)
 	if err != nil {
-		return window{}, err
+		return window{}, p.almost(s, err)
 	}
 	if to <= from {
 		to += 1440
@@ -192,6 +196,36 @@ func (p *parser) window(s string, at int) (window, error) {
 	}
 	return w, nil
 }
+
+// almost puts into an error what a window that is almost right should look like.
+func (p *parser) almost(s string, err error) error {
+	var fault *Error
+	if !errors.As(err, &fault) {
+		return err
+	}
+	left, right, _ := strings.Cut(s, " - ")
+	_, days := p.days(strings.TrimRight(s, " "), 0)
+	_, notLast := p.clock(lastWord(s), 0)
+	_, notTime := p.clock(strings.TrimLeft(right, " "), 0)
+	_, month, isMonth := cutMonth(s)
+	switch _, isDate := date(left); {
+	case strings.ContainsAny(s, "–—"):
+		fault.Hint = "write a plain minus between times and days"
+	case days == nil:
+		fault.Hint = fmt.Sprintf(`whole days are "%s 00:00-24:00"; join days with +, as in Mon+Tue`, s)
+	case right != "" && notTime == nil, strings.HasSuffix(strings.TrimRight(strings.TrimSuffix(s, lastWord(s)), " "), "-"):
+		fault.Hint = `write "Mon-Fri 08:00-19:00", without blanks around the minus`
+	case isDate:
+		fault.Hint = datesHint
+	case right != "" && isMonth && month != "":
+		fault.Hint = `write a window for each month: "Dec 24-L 08:00-19:00, Jan 1-2 08:00-19:00"`
+	case strings.Count(s, ":") == 2 && notLast == nil:
+		fault.Hint = `with blanks around the minus: "Sun 22:00 - Fri 19:00", in a tag "Sun_22:00_-_Fri_19:00"`
+	}
+	return fault
+}
+
+func lastWord(s string) string { return s[strings.LastIndexByte(s, ' ')+1:] }
 
 // spanWindow reads "Sun 22:00 - Fri 19:00", cut at the minus.
 func (p *parser) spanWindow(left, right string, at int) (window, error) {
@@ -287,6 +321,9 @@ func (p *parser) days(s string, at int) (days, error) {
 		secondAt -= len(second)
 	}
 	if _, _, ok := cutMonth(first); !ok {
+		if _, _, ok := cutMonth(second); ok {
+			return days{}, p.fail(secondAt, `write months before the days: "Jan-Mar 1-15"`, "%q after %q", second, first)
+		}
 		if two {
 			return days{}, p.fail(secondAt, "join days with +, as in Mon+Wed", "%q after %q", second, first)
 		}
