@@ -422,7 +422,7 @@ var zones = []string{"UTC", "Europe/London", "America/New_York", "Australia/Lord
 
 // anyWindow draws a window in the file's grammar.
 func anyWindow(t *rapid.T, label string) string {
-	days := rapid.SampledFrom([]string{"", "Mon-Fri ", "Fri-Mon ", "Sat+Sun ", "Mon#1 ", "FriL ", "1-15 ", "L ", "Mar-Oct ", "Oct-Nov 20-L "}).Draw(t, label+" days")
+	days := rapid.SampledFrom([]string{"", "Mon-Fri ", "Fri-Mon ", "Sat+Sun ", "Mon#1 ", "FriL ", "1-15 ", "L ", "Mar-Oct ", "Oct-Nov 20-L ", "2026-03-20..2026-04-10 ", "2027-10-31 "}).Draw(t, label+" days")
 	from := rapid.IntRange(0, 1439).Draw(t, label+" from")
 	to := rapid.IntRange(1, 1440).Draw(t, label+" to")
 	if from == to {
@@ -432,6 +432,10 @@ func anyWindow(t *rapid.T, label string) string {
 	end := clock(to)
 	if to == 1440 {
 		end = "24:00"
+	}
+	if rapid.IntRange(0, 5).Draw(t, label+" span") == 0 {
+		weekday := rapid.SampledFrom([]string{"Mon", "Tue", "Fri", "Sat", "Sun"})
+		return weekday.Draw(t, label+" first") + " " + clock(from) + " - " + weekday.Draw(t, label+" last") + " " + end
 	}
 	return days + clock(from) + "-" + end
 }
@@ -467,6 +471,41 @@ func drawWeekly(t *rapid.T) *schedule.Weekly {
 	return w
 }
 
+// drawLevel draws a schedule, with or without days on which it makes an exception.
+func drawLevel(t *rapid.T) *schedule.Weekly {
+	w := drawWeekly(t)
+	var rules []schedule.Exception
+	for n := range rapid.IntRange(0, 2).Draw(t, "exceptions") {
+		rule := schedule.Exception{Calendar: drawCalendar(t), Name: fmt.Sprint(n)}
+		rule.Use = rapid.SampledFrom([]schedule.Use{schedule.UseNever, schedule.UseAlways, schedule.UseUnchanged, schedule.UseSchedule}).Draw(t, "use")
+		if rule.Use == schedule.UseSchedule {
+			rule.Schedule = drawWeekly(t)
+		}
+		rules = append(rules, rule)
+	}
+	if rules == nil {
+		return w
+	}
+	return w.Except(rules)
+}
+
+// drawCalendar draws dates, often those on which clocks change, or events with
+// times, which are on other dates in other zones.
+func drawCalendar(t *rapid.T) *schedule.Calendar {
+	c, err := schedule.ParseDates([]string{rapid.SampledFrom([]string{
+		"12-25", "03-29", "10-25", "2026-03-28..2026-03-30", "2026-10-24..2026-10-26", "2027-10-31", "02-29",
+	}).Draw(t, "dates")})
+	if rapid.IntRange(0, 2).Draw(t, "from a file") == 0 {
+		start := instant(t).Format("20060102T150405Z")
+		rule := rapid.SampledFrom([]string{"FREQ=WEEKLY", "FREQ=DAILY;INTERVAL=11", "FREQ=MONTHLY;BYDAY=-1SU", "FREQ=YEARLY"}).Draw(t, "rule")
+		c, err = schedule.ParseICal(vcal("DTSTART:" + start + "\nDURATION:PT" + fmt.Sprint(rapid.IntRange(0, 60).Draw(t, "hours")) + "H\nRRULE:" + rule))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // instant draws one between 2024 and 2032, often near a change of the clocks.
 func instant(t *rapid.T) time.Time {
 	base := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -479,7 +518,7 @@ func instant(t *rapid.T) time.Time {
 
 func TestNextIsStrictlyLaterAndTheSameFromAnyInstantBeforeIt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w, from := drawWeekly(t), instant(t)
+		w, from := drawLevel(t), instant(t)
 		next, ok := w.Next(from)
 		if !ok {
 			return
@@ -534,7 +573,7 @@ func nearChange(t time.Time, z *time.Location) bool {
 
 func TestTheStateIsTheFoldOfTheEdges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w, from := drawWeekly(t), instant(t)
+		w, from := drawLevel(t), instant(t)
 		state, now := w.At(from), from
 		var edges []schedule.Transition
 		for len(edges) < 20 {
@@ -625,6 +664,51 @@ func TestStoppedWindowsAreTheOppositeOfRunningWindows(t *testing.T) {
 	})
 }
 
+// Several lines, in any order, mean the same as one.
+func TestTheOrderOfWindowsDoesNotMatter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		z, err := schedule.LoadZone(rapid.SampledFrom(zones).Draw(t, "zone"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := []string{anyWindow(t, "first"), anyWindow(t, "second"), anyWindow(t, "third")}
+		one, err := schedule.ParseWeekly([]string{strings.Join(lines, "; ")}, nil, z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := schedule.ParseWeekly(rapid.Permutation(lines).Draw(t, "order"), nil, z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := instant(t)
+		a, _ := one.Next(now)
+		b, _ := other.Next(now)
+		if c, _ := one.Prev(now); a != b || one.At(now) != other.At(now) {
+			t.Fatalf("at %s %s wants %s, then %v, since %v; %s wants %s, then %v", now, one, one.At(now), a, c, other, other.At(now), b)
+		}
+	})
+}
+
+// An exception for dates that never come, or that leaves all as it is, changes
+// nothing.
+func TestAnExceptionThatExceptsNothingChangesNothing(t *testing.T) {
+	never, err := schedule.ParseDates([]string{"1970-01-01"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		w, now := drawWeekly(t), instant(t)
+		same := w.Except([]schedule.Exception{{Calendar: never, Use: schedule.UseNever}, {Calendar: drawCalendar(t), Use: schedule.UseUnchanged}})
+		a, okA := w.Next(now)
+		b, okB := same.Next(now)
+		c, _ := w.Prev(now)
+		d, _ := same.Prev(now)
+		if w.At(now) != same.At(now) || a != b || okA != okB || c != d && c.At.Year() > 1970 {
+			t.Fatalf("%s at %s: %s, %v and %v; with an exception %s, %v and %v", w, now, w.At(now), c, a, same.At(now), d, b)
+		}
+	})
+}
+
 func TestWhatParsesPrintsAndParsesBackEqual(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWeekly(t)
@@ -650,7 +734,7 @@ func lines(w *schedule.Weekly, side schedule.State) []string {
 }
 
 func TestCronNextIsStrictlyLaterAndAgreesWithPrev(t *testing.T) {
-	specs := []string{"30 5 * * MON-FRI", "*/15 * * * *", "0 0 1 * *", "30 1,2 * * *", "59 23 31 12 *", "0 8 24 * *", "15 0 * * 7"}
+	specs := []string{"30 5 * * MON-FRI", "*/15 * * * *", "0 0 1 * *", "30 1,2 * * *", "59 23 31 12 *", "0 8 24 * *", "15 0 * * 7", "@hourly", "7 0-23 1 * *", "0 0 29 2 *", "*/7 */5 13 * FRI"}
 	rapid.Check(t, func(t *rapid.T) {
 		z, _ := schedule.LoadZone(rapid.SampledFrom(zones).Draw(t, "zone"))
 		c, err := schedule.ParseCron(rapid.SampledFrom(specs).Draw(t, "spec"), z)
