@@ -804,31 +804,76 @@ func FuzzParseCron(f *testing.F) {
 	})
 }
 
+// BenchmarkNextEdge compares with robfig/cron, whose parser we use and whose clock
+// we do not, in one run: cron specs with the same spec, windows with that of their
+// start.
 func BenchmarkNextEdge(b *testing.B) {
 	london := zone(b, "Europe/London")
 	from := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-	b.Run("window", func(b *testing.B) {
-		w := weekly(b, "Europe/London", "Mon-Fri 08:00-19:00")
-		for b.Loop() {
-			w.Next(from)
-		}
-	})
-	b.Run("cron", func(b *testing.B) {
-		c, err := schedule.ParseCron("30 5 * * MON-FRI", london)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for b.Loop() {
-			c.Next(from)
-		}
-	})
-	b.Run("robfig", func(b *testing.B) {
-		s, err := cron.ParseStandard("30 5 * * MON-FRI")
-		if err != nil {
-			b.Fatal(err)
-		}
-		for b.Loop() {
-			s.Next(from.In(london))
-		}
-	})
+	for _, bm := range []struct{ name, spec string }{
+		{"weekdays", "30 5 * * MON-FRI"}, {"quarter-hours", "*/15 * * * *"}, {"yearly", "0 8 31 12 *"}, {"leap-day", "0 8 29 2 *"},
+	} {
+		b.Run("cron="+bm.name, func(b *testing.B) {
+			c, err := schedule.ParseCron(bm.spec, london)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				c.Next(from)
+			}
+		})
+		b.Run("robfig="+bm.name, func(b *testing.B) {
+			s, err := cron.ParseStandard(bm.spec)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Next(from.In(london))
+			}
+		})
+	}
+	holidays := dates(b, "2026-12-25", "12-26", "2026-03-05..2026-03-06")
+	for _, bm := range []struct {
+		name   string
+		w      *schedule.Weekly
+		robfig string
+	}{
+		{"office-hours", weekly(b, "Europe/London", "Mon-Fri 08:00-19:00"), "0 8 * * MON-FRI"},
+		{"span", weekly(b, "Europe/London", "Sun 22:00 - Fri 19:00"), "0 22 * * SUN"},
+		{"last-friday", weekly(b, "Europe/London", "FriL 08:00-19:00"), "0 8 25-31 * *"},
+		{"days-of-month", weekly(b, "Europe/London", "Jan-Mar 20-L 08:00-19:00"), "0 8 20-31 1-3 *"},
+		{"five-windows", weekly(b, "Europe/London", "Mon 08:00-19:00; Tue 09:00-18:00; Wed 22:00-06:00; Fri 10:00-16:00; Sat 11:00-12:00"), "0 8 * * MON-FRI"},
+		{"exceptions", weekly(b, "Europe/London", "Mon-Fri 08:00-19:00").Except([]schedule.Exception{{Calendar: holidays, Use: schedule.UseNever}}), "0 8 * * MON-FRI"},
+	} {
+		b.Run("window="+bm.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				bm.w.Next(from)
+			}
+		})
+		b.Run("window-prev="+bm.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				bm.w.Prev(from)
+			}
+		})
+		b.Run("window-at="+bm.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				bm.w.At(from)
+			}
+		})
+		b.Run("robfig-of-window="+bm.name, func(b *testing.B) {
+			s, err := cron.ParseStandard(bm.robfig)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Next(from.In(london))
+			}
+		})
+	}
 }
