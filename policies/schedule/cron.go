@@ -324,16 +324,17 @@ const longestWait = 28*366 + 2
 
 // from is the first wall time that matches, at or after another.
 func (c *Cron) from(m moment) (moment, bool) {
-	for n := range longestWait {
-		d := m.day.add(n)
-		if !c.matchDay(d) {
+	end := m.day.add(longestWait)
+	for d := m.day; d.Before(end.Time); d = d.add(1) {
+		if y, month, _ := d.Date(); c.month&(1<<month) == 0 {
+			d = day{time.Date(y, month+1, 0, 0, 0, 0, 0, time.UTC)} // the last of the month
 			continue
 		}
 		first := 0
-		if n == 0 {
+		if d == m.day {
 			first = m.minute
 		}
-		if minute := c.minuteFrom(first); minute >= 0 {
+		if minute := c.minuteFrom(first); minute >= 0 && c.matchDay(d) {
 			return moment{d, minute}, true
 		}
 	}
@@ -342,16 +343,17 @@ func (c *Cron) from(m moment) (moment, bool) {
 
 // upTo is the last wall time that matches, at or before another.
 func (c *Cron) upTo(m moment) (moment, bool) {
-	for n := range longestWait {
-		d := m.day.add(-n)
-		if !c.matchDay(d) {
+	end := m.day.add(-longestWait)
+	for d := m.day; d.After(end.Time); d = d.add(-1) {
+		if y, month, _ := d.Date(); c.month&(1<<month) == 0 {
+			d = day{time.Date(y, month, 1, 0, 0, 0, 0, time.UTC)}
 			continue
 		}
 		last := 1439
-		if n == 0 {
+		if d == m.day {
 			last = m.minute
 		}
-		if minute := c.minuteUpTo(last); minute >= 0 {
+		if minute := c.minuteUpTo(last); minute >= 0 && c.matchDay(d) {
 			return moment{d, minute}, true
 		}
 	}

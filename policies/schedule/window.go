@@ -47,28 +47,36 @@ func (domRange) day(n, last int) int {
 	return n
 }
 
-func (d days) match(c day) bool {
+func (d *days) match(c day) bool {
 	if !d.some {
 		return true
 	}
-	y, m, dom := c.Date()
 	if !d.dates[0].IsZero() {
 		return !c.Before(d.dates[0]) && !c.After(d.dates[1])
 	}
+	byWeekday := d.week != [7]bool{} || len(d.nth) > 0
+	if byWeekday && !d.hasWeekday(c.Weekday()) {
+		return false // most days of an nth weekday: without looking at the calendar
+	}
+	y, m, dom := c.Date()
 	if d.hasMonths() && !d.months[m] {
 		return false
 	}
+	if byWeekday && d.week[c.Weekday()] || !byWeekday && len(d.dom) == 0 {
+		return true
+	}
 	last := time.Date(y, m+1, 0, 0, 0, 0, 0, time.UTC).Day()
-	if len(d.dom) > 0 {
-		return slices.ContainsFunc(d.dom, func(r domRange) bool { return r.day(r.from, last) <= dom && dom <= r.day(r.to, last) })
+	if byWeekday {
+		return slices.ContainsFunc(d.nth, func(n nth) bool {
+			return n.weekday == c.Weekday() && (n.n > 0 && (dom-1)/7+1 == n.n || n.n < 0 && dom+7 > last)
+		})
 	}
-	if d.week == [7]bool{} && len(d.nth) == 0 {
-		return true // months alone
-	}
-	wd := c.Weekday()
-	return d.week[wd] || slices.ContainsFunc(d.nth, func(n nth) bool {
-		return n.weekday == wd && (n.n > 0 && (dom-1)/7+1 == n.n || n.n < 0 && dom+7 > last)
-	})
+	return slices.ContainsFunc(d.dom, func(r domRange) bool { return r.day(r.from, last) <= dom && dom <= r.day(r.to, last) })
+}
+
+// hasWeekday reports whether some such weekday is named.
+func (d *days) hasWeekday(wd time.Weekday) bool {
+	return d.week[wd] || slices.ContainsFunc(d.nth, func(n nth) bool { return n.weekday == wd })
 }
 
 // weekly reports whether each week is like the other.
@@ -76,7 +84,7 @@ func (d days) weekly() bool {
 	return !d.hasMonths() && len(d.nth) == 0 && len(d.dom) == 0 && d.dates[0].IsZero()
 }
 
-func (d days) hasMonths() bool { return slices.Contains(d.months[:], true) }
+func (d *days) hasMonths() bool { return slices.Contains(d.months[:], true) }
 
 var (
 	weekdayNames = []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
