@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -351,112 +352,117 @@ func TestAllZones(t *testing.T) {
 	alike := sameClocks(t, begin, end)
 	names := 0
 	for _, group := range alike {
-		names += len(group)
-		w := watch(group[0], begin.AddDate(0, 0, -14), end.AddDate(0, 0, 14), step)
-		for _, span := range spansToWatch(w, w.minute(begin), w.minute(end)) {
+		names += len(group.zones)
+		z := group.zones[0]
+		for _, span := range spansToWatch(group.changes, begin, end) {
+			w := watch(z, span[0].AddDate(0, 0, -12), span[1].AddDate(0, 0, 1), step)
+			from, to := w.minute(span[0]), w.minute(span[1])
 			for _, x := range written {
-				s, err := schedule.ParseWeekly([]string{x.text}, nil, group[0])
+				s, err := schedule.ParseWeekly([]string{x.text}, nil, z)
 				if err != nil {
 					t.Fatal(err)
 				}
-				w.holdWindows(t, s, x.windows, span[0], span[1], 11)
+				w.holdWindows(t, s, x.windows, from, to, 11)
 			}
 			for _, x := range writtenCrons {
-				w.holdCron(t, x, span[0], span[1])
+				w.holdCron(t, x, from, to)
 			}
 		}
-		agree(t, group, w.changes(), w.at)
+		agree(t, group)
 	}
 	if names < 590 || len(alike) < 60 {
 		t.Errorf("%d zones with %d clocks were looked at", names, len(alike))
 	}
 }
 
+// clockGroup are zones whose clocks show the same.
+type clockGroup struct {
+	zones   []*time.Location
+	changes []time.Time
+}
+
 // sameClocks reads the list of zones and puts those together whose offsets are the
 // same from one instant to another, to the minute: many names are links.
-func sameClocks(t *testing.T, begin, end time.Time) [][]*time.Location {
+func sameClocks(t *testing.T, begin, end time.Time) []*clockGroup {
 	t.Helper()
 	data, err := os.ReadFile("testdata/zones.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	groups := make(map[string][]*time.Location)
+	groups := make(map[string]*clockGroup)
 	for name := range strings.Lines(string(data)) {
 		if name = strings.TrimSpace(name); strings.HasPrefix(name, "#") {
 			continue
 		}
 		z := zone(t, name)
-		var offsets strings.Builder
-		last := -1 << 30
-		for at := begin; at.Before(end); at = at.Add(6 * time.Hour) {
-			_, offset := at.In(z).Zone()
-			if offset == last {
-				continue
-			}
-			since := at
-			for ; at.After(begin) && since.After(at.Add(-6*time.Hour)); since = since.Add(-time.Minute) {
-				if _, before := since.Add(-time.Minute).In(z).Zone(); before != offset {
-					break
-				}
-			}
-			fmt.Fprintln(&offsets, since, offset)
-			last = offset
+		group := clockGroup{zones: []*time.Location{z}}
+		offset := func(at time.Time) int {
+			_, seconds := at.In(z).Zone()
+			return seconds
 		}
-		groups[offsets.String()] = append(groups[offsets.String()], z)
+		text := fmt.Sprint(offset(begin))
+		for at := begin; at.Before(end); at = at.Add(6 * time.Hour) {
+			if before := offset(at); before != offset(at.Add(6*time.Hour)) {
+				change := at.Add(time.Minute)
+				for offset(change) == before {
+					change = change.Add(time.Minute)
+				}
+				group.changes = append(group.changes, change)
+				text += fmt.Sprint(change.Unix(), offset(change), " ")
+			}
+		}
+		if groups[text] == nil {
+			groups[text] = &group
+		} else {
+			groups[text].zones = append(groups[text].zones, z)
+		}
 	}
-	var out [][]*time.Location
-	for _, group := range groups {
-		out = append(out, group)
-	}
-	slices.SortFunc(out, func(a, b []*time.Location) int { return cmp.Compare(a[0].String(), b[0].String()) })
-	return out
+	return slices.SortedFunc(maps.Values(groups), func(a, b *clockGroup) int { return cmp.Compare(a.zones[0].String(), b.zones[0].String()) })
 }
 
-// spansToWatch are four days around each change of the clock and, some weeks
+// spansToWatch are four days around each change of the clock and, some months
 // apart, another day.
-func spansToWatch(w *wallClock, begin, end int) (spans [][2]int) {
+func spansToWatch(changes []time.Time, begin, end time.Time) (spans [][2]time.Time) {
 	if *zonesForm == "full" {
-		for n := begin; n < end; n += 30 * day {
-			spans = append(spans, [2]int{n, min(end, n+30*day)})
+		for from := begin; from.Before(end); from = from.AddDate(0, 0, 30) {
+			spans = append(spans, [2]time.Time{from, from.AddDate(0, 0, 30)})
 		}
 		return spans
 	}
-	for _, n := range w.changes() {
-		if from, to := max(begin, n-2*day), min(end, n+2*day); from < to {
-			spans = append(spans, [2]int{from, to})
-		}
+	for _, change := range changes {
+		spans = append(spans, [2]time.Time{change.AddDate(0, 0, -2), change.AddDate(0, 0, 2)})
 	}
-	for n := begin; n < end-2*day; n += 101*day + 7*60 {
-		spans = append(spans, [2]int{n, n + day})
+	for from := begin; from.Before(end); from = from.Add(503*24*time.Hour + 7*time.Hour) {
+		spans = append(spans, [2]time.Time{from, from.AddDate(0, 0, 1)})
 	}
 	return spans
 }
 
-// agree compares the zones of a group, right before and after each change, with
-// the one that was watched.
-func agree(t *testing.T, group []*time.Location, changes []int, at func(minute int) time.Time) {
+// agree compares the zones of a group, around each change, with the one that was
+// watched.
+func agree(t *testing.T, group *clockGroup) {
 	t.Helper()
 	const window, spec = "Sat 23:10 - Sun 02:20; Mon-Fri 00:30-03:30; 12:00-13:00", "*/30 0-3 * * *"
-	first := weekly(t, group[0].String(), window)
-	firstCron, err := schedule.ParseCron(spec, group[0])
+	first := weekly(t, group.zones[0].String(), window)
+	firstCron, err := schedule.ParseCron(spec, group.zones[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, other := range group[1:] {
+	for _, other := range group.zones[1:] {
 		s := weekly(t, other.String(), window)
 		c, err := schedule.ParseCron(spec, other)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range append(changes, 200*day) {
-			for _, minutes := range []int{-day, -1, 0, 1, 60} {
-				now := at(n + minutes)
+		for _, change := range append(group.changes, time.Date(2030, 6, 1, 12, 0, 0, 0, time.UTC)) {
+			for _, minutes := range []time.Duration{-24 * 60, -1, 0, 60} {
+				now := change.Add(minutes * time.Minute)
 				a, _ := first.Next(now)
 				b, _ := s.Next(now)
 				x, _ := firstCron.Next(now)
 				y, _ := c.Next(now)
 				if a != b || first.At(now) != s.At(now) || !x.Equal(y) {
-					t.Fatalf("%s and %s show the same, but after %s have %v and %v, %s and %s", group[0], other, now, a, b, x, y)
+					t.Fatalf("%s and %s show the same, but after %s have %v and %v, %s and %s", group.zones[0], other, now, a, b, x, y)
 				}
 			}
 		}

@@ -219,7 +219,7 @@ func (p *parser) almost(s string, err error) error {
 	switch _, isDate := date(left); {
 	case strings.ContainsAny(s, "–—"):
 		fault.Hint = "write a plain minus between times and days"
-	case days == nil:
+	case days == nil && strings.Trim(s, "0123456789-") != "": // 9-17 are hours that lack their minutes
 		fault.Hint = fmt.Sprintf(`whole days are "%s 00:00-24:00"; join days with +, as in Mon+Tue`, s)
 	case right != "" && notTime == nil, strings.HasSuffix(strings.TrimRight(strings.TrimSuffix(s, lastWord(s)), " "), "-"):
 		fault.Hint = `write "Mon-Fri 08:00-19:00", without blanks around the minus`
