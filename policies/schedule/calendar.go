@@ -13,6 +13,45 @@ import (
 type Calendar struct {
 	dates  map[day]string
 	yearly map[monthDay]string
+	// timed are events whose dates depend on the zone in which one asks. They are
+	// in dates as the zone of their file has them; whole are the dates without them.
+	timed []timed
+	whole map[day]string
+}
+
+// timed is an event from one instant to another.
+type timed struct {
+	from, to time.Time
+	name     string
+}
+
+// addTimed adds an event that is not of whole days.
+func (c *Calendar) addTimed(e timed) error {
+	if len(c.timed) >= maxDates {
+		return fmt.Errorf("the calendar has more than %d events with times", maxDates)
+	}
+	c.timed = append(c.timed, e)
+	return nil
+}
+
+// in are the dates as a zone has them.
+func (c *Calendar) in(zone *time.Location) *Calendar {
+	if len(c.timed) == 0 {
+		return c
+	}
+	there := &Calendar{dates: maps.Clone(c.whole), yearly: c.yearly}
+	for _, e := range c.timed {
+		first, last := dayOf(e.from, zone), dayOf(e.from, zone)
+		if e.to.After(e.from) {
+			last = dayOf(e.to.Add(-time.Nanosecond), zone)
+		}
+		for d := first; !d.After(last.Time); d = d.add(1) {
+			if there.dates[d] == "" {
+				there.dates[d] = e.name
+			}
+		}
+	}
+	return there
 }
 
 type monthDay struct {
@@ -33,8 +72,8 @@ func ParseDates(lines []string) (*Calendar, error) {
 	for _, line := range lines {
 		p := &parser{text: line}
 		text := strings.TrimSpace(line)
-		spec, name, _ := strings.Cut(text, " ")
-		name = strings.TrimSpace(name)
+		spec := text[:indexOrEnd(text, " \t")]
+		name := strings.TrimSpace(text[len(spec):])
 		if t, err := time.Parse("2006-01-02", "2024-"+spec); err == nil { // a leap year has them all
 			c.yearly[monthDay{t.Month(), t.Day()}] = name
 			continue
@@ -61,6 +100,13 @@ func ParseDates(lines []string) (*Calendar, error) {
 	return c, nil
 }
 
+func indexOrEnd(s, chars string) int {
+	if i := strings.IndexAny(s, chars); i >= 0 {
+		return i
+	}
+	return len(s)
+}
+
 // add adds the dates from one to another, both included.
 func (c *Calendar) add(first, last day, name string) error {
 	for d := first; !d.After(last.Time); d = d.add(1) {
@@ -75,6 +121,7 @@ func (c *Calendar) add(first, last day, name string) error {
 }
 
 // On reports whether a date is in the calendar, and its name, which may be empty.
+// Where that matters, after [ParseICal], it is a date of the file's zone.
 func (c *Calendar) On(year int, month time.Month, dayOfMonth int) (name string, ok bool) {
 	return c.on(day{time.Date(year, month, dayOfMonth, 0, 0, 0, 0, time.UTC)})
 }

@@ -258,85 +258,131 @@ func (c *Cron) Spec() string { return c.spec }
 // Next is the first planned time strictly after an instant, in UTC; false: there
 // is none within 28 years.
 func (c *Cron) Next(after time.Time) (time.Time, bool) {
-	d := dayOf(after, c.zone)
-	for range longestWait {
-		for _, t := range c.on(d) {
-			if t.After(after) {
-				return t, true
-			}
-		}
-		d = d.add(1)
+	if c.elapsed {
+		return c.nextElapsed(after)
 	}
-	return time.Time{}, false
+	m, ok := c.from(reached(after, c.zone).next())
+	if !ok {
+		return time.Time{}, false
+	}
+	return m.day.at(m.minute, c.zone), true
 }
 
 // Prev is the newest planned time not after an instant, in UTC; false: there was
 // none within 28 years.
 func (c *Cron) Prev(t time.Time) (time.Time, bool) {
-	d := dayOf(t, c.zone).add(1) // the clock may have gone back over midnight
-	for range longestWait {
-		for _, at := range slices.Backward(c.on(d)) {
-			if !at.After(t) {
-				return at, true
-			}
-		}
-		d = d.add(-1)
+	if c.elapsed {
+		return c.prevElapsed(t)
 	}
-	return time.Time{}, false
+	m, ok := c.upTo(reached(t, c.zone))
+	if !ok {
+		return time.Time{}, false
+	}
+	return m.day.at(m.minute, c.zone), true
+}
+
+// nextElapsed looks for the next instant at which the wall clock shows a time that
+// matches, from one change of the clocks to the next.
+func (c *Cron) nextElapsed(after time.Time) (time.Time, bool) {
+	shown, offset := shows(after, c.zone)
+	start := shown.Truncate(time.Minute).Add(time.Minute)
+	for t := after; ; {
+		m, ok := c.from(momentOf(start))
+		if !ok {
+			return time.Time{}, false
+		}
+		found := m.shown().Add(-offset)
+		_, change := t.In(c.zone).ZoneBounds()
+		if change.IsZero() || found.Before(change) {
+			return found, true
+		}
+		t = change
+		shown, offset = shows(t, c.zone)
+		start = shown.Add(time.Minute - time.Nanosecond).Truncate(time.Minute)
+	}
+}
+
+func (c *Cron) prevElapsed(t time.Time) (time.Time, bool) {
+	for {
+		shown, offset := shows(t, c.zone)
+		m, ok := c.upTo(momentOf(shown))
+		if !ok {
+			return time.Time{}, false
+		}
+		found := m.shown().Add(-offset)
+		change, _ := t.In(c.zone).ZoneBounds()
+		if change.IsZero() || !found.Before(change) {
+			return found, true
+		}
+		t = change.Add(-time.Nanosecond)
+	}
 }
 
 // longestWait, in days, bounds the search: within 28 years every date has been
 // every weekday.
 const longestWait = 28*366 + 2
 
-// on are the planned times of a calendar day, in UTC and in order. A day lasts
-// from the first instant at which the wall clock shows it, or a later one, to the
-// first of the next day. In a gap several may be the same instant.
-func (c *Cron) on(d day) []time.Time {
-	switch {
-	case c.elapsed && (c.matchDay(d) || c.matchDay(d.add(-1))): // the evening before may be read again after midnight
-		return c.everyHour(d)
-	case c.elapsed || !c.matchDay(d):
-		return nil
-	}
-	var out []time.Time
-	for h := range 24 {
-		if c.hour&(1<<h) == 0 {
+// from is the first wall time that matches, at or after another.
+func (c *Cron) from(m moment) (moment, bool) {
+	end := m.day.add(longestWait)
+	for d := m.day; d.Before(end.Time); d = d.add(1) {
+		if y, month, _ := d.Date(); c.month&(1<<month) == 0 {
+			d = day{time.Date(y, month+1, 0, 0, 0, 0, 0, time.UTC)} // the last of the month
 			continue
 		}
-		for m := range 60 {
-			if c.minute&(1<<m) != 0 {
-				out = append(out, d.at(h*60+m, c.zone))
-			}
+		first := 0
+		if d == m.day {
+			first = m.minute
+		}
+		if minute := c.minuteFrom(first); minute >= 0 && c.matchDay(d) {
+			return moment{d, minute}, true
 		}
 	}
-	return out
+	return moment{}, false
 }
 
-// everyHour follows elapsed time: each instant of the day at which the wall clock
-// shows a minute that matches, in both readings of an overlap.
-func (c *Cron) everyHour(d day) []time.Time {
-	var out []time.Time
-	end := d.add(1).at(0, c.zone)
-	for t := d.at(0, c.zone); t.Before(end); {
-		local := t.In(c.zone)
-		_, change := local.ZoneBounds()
-		if change.IsZero() || change.After(end) {
-			change = end
+// upTo is the last wall time that matches, at or before another.
+func (c *Cron) upTo(m moment) (moment, bool) {
+	end := m.day.add(-longestWait)
+	for d := m.day; d.After(end.Time); d = d.add(-1) {
+		if y, month, _ := d.Date(); c.month&(1<<month) == 0 {
+			d = day{time.Date(y, month, 1, 0, 0, 0, 0, time.UTC)}
+			continue
 		}
-		minute, today := local.Minute(), dayOf(t, c.zone)
-		matches, midnight := c.matchDay(today), 1440-local.Hour()*60-minute // the minutes left of it
-		for n := range (change.Sub(t) + time.Minute - 1) / time.Minute {
-			if midnight == 0 {
-				today = today.add(1)
-				matches, midnight = c.matchDay(today), 1440
-			}
-			if matches && c.minute&(1<<minute) != 0 {
-				out = append(out, t.Add(n*time.Minute))
-			}
-			minute, midnight = (minute+1)%60, midnight-1
+		last := 1439
+		if d == m.day {
+			last = m.minute
 		}
-		t = change.UTC()
+		if minute := c.minuteUpTo(last); minute >= 0 && c.matchDay(d) {
+			return moment{d, minute}, true
+		}
 	}
-	return out
+	return moment{}, false
+}
+
+// minuteFrom is the first minute of a day that matches, at or after another; -1:
+// there is none.
+func (c *Cron) minuteFrom(minute int) int {
+	hour := minute / 60
+	if rest := c.minute >> (minute % 60); c.hour&(1<<hour) != 0 && rest != 0 {
+		return minute + bits.TrailingZeros64(rest)
+	}
+	later := c.hour >> (hour + 1)
+	if later == 0 {
+		return -1
+	}
+	return (hour+1+bits.TrailingZeros64(later))*60 + bits.TrailingZeros64(c.minute)
+}
+
+// minuteUpTo is the last minute of a day that matches, at or before another.
+func (c *Cron) minuteUpTo(minute int) int {
+	hour := minute / 60
+	if rest := c.minute & (1<<(minute%60+1) - 1); c.hour&(1<<hour) != 0 && rest != 0 {
+		return hour*60 + bits.Len64(rest) - 1
+	}
+	earlier := c.hour & (1<<hour - 1)
+	if earlier == 0 {
+		return -1
+	}
+	return (bits.Len64(earlier)-1)*60 + bits.Len64(c.minute) - 1
 }

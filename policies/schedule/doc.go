@@ -34,7 +34,7 @@
 // instants that are returned are in UTC; every error is an [*Error] that says
 // where in the text the fault is.
 //
-// Limits: a Weekly looks five years ahead and back for an edge, a Cron 28 years.
+// Limits: a Weekly looks 40 years ahead and back for an edge, a Cron 28.
 // Zone data is the machine's where it has any (as the time package does), else
 // the embedded; wall times are whole minutes.
 //

@@ -33,10 +33,16 @@ type Exception struct {
 // windows that begin on its day, and one of the day before still runs to its end
 // past midnight. Apart from that, never and always hold from midnight to midnight.
 // A span of more than 24 hours gives way on the day of an exception and goes on
-// after it.
+// after it; one of a schedule that stands in holds on that day alone.
+//
+// Dates are those of the schedule's zone, also of events with times in an
+// iCalendar file.
 func (w *Weekly) Except(rules []Exception) *Weekly {
 	c := *w
 	c.except = slices.Clone(rules)
+	for i := range c.except {
+		c.except[i].Calendar = c.except[i].Calendar.in(w.zone)
+	}
 	c.steady = false
 	return &c
 }
@@ -76,9 +82,9 @@ func (w *Weekly) wantsExcept(m moment) State {
 		return Running
 	}
 	switch other := rule.Schedule; {
-	case coversFrom(other.running, m):
+	case coversFrom(other.running, m) || coversSpan(other.running, m):
 		return Running
-	case coversFrom(other.stopped, m):
+	case coversFrom(other.stopped, m) || coversSpan(other.stopped, m):
 		return Stopped
 	default:
 		return other.outside()
@@ -144,7 +150,7 @@ func (w *Weekly) exceptBounds(d day, out []int) []int {
 	out = append(out, 0)
 	for _, rule := range []*Exception{before, on} {
 		if rule != nil && rule.Use == UseSchedule {
-			out = append(out, rule.Schedule.bounds(d)...)
+			out = boundsOf(rule.Schedule.stopped, d, boundsOf(rule.Schedule.running, d, out))
 		}
 	}
 	return out

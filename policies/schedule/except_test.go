@@ -75,6 +75,9 @@ func TestExceptions(t *testing.T) {
 		{"stopped windows: always is running, after the night before", parse("", "22:00-06:00"), []schedule.Exception{{Calendar: dates(t, "2026-12-25"), Use: schedule.UseAlways}}, "23 22:00 stopped, 24 06:00 running, 24 22:00 stopped, 25 06:00 running, 26 22:00 stopped, 27 06:00 running, 27 22:00 stopped, 28 06:00 running, 28 22:00 stopped, 29 06:00 running"},
 		{"a span of days gives way and goes on", parse("Sun 22:00 - Fri 19:00", ""), []schedule.Exception{{Calendar: dates(t, "2026-12-24"), Use: schedule.UseNever}}, "24 00:00 stopped, 25 00:00 running, 25 19:00 stopped, 27 22:00 running"},
 		{"also when it begins on such a day", parse("Sun 22:00 - Fri 19:00", ""), []schedule.Exception{{Calendar: dates(t, "2026-12-27"), Use: schedule.UseNever}}, "25 19:00 stopped, 28 00:00 running"},
+		{"a span that stands in holds on that day, wherever it began", office, []schedule.Exception{{Calendar: dates(t, "2026-12-24"), Use: schedule.UseSchedule, Schedule: parse("Sun 22:00 - Fri 19:00", "")}}, "23 19:00 stopped, 24 00:00 running, 25 00:00 stopped, 25 08:00 running, 25 19:00 stopped, 28 08:00 running, 28 19:00 stopped, 29 08:00 running"},
+		{"and ends at its time", office, []schedule.Exception{{Calendar: dates(t, "2026-12-25"), Use: schedule.UseSchedule, Schedule: parse("Sun 22:00 - Fri 17:00", "")}}, "23 19:00 stopped, 24 08:00 running, 24 19:00 stopped, 25 00:00 running, 25 17:00 stopped, 28 08:00 running, 28 19:00 stopped, 29 08:00 running"},
+		{"a stopped span that stands in", parse("", "22:00-06:00"), []schedule.Exception{{Calendar: dates(t, "2026-12-24"), Use: schedule.UseSchedule, Schedule: parse("", "Sun 22:00 - Fri 19:00")}}, "23 22:00 stopped, 25 00:00 running, 25 22:00 stopped, 26 06:00 running, 26 22:00 stopped, 27 06:00 running, 27 22:00 stopped, 28 06:00 running, 28 22:00 stopped, 29 06:00 running"},
 		{"one-sided: a day of never has a voice", office.OneSided(), []schedule.Exception{{Calendar: closed, Use: schedule.UseNever}}, "23 19:00 any, 24 00:00 stopped, 26 00:00 any, 28 08:00 running, 28 19:00 any, 29 08:00 running"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -134,7 +137,7 @@ func TestExceptionsMinuteByMinute(t *testing.T) {
 }
 
 func TestDates(t *testing.T) {
-	c := dates(t, "2026-12-24..2027-01-01 closed", "05-01 Labour Day", "2026-12-31 New Year's Eve")
+	c := dates(t, "2026-12-24..2027-01-01 closed", "05-01\tLabour Day", "2026-12-31 New Year's Eve")
 	for date, want := range map[string]string{"2026-12-24": "closed", "2027-01-01": "closed", "2027-05-01": "Labour Day", "2026-12-31": "closed"} {
 		d, _ := time.Parse(time.DateOnly, date)
 		if name, ok := c.On(d.Date()); !ok || name != want {
@@ -230,7 +233,7 @@ func TestICalendar(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                                     "no events",
+		"":                                     "not a whole",
 		"BEGIN:VCALENDAR\r\n":                  "",
 		"hello":                                "iCalendar",
 		"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n": "no events",
@@ -287,6 +290,8 @@ func TestInstants(t *testing.T) {
 		"2026-12-01T24:00":                  "2026-12-02T00:00:00Z",
 		"2026-12-01T18:00:00+02:00":         "2026-12-01T16:00:00Z",
 		"tomorrow":                          "there is no date",
+		"9999-12-31T24:00":                  "no such year",
+		"0026-12-01T18:00:00Z":              "no such year",
 		"2026-12-01T25:00":                  "there is no",
 		"2026-12-01T18:00_Europe/Nowhereia": "is not a known zone",
 		"2026-12-01T18:00x":                 "is not a time of day",

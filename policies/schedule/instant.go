@@ -13,10 +13,22 @@ const instantHint = "write it as 2026-12-01, 2026-12-01T18:00 or 2026-12-01T18:0
 // instant after it, in an overlap the first reading. The result is in UTC, and an
 // error is an [*Error].
 func ParseInstant(text string, zone *time.Location) (time.Time, error) {
+	p := &parser{text: text}
+	at, err := p.instant(zone)
+	if err == nil && (at.Year() < 1970 || at.Year() > 9999) { // year 0026 is a slip, and 10000 has no text
+		err = p.fail(0, instantHint, "there is no such year")
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return at, nil
+}
+
+func (p *parser) instant(zone *time.Location) (time.Time, error) {
+	text := p.text
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t.UTC(), nil
 	}
-	p := &parser{text: text}
 	d, err := time.Parse(time.DateOnly, text[:min(len(text), len(time.DateOnly))])
 	if err != nil || d.Year() < 1970 {
 		return time.Time{}, p.fail(0, instantHint, "there is no date")

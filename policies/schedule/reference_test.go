@@ -1,6 +1,11 @@
 package schedule_test
 
 import (
+	"cmp"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -9,77 +14,90 @@ import (
 	"nightshift/policies/schedule"
 )
 
-// A wallWatcher watched the wall clock of a zone, minute by minute, and wrote
-// down when it showed what. It is the slow and obviously right way: the instant
-// of a wall time is the first at which the clock shows that time or a later one.
-type wallWatcher struct {
+// A wallClock was watched, minute by minute, and it is written down when it showed
+// what. It is the slow and obviously right way: the instant of a wall time is the
+// first at which the clock shows that time or a later one.
+type wallClock struct {
 	zone  *time.Location
-	begin time.Time   // the first instant watched
-	shown []time.Time // by minute watched: the wall time, as if in UTC
-	base  time.Time   // the wall time of first[0]
-	first []time.Time // by minute of wall time from base: the first instant that shows it, or a later one
+	begin time.Time // the first instant watched
+	base  time.Time // what the clock showed then, as if in UTC
+	shown []int32   // by minute from begin: the wall time, in minutes from base
+	first []int32   // by minute of wall time from base: the first minute that shows it, or a later one
 }
 
-// watch watches the days of a month, and the weeks before and after it.
-func watch(zone *time.Location, year int, month time.Month) *wallWatcher {
-	w := &wallWatcher{zone: zone, begin: time.Date(year, month, -13, 0, 0, 0, 0, time.UTC)}
-	end := time.Date(year, month+1, 14, 0, 0, 0, 0, time.UTC)
-	for t := w.begin; t.Before(end); t = t.Add(time.Minute) {
-		local := t.In(zone)
-		y, m, d := local.Date()
-		shown := time.Date(y, m, d, local.Hour(), local.Minute(), 0, 0, time.UTC)
-		if len(w.shown) == 0 {
-			w.base = shown
-		}
-		w.shown = append(w.shown, shown)
-		for !w.base.Add(time.Duration(len(w.first)) * time.Minute).After(shown) {
-			w.first = append(w.first, t)
+// watch watches a clock. With a longer step than a minute it looks away for as
+// long, and looks minute by minute where the clock was changed meanwhile.
+func watch(zone *time.Location, begin, end time.Time, step time.Duration) *wallClock {
+	w := &wallClock{zone: zone, begin: begin, base: shownAt(begin, zone)}
+	minutes := int(end.Sub(begin)/time.Minute) + day
+	w.shown, w.first = make([]int32, 0, minutes), make([]int32, 0, minutes)
+	for t := begin; t.Before(end); t = t.Add(step) {
+		now, later := w.sinceBase(t), w.sinceBase(t.Add(step))
+		for n := range int32(step / time.Minute) {
+			shown := now + n
+			if later != now+int32(step/time.Minute) {
+				shown = w.sinceBase(t.Add(time.Duration(n) * time.Minute))
+			}
+			w.shown = append(w.shown, shown)
+			for int32(len(w.first)) <= shown {
+				w.first = append(w.first, int32(len(w.shown)-1))
+			}
 		}
 	}
 	return w
 }
 
-// aroundChange is from two days before to two days after the clocks change in
-// a month, or around its middle.
-func (w *wallWatcher) aroundChange(month time.Month) (begin, end time.Time) {
-	middle := w.begin.AddDate(0, 0, 28)
-	for n := range w.shown[1:] {
-		if w.shown[n].Month() == month && !w.shown[n+1].Equal(w.shown[n].Add(time.Minute)) {
-			middle = w.begin.Add(time.Duration(n) * time.Minute)
-			break
+func (w *wallClock) sinceBase(t time.Time) int32 {
+	return int32(shownAt(t, w.zone).Sub(w.base) / time.Minute)
+}
+
+func shownAt(t time.Time, zone *time.Location) time.Time {
+	local := t.In(zone)
+	y, m, d := local.Date()
+	return time.Date(y, m, d, local.Hour(), local.Minute(), 0, 0, time.UTC)
+}
+
+func (w *wallClock) at(minute int) time.Time {
+	return w.begin.Add(time.Duration(minute) * time.Minute)
+}
+
+func (w *wallClock) minute(t time.Time) int { return int(t.Sub(w.begin) / time.Minute) }
+
+// changes are the minutes at which the clock does not go on as it should.
+func (w *wallClock) changes() (at []int) {
+	for n := 1; n < len(w.shown); n++ {
+		if w.shown[n] != w.shown[n-1]+1 {
+			at = append(at, n)
 		}
 	}
-	return middle.AddDate(0, 0, -2), middle.AddDate(0, 0, 2)
+	return at
 }
 
-// instant is the first at which the clock shows a wall time, or a later one.
-func (w *wallWatcher) instant(wall time.Time) (time.Time, bool) {
+// instant is the minute at which a wall time happens; far outside of those
+// watched where it does so before or after.
+func (w *wallClock) instant(wall time.Time) int {
 	n := int(wall.Sub(w.base) / time.Minute)
-	if wall.Before(w.base) || n >= len(w.first) {
-		return time.Time{}, false
+	switch {
+	case wall.Before(w.base):
+		return -1
+	case n >= len(w.first):
+		return len(w.shown)
 	}
-	return w.first[n], true
+	return int(w.first[n])
 }
 
-// covered tells for each minute watched whether windows cover it: those that
-// begin on the days that match, at a time, and end so many minutes later.
-func (w *wallWatcher) covered(windows []plainWindow) []bool {
-	out := make([]bool, len(w.shown))
-	for day := w.base.Truncate(24*time.Hour).AddDate(0, 0, 1); day.Before(w.base.AddDate(0, 0, 70)); day = day.AddDate(0, 0, 1) {
+// covered tells for each minute from one to another whether windows cover it:
+// those that begin on the days that match, at a time, and end so much later.
+func (w *wallClock) covered(windows []plainWindow, from, to int) []bool {
+	out := make([]bool, to-from)
+	last := shownAt(w.at(to), w.zone)
+	for day := shownAt(w.at(from), w.zone).Truncate(24*time.Hour).AddDate(0, 0, -9); !day.After(last); day = day.AddDate(0, 0, 1) {
 		for _, x := range windows {
-			if !x.on(day) {
-				continue
-			}
-			from, ok := w.instant(day.Add(x.from))
-			if !ok {
-				continue
-			}
-			to, ok := w.instant(day.Add(x.from + x.lasts))
-			if !ok {
-				to = w.begin.Add(time.Duration(len(out)) * time.Minute)
-			}
-			for t := from; t.Before(to); t = t.Add(time.Minute) {
-				out[t.Sub(w.begin)/time.Minute] = true
+			if x.on(day) {
+				begins, ends := w.instant(day.Add(x.from)), w.instant(day.Add(x.from+x.lasts))
+				for n := max(begins, from); n < min(ends, to); n++ {
+					out[n-from] = true
+				}
 			}
 		}
 	}
@@ -149,48 +167,78 @@ var watched = []struct {
 	{"Pacific/Apia", 2011, 12}, // 30 December 2011 does not exist
 }
 
-func TestWindowsAgainstAWatchOnTheWallClock(t *testing.T) {
+// months returns the clock of each, watched for two weeks more before and after,
+// and the four days around the change in it, or around its middle.
+func months(t *testing.T, check func(w *wallClock, from, to int)) {
 	for _, m := range watched {
-		z := zone(t, m.zone)
-		clockwatch := watch(z, m.year, m.month)
-		begin, end := clockwatch.aroundChange(m.month)
-		for _, x := range written {
-			w := weekly(t, m.zone, x.text)
-			covered := clockwatch.covered(x.windows)
-			state := func(t time.Time) schedule.State {
-				if covered[t.Sub(clockwatch.begin)/time.Minute] {
-					return schedule.Running
-				}
-				return schedule.Stopped
-			}
-			next, more := w.Next(begin)
-			var newest time.Time
-			for now := begin; now.Before(end); now = now.Add(time.Minute) {
-				want := state(now)
-				if got := w.At(now); got != want {
-					t.Fatalf("%q at %s: got %s, want %s", x.text, now.In(z), got, want)
-				}
-				if now.Equal(begin) || want == state(now.Add(-time.Minute)) {
-					if prev, ok := w.Prev(now); now.Minute()%10 == 5 && ok && prev.At.After(begin) && !prev.At.Equal(newest) {
-						t.Fatalf("%q: newest edge at %s is %s, want %s", x.text, now.In(z), prev.At.In(z), newest.In(z))
-					}
-					continue
-				}
-				newest = now
-				if !more || !next.At.Equal(now) || next.To != want {
-					t.Fatalf("%q: next edge %s to %s (%v), want %s to %s", x.text, next.At.In(z), next.To, more, now.In(z), want)
-				}
-				for _, later := range []time.Duration{0, time.Second, time.Minute} {
-					if prev, ok := w.Prev(now.Add(later)); state(now.Add(later)) == want && (!ok || !prev.At.Equal(now) || prev.To != want) {
-						t.Fatalf("%q: prev of %s is %s to %s (%v)", x.text, now.In(z), prev.At.In(z), prev.To, ok)
-					}
-				}
-				next, more = w.Next(now)
-			}
-			if more && next.At.Before(end) {
-				t.Fatalf("%q: an edge at %s to %s, want none", x.text, next.At.In(z), next.To)
+		begin, end := time.Date(m.year, m.month, -13, 0, 0, 0, 0, time.UTC), time.Date(m.year, m.month+1, 14, 0, 0, 0, 0, time.UTC)
+		w := watch(zone(t, m.zone), begin, end, time.Minute)
+		middle := 28 * day
+		for _, n := range w.changes() {
+			if w.at(n-1).In(w.zone).Month() == m.month {
+				middle = n
+				break
 			}
 		}
+		check(w, middle-2*day, middle+2*day)
+	}
+}
+
+const day = 24 * 60 // minutes
+
+func TestWindowsAgainstAWatchOnTheWallClock(t *testing.T) {
+	months(t, func(clock *wallClock, from, to int) {
+		for _, x := range written {
+			clock.holdWindows(t, weekly(t, clock.zone.String(), x.text), x.windows, from, to, 1)
+		}
+	})
+}
+
+// holdWindows holds a schedule against the windows that were watched, from one
+// minute to another: each edge, ahead and back, and the state each so many minutes.
+func (w *wallClock) holdWindows(t *testing.T, s *schedule.Weekly, windows []plainWindow, from, to, each int) {
+	t.Helper()
+	covered := w.covered(windows, from, to)
+	state := func(minute int) schedule.State {
+		if covered[minute-from] {
+			return schedule.Running
+		}
+		return schedule.Stopped
+	}
+	next, more := s.Next(w.at(from))
+	newest := 0
+	for n := from; n < to; n++ {
+		now, want := w.at(n), state(n)
+		isEdge := n > from && want != state(n-1)
+		if isEdge || (n-from)%each == 0 {
+			if got := s.At(now); got != want {
+				t.Fatalf("%s at %s: got %s, want %s", s, now.In(w.zone), got, want)
+			}
+		}
+		if !isEdge {
+			if (n-from)%(7*each) == 5 {
+				if prev, ok := s.Prev(now); ok && prev.At.After(w.at(from)) && !prev.At.Equal(w.at(newest)) {
+					t.Fatalf("%s: newest edge at %s is %s, want %s", s, now.In(w.zone), prev.At.In(w.zone), w.at(newest).In(w.zone))
+				}
+			}
+			continue
+		}
+		newest = n
+		if !more || !next.At.Equal(now) || next.To != want {
+			t.Fatalf("%s: next edge %s to %s (%v), want %s to %s", s, next.At.In(w.zone), next.To, more, now.In(w.zone), want)
+		}
+		for _, later := range []time.Duration{0, time.Second, time.Minute - time.Nanosecond} {
+			if prev, ok := s.Prev(now.Add(later)); !ok || !prev.At.Equal(now) || prev.To != want {
+				t.Fatalf("%s: newest edge at %s is %s to %s (%v)", s, now.Add(later).In(w.zone), prev.At.In(w.zone), prev.To, ok)
+			}
+		}
+		if got := s.At(now.Add(-time.Nanosecond)); got == want {
+			t.Fatalf("%s right before %s: got %s already", s, now.In(w.zone), got)
+		}
+		next, more = s.Next(now)
+	}
+	if more && next.At.Before(w.at(to)) {
+		t.Fatalf("%s: an edge at %s to %s, want none", s, next.At.In(w.zone), next.To)
 	}
 }
 
@@ -222,54 +270,200 @@ var writtenCrons = []plainCron{
 	{"@hourly", everyDay, every(1), is(0), true},
 }
 
-// fires lists the planned times of a spec among the minutes watched.
-func (w *wallWatcher) fires(c plainCron) []time.Time {
-	matches := func(wall time.Time) bool { return c.on(wall) && c.hour(wall.Hour()) && c.minute(wall.Minute()) }
-	var out []time.Time
-	if c.elapsed {
-		for n, wall := range w.shown {
-			if matches(wall) {
-				out = append(out, w.begin.Add(time.Duration(n)*time.Minute))
+// fires lists the planned times of a spec after one minute and before another.
+func (w *wallClock) fires(c plainCron, from, to int) []int {
+	var out []int
+	midnight := w.base.Truncate(24 * time.Hour)
+	sinceMidnight := int(w.base.Sub(midnight) / time.Minute)
+	today, onToday := -1, false
+	matches := func(shown int32) bool {
+		n := sinceMidnight + int(shown)
+		if n/day != today {
+			today = n / day
+			onToday = c.on(midnight.AddDate(0, 0, today))
+		}
+		return onToday && c.hour(n%day/60) && c.minute(n%60)
+	}
+	for n := from + 1; n < to; n++ {
+		if c.elapsed {
+			if matches(w.shown[n]) {
+				out = append(out, n)
+			}
+			continue
+		}
+		for shown := w.shown[n]; shown >= 0 && w.first[shown] == int32(n); shown-- { // more than one right after a gap
+			if matches(shown) {
+				out = append(out, n)
+				break
 			}
 		}
-		return out
 	}
-	for n, t := range w.first {
-		if matches(w.base.Add(time.Duration(n) * time.Minute)) {
-			out = append(out, t)
-		}
-	}
-	return slices.CompactFunc(out, time.Time.Equal)
+	return out
 }
 
 func TestCronAgainstAWatchOnTheWallClock(t *testing.T) {
-	for _, m := range watched {
-		z := zone(t, m.zone)
-		clockwatch := watch(z, m.year, m.month)
-		begin, end := clockwatch.aroundChange(m.month)
+	months(t, func(clock *wallClock, from, to int) {
 		for _, x := range writtenCrons {
-			c, err := schedule.ParseCron(x.text, z)
-			if err != nil {
-				t.Fatal(err)
+			clock.holdCron(t, x, from, to)
+		}
+	})
+}
+
+// holdCron holds a spec against the planned times that were watched.
+func (w *wallClock) holdCron(t *testing.T, x plainCron, from, to int) {
+	t.Helper()
+	c, err := schedule.ParseCron(x.text, w.zone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := w.at(from)
+	for _, n := range w.fires(x, from, to) {
+		want := w.at(n)
+		for _, before := range []time.Time{now, want.Add(-time.Nanosecond)} {
+			if got, ok := c.Next(before); !ok || !got.Equal(want) {
+				t.Fatalf("%q after %s: got %s, want %s", x.text, before.In(w.zone), got.In(w.zone), want.In(w.zone))
 			}
-			now := begin
-			for _, want := range clockwatch.fires(x) {
-				if !want.After(begin) || !want.Before(end) {
-					continue
-				}
-				got, ok := c.Next(now)
-				if !ok || !got.Equal(want) {
-					t.Fatalf("%q after %s: got %s, want %s", x.text, now.In(z), got.In(z), want.In(z))
-				}
-				for _, later := range []time.Duration{0, time.Second} {
-					if prev, ok := c.Prev(want.Add(later)); !ok || !prev.Equal(want) {
-						t.Fatalf("%q: newest at %s is %s, want %s", x.text, want.Add(later).In(z), prev.In(z), want.In(z))
-					}
-				}
-				now = want
+		}
+		for _, later := range []time.Duration{0, time.Second} {
+			if prev, ok := c.Prev(want.Add(later)); !ok || !prev.Equal(want) {
+				t.Fatalf("%q: newest at %s is %s, want %s", x.text, want.Add(later).In(w.zone), prev.In(w.zone), want.In(w.zone))
 			}
-			if got, ok := c.Next(now); ok && got.Before(end) {
-				t.Fatalf("%q after %s: got %s, want none before %s", x.text, now.In(z), got.In(z), end.In(z))
+		}
+		now = want
+	}
+	if got, ok := c.Next(now); ok && got.Before(w.at(to)) {
+		t.Fatalf("%q after %s: got %s, want none before %s", x.text, now.In(w.zone), got.In(w.zone), w.at(to).In(w.zone))
+	}
+}
+
+// The zones are the same for minutes on end, so the short form looks closely at
+// the days around each change of a clock, and at some others. The full form looks
+// at every day, and takes a quarter of an hour:
+//
+//	go test ./policies/schedule -run AllZones -zones=full -timeout=2h
+var zonesForm = flag.String("zones", "short", "of TestAllZones: short or full")
+
+func TestAllZones(t *testing.T) {
+	begin, end := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2036, 1, 1, 0, 0, 0, 0, time.UTC)
+	step := 6 * time.Hour
+	if *zonesForm == "full" {
+		step = time.Minute
+	}
+	alike := sameClocks(t, begin, end)
+	names := 0
+	for _, group := range alike {
+		names += len(group.zones)
+		z := group.zones[0]
+		for _, span := range spansToWatch(group.changes, begin, end) {
+			w := watch(z, span[0].AddDate(0, 0, -12), span[1].AddDate(0, 0, 1), step)
+			from, to := w.minute(span[0]), w.minute(span[1])
+			for _, x := range written {
+				s, err := schedule.ParseWeekly([]string{x.text}, nil, z)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.holdWindows(t, s, x.windows, from, to, 11)
+			}
+			for _, x := range writtenCrons {
+				w.holdCron(t, x, from, to)
+			}
+		}
+		agree(t, group)
+	}
+	if names < 590 || len(alike) < 60 {
+		t.Errorf("%d zones with %d clocks were looked at", names, len(alike))
+	}
+}
+
+// clockGroup are zones whose clocks show the same.
+type clockGroup struct {
+	zones   []*time.Location
+	changes []time.Time
+}
+
+// sameClocks reads the list of zones and puts those together whose offsets are the
+// same from one instant to another, to the minute: many names are links.
+func sameClocks(t *testing.T, begin, end time.Time) []*clockGroup {
+	t.Helper()
+	data, err := os.ReadFile("testdata/zones.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups := make(map[string]*clockGroup)
+	for name := range strings.Lines(string(data)) {
+		if name = strings.TrimSpace(name); strings.HasPrefix(name, "#") {
+			continue
+		}
+		z := zone(t, name)
+		group := clockGroup{zones: []*time.Location{z}}
+		offset := func(at time.Time) int {
+			_, seconds := at.In(z).Zone()
+			return seconds
+		}
+		text := fmt.Sprint(offset(begin))
+		for at := begin; at.Before(end); at = at.Add(6 * time.Hour) {
+			if before := offset(at); before != offset(at.Add(6*time.Hour)) {
+				change := at.Add(time.Minute)
+				for offset(change) == before {
+					change = change.Add(time.Minute)
+				}
+				group.changes = append(group.changes, change)
+				text += fmt.Sprint(change.Unix(), offset(change), " ")
+			}
+		}
+		if groups[text] == nil {
+			groups[text] = &group
+		} else {
+			groups[text].zones = append(groups[text].zones, z)
+		}
+	}
+	return slices.SortedFunc(maps.Values(groups), func(a, b *clockGroup) int { return cmp.Compare(a.zones[0].String(), b.zones[0].String()) })
+}
+
+// spansToWatch are four days around each change of the clock and, some months
+// apart, another day.
+func spansToWatch(changes []time.Time, begin, end time.Time) (spans [][2]time.Time) {
+	if *zonesForm == "full" {
+		for from := begin; from.Before(end); from = from.AddDate(0, 0, 30) {
+			spans = append(spans, [2]time.Time{from, from.AddDate(0, 0, 30)})
+		}
+		return spans
+	}
+	for _, change := range changes {
+		spans = append(spans, [2]time.Time{change.AddDate(0, 0, -2), change.AddDate(0, 0, 2)})
+	}
+	for from := begin; from.Before(end); from = from.Add(503*24*time.Hour + 7*time.Hour) {
+		spans = append(spans, [2]time.Time{from, from.AddDate(0, 0, 1)})
+	}
+	return spans
+}
+
+// agree compares the zones of a group, around each change, with the one that was
+// watched.
+func agree(t *testing.T, group *clockGroup) {
+	t.Helper()
+	const window, spec = "Sat 23:10 - Sun 02:20; Mon-Fri 00:30-03:30; 12:00-13:00", "*/30 0-3 * * *"
+	first := weekly(t, group.zones[0].String(), window)
+	firstCron, err := schedule.ParseCron(spec, group.zones[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range group.zones[1:] {
+		s := weekly(t, other.String(), window)
+		c, err := schedule.ParseCron(spec, other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, change := range append(group.changes, time.Date(2030, 6, 1, 12, 0, 0, 0, time.UTC)) {
+			for _, minutes := range []time.Duration{-24 * 60, -1, 0, 60} {
+				now := change.Add(minutes * time.Minute)
+				a, _ := first.Next(now)
+				b, _ := s.Next(now)
+				x, _ := firstCron.Next(now)
+				y, _ := c.Next(now)
+				if a != b || first.At(now) != s.At(now) || !x.Equal(y) {
+					t.Fatalf("%s and %s show the same, but after %s have %v and %v, %s and %s", group.zones[0], other, now, a, b, x, y)
+				}
 			}
 		}
 	}

@@ -76,24 +76,44 @@ func (m moment) before() moment {
 	return moment{m.day, m.minute - 1}
 }
 
+// next is the minute after.
+func (m moment) next() moment {
+	if m.minute == 1439 {
+		return moment{m.day.add(1), 0}
+	}
+	return moment{m.day, m.minute + 1}
+}
+
+// shown is a wall time as if it were in UTC.
+func (m moment) shown() time.Time { return m.day.Add(time.Duration(m.minute) * time.Minute) }
+
+func momentOf(shown time.Time) moment {
+	midnight := shown.Truncate(24 * time.Hour)
+	return moment{day{midnight}, int(shown.Sub(midnight) / time.Minute)}
+}
+
+// shows is the wall time at an instant, as if it were in UTC, and the offset.
+func shows(t time.Time, zone *time.Location) (shown time.Time, offset time.Duration) {
+	_, seconds := t.In(zone).Zone()
+	offset = time.Duration(seconds) * time.Second
+	return t.UTC().Add(offset), offset
+}
+
 // reached is the latest minute that the wall clock of a zone has shown up to an
 // instant. In the second reading of an overlap that is the last minute before
 // the clock went back. A wall time has happened, in a gap too, when it is not
 // later than the minute reached; so windows can be compared on the wall clock.
 func reached(t time.Time, zone *time.Location) moment {
-	local := t.In(zone)
-	_, offset := local.Zone()
-	shown := t.UTC().Add(time.Duration(offset) * time.Second)
-	since, _ := local.ZoneBounds()
+	shown, _ := shows(t, zone)
+	since, _ := t.In(zone).ZoneBounds()
 	for !since.IsZero() && t.Sub(since) < 26*time.Hour { // no clock goes back further
 		last := since.Add(-time.Nanosecond)
-		if _, offset := last.Zone(); last.UTC().Add(time.Duration(offset) * time.Second).After(shown) {
-			shown = last.UTC().Add(time.Duration(offset) * time.Second)
+		if before, _ := shows(last, zone); before.After(shown) {
+			shown = before
 		}
-		since, _ = last.ZoneBounds()
+		since, _ = last.In(zone).ZoneBounds()
 	}
-	midnight := shown.Truncate(24 * time.Hour)
-	return moment{day{midnight}, int(shown.Sub(midnight) / time.Minute)}
+	return momentOf(shown)
 }
 
 // at is the instant of a wall time on a day, minutes after midnight: in a gap

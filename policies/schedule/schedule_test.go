@@ -169,7 +169,7 @@ func TestAdjacentWindowsHaveNoEdgeBetweenThem(t *testing.T) {
 }
 
 func TestAScheduleThatNeverChangesHasNoEdges(t *testing.T) {
-	for _, window := range []string{"00:00-24:00", "Mon-Sun 00:00-24:00", "08:00-08:00", "Mon 05:00 - Mon 05:00", "Mon-Thu 00:00-24:00; Fri 00:00 - Mon 00:00", "1-L 00:00-24:00", "Mon-Fri 20:00-10:00; 10:00-20:00; Sat 00:00 - Mon 10:00", "2020-01-01..2020-02-01 10:00-11:00"} {
+	for _, window := range []string{"00:00-24:00", "Mon-Sun 00:00-24:00", "08:00-08:00", "Mon 05:00 - Mon 05:00", "Mon-Thu 00:00-24:00; Fri 00:00 - Mon 00:00", "1-L 00:00-24:00", "Mon-Fri 20:00-10:00; 10:00-20:00; Sat 00:00 - Mon 10:00"} {
 		w, now := weekly(t, "Europe/London", window), at(t, "Europe/London", "2026-03-02 00:00")
 		if got, ok := w.Next(now); ok {
 			t.Errorf("%s: next edge %v, want none", window, got)
@@ -177,6 +177,22 @@ func TestAScheduleThatNeverChangesHasNoEdges(t *testing.T) {
 		if got, ok := w.Prev(now); ok {
 			t.Errorf("%s: newest edge %v, want none", window, got)
 		}
+	}
+}
+
+func TestDatesGoneByHaveNoNextEdge(t *testing.T) {
+	w, now := weekly(t, "Europe/London", "2020-01-01..2020-02-01 10:00-11:00, 1999-12-31 23:00-01:00"), at(t, "Europe/London", "2026-03-02 00:00")
+	if got, ok := w.Next(now); ok {
+		t.Errorf("next edge %v, want none", got)
+	}
+	if got, ok := w.Prev(now); !ok || !got.At.Equal(at(t, "Europe/London", "2020-02-01 11:00")) {
+		t.Errorf("newest edge %v, want the last there was", got)
+	}
+	if got, ok := w.Prev(at(t, "Europe/London", "1999-12-31 22:59")); ok {
+		t.Errorf("newest edge before the first %v, want none", got)
+	}
+	if got, ok := w.Next(at(t, "Europe/London", "1971-01-01 00:00")); !ok || !got.At.Equal(at(t, "Europe/London", "1999-12-31 23:00")) {
+		t.Errorf("next edge long before %v, want the first", got)
 	}
 }
 
@@ -406,7 +422,7 @@ var zones = []string{"UTC", "Europe/London", "America/New_York", "Australia/Lord
 
 // anyWindow draws a window in the file's grammar.
 func anyWindow(t *rapid.T, label string) string {
-	days := rapid.SampledFrom([]string{"", "Mon-Fri ", "Fri-Mon ", "Sat+Sun ", "Mon#1 ", "FriL ", "1-15 ", "L ", "Mar-Oct ", "Oct-Nov 20-L "}).Draw(t, label+" days")
+	days := rapid.SampledFrom([]string{"", "Mon-Fri ", "Fri-Mon ", "Sat+Sun ", "Mon#1 ", "FriL ", "1-15 ", "L ", "Mar-Oct ", "Oct-Nov 20-L ", "2026-03-20..2026-04-10 ", "2027-10-31 "}).Draw(t, label+" days")
 	from := rapid.IntRange(0, 1439).Draw(t, label+" from")
 	to := rapid.IntRange(1, 1440).Draw(t, label+" to")
 	if from == to {
@@ -416,6 +432,10 @@ func anyWindow(t *rapid.T, label string) string {
 	end := clock(to)
 	if to == 1440 {
 		end = "24:00"
+	}
+	if rapid.IntRange(0, 5).Draw(t, label+" span") == 0 {
+		weekday := rapid.SampledFrom([]string{"Mon", "Tue", "Fri", "Sat", "Sun"})
+		return weekday.Draw(t, label+" first") + " " + clock(from) + " - " + weekday.Draw(t, label+" last") + " " + end
 	}
 	return days + clock(from) + "-" + end
 }
@@ -451,6 +471,41 @@ func drawWeekly(t *rapid.T) *schedule.Weekly {
 	return w
 }
 
+// drawLevel draws a schedule, with or without days on which it makes an exception.
+func drawLevel(t *rapid.T) *schedule.Weekly {
+	w := drawWeekly(t)
+	var rules []schedule.Exception
+	for n := range rapid.IntRange(0, 2).Draw(t, "exceptions") {
+		rule := schedule.Exception{Calendar: drawCalendar(t), Name: fmt.Sprint(n)}
+		rule.Use = rapid.SampledFrom([]schedule.Use{schedule.UseNever, schedule.UseAlways, schedule.UseUnchanged, schedule.UseSchedule}).Draw(t, "use")
+		if rule.Use == schedule.UseSchedule {
+			rule.Schedule = drawWeekly(t)
+		}
+		rules = append(rules, rule)
+	}
+	if rules == nil {
+		return w
+	}
+	return w.Except(rules)
+}
+
+// drawCalendar draws dates, often those on which clocks change, or events with
+// times, which are on other dates in other zones.
+func drawCalendar(t *rapid.T) *schedule.Calendar {
+	c, err := schedule.ParseDates([]string{rapid.SampledFrom([]string{
+		"12-25", "03-29", "10-25", "2026-03-28..2026-03-30", "2026-10-24..2026-10-26", "2027-10-31", "02-29",
+	}).Draw(t, "dates")})
+	if rapid.IntRange(0, 2).Draw(t, "from a file") == 0 {
+		start := instant(t).Format("20060102T150405Z")
+		rule := rapid.SampledFrom([]string{"FREQ=WEEKLY", "FREQ=DAILY;INTERVAL=11", "FREQ=MONTHLY;BYDAY=-1SU", "FREQ=YEARLY"}).Draw(t, "rule")
+		c, err = schedule.ParseICal(vcal("DTSTART:" + start + "\nDURATION:PT" + fmt.Sprint(rapid.IntRange(0, 60).Draw(t, "hours")) + "H\nRRULE:" + rule))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // instant draws one between 2024 and 2032, often near a change of the clocks.
 func instant(t *rapid.T) time.Time {
 	base := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -463,7 +518,7 @@ func instant(t *rapid.T) time.Time {
 
 func TestNextIsStrictlyLaterAndTheSameFromAnyInstantBeforeIt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w, from := drawWeekly(t), instant(t)
+		w, from := drawLevel(t), instant(t)
 		next, ok := w.Next(from)
 		if !ok {
 			return
@@ -518,7 +573,7 @@ func nearChange(t time.Time, z *time.Location) bool {
 
 func TestTheStateIsTheFoldOfTheEdges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w, from := drawWeekly(t), instant(t)
+		w, from := drawLevel(t), instant(t)
 		state, now := w.At(from), from
 		var edges []schedule.Transition
 		for len(edges) < 20 {
@@ -609,6 +664,51 @@ func TestStoppedWindowsAreTheOppositeOfRunningWindows(t *testing.T) {
 	})
 }
 
+// Several lines, in any order, mean the same as one.
+func TestTheOrderOfWindowsDoesNotMatter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		z, err := schedule.LoadZone(rapid.SampledFrom(zones).Draw(t, "zone"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := []string{anyWindow(t, "first"), anyWindow(t, "second"), anyWindow(t, "third")}
+		one, err := schedule.ParseWeekly([]string{strings.Join(lines, "; ")}, nil, z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := schedule.ParseWeekly(rapid.Permutation(lines).Draw(t, "order"), nil, z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := instant(t)
+		a, _ := one.Next(now)
+		b, _ := other.Next(now)
+		if c, _ := one.Prev(now); a != b || one.At(now) != other.At(now) {
+			t.Fatalf("at %s %s wants %s, then %v, since %v; %s wants %s, then %v", now, one, one.At(now), a, c, other, other.At(now), b)
+		}
+	})
+}
+
+// An exception for dates that never come, or that leaves all as it is, changes
+// nothing.
+func TestAnExceptionThatExceptsNothingChangesNothing(t *testing.T) {
+	never, err := schedule.ParseDates([]string{"1970-01-01"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		w, now := drawWeekly(t), instant(t)
+		same := w.Except([]schedule.Exception{{Calendar: never, Use: schedule.UseNever}, {Calendar: drawCalendar(t), Use: schedule.UseUnchanged}})
+		a, okA := w.Next(now)
+		b, okB := same.Next(now)
+		c, _ := w.Prev(now)
+		d, _ := same.Prev(now)
+		if w.At(now) != same.At(now) || a != b || okA != okB || c != d && c.At.Year() > 1970 {
+			t.Fatalf("%s at %s: %s, %v and %v; with an exception %s, %v and %v", w, now, w.At(now), c, a, same.At(now), d, b)
+		}
+	})
+}
+
 func TestWhatParsesPrintsAndParsesBackEqual(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWeekly(t)
@@ -634,7 +734,7 @@ func lines(w *schedule.Weekly, side schedule.State) []string {
 }
 
 func TestCronNextIsStrictlyLaterAndAgreesWithPrev(t *testing.T) {
-	specs := []string{"30 5 * * MON-FRI", "*/15 * * * *", "0 0 1 * *", "30 1,2 * * *", "59 23 31 12 *", "0 8 24 * *", "15 0 * * 7"}
+	specs := []string{"30 5 * * MON-FRI", "*/15 * * * *", "0 0 1 * *", "30 1,2 * * *", "59 23 31 12 *", "0 8 24 * *", "15 0 * * 7", "@hourly", "7 0-23 1 * *", "0 0 29 2 *", "*/7 */5 13 * FRI"}
 	rapid.Check(t, func(t *rapid.T) {
 		z, _ := schedule.LoadZone(rapid.SampledFrom(zones).Draw(t, "zone"))
 		c, err := schedule.ParseCron(rapid.SampledFrom(specs).Draw(t, "spec"), z)
@@ -704,31 +804,76 @@ func FuzzParseCron(f *testing.F) {
 	})
 }
 
+// BenchmarkNextEdge compares with robfig/cron, whose parser we use and whose clock
+// we do not, in one run: cron specs with the same spec, windows with that of their
+// start.
 func BenchmarkNextEdge(b *testing.B) {
 	london := zone(b, "Europe/London")
 	from := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-	b.Run("window", func(b *testing.B) {
-		w := weekly(b, "Europe/London", "Mon-Fri 08:00-19:00")
-		for b.Loop() {
-			w.Next(from)
-		}
-	})
-	b.Run("cron", func(b *testing.B) {
-		c, err := schedule.ParseCron("30 5 * * MON-FRI", london)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for b.Loop() {
-			c.Next(from)
-		}
-	})
-	b.Run("robfig", func(b *testing.B) {
-		s, err := cron.ParseStandard("30 5 * * MON-FRI")
-		if err != nil {
-			b.Fatal(err)
-		}
-		for b.Loop() {
-			s.Next(from.In(london))
-		}
-	})
+	for _, bm := range []struct{ name, spec string }{
+		{"weekdays", "30 5 * * MON-FRI"}, {"quarter-hours", "*/15 * * * *"}, {"yearly", "0 8 31 12 *"}, {"leap-day", "0 8 29 2 *"},
+	} {
+		b.Run("cron="+bm.name, func(b *testing.B) {
+			c, err := schedule.ParseCron(bm.spec, london)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				c.Next(from)
+			}
+		})
+		b.Run("robfig="+bm.name, func(b *testing.B) {
+			s, err := cron.ParseStandard(bm.spec)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Next(from.In(london))
+			}
+		})
+	}
+	holidays := dates(b, "2026-12-25", "12-26", "2026-03-05..2026-03-06")
+	for _, bm := range []struct {
+		name   string
+		w      *schedule.Weekly
+		robfig string
+	}{
+		{"office-hours", weekly(b, "Europe/London", "Mon-Fri 08:00-19:00"), "0 8 * * MON-FRI"},
+		{"span", weekly(b, "Europe/London", "Sun 22:00 - Fri 19:00"), "0 22 * * SUN"},
+		{"last-friday", weekly(b, "Europe/London", "FriL 08:00-19:00"), "0 8 25-31 * *"},
+		{"days-of-month", weekly(b, "Europe/London", "Jan-Mar 20-L 08:00-19:00"), "0 8 20-31 1-3 *"},
+		{"five-windows", weekly(b, "Europe/London", "Mon 08:00-19:00; Tue 09:00-18:00; Wed 22:00-06:00; Fri 10:00-16:00; Sat 11:00-12:00"), "0 8 * * MON-FRI"},
+		{"exceptions", weekly(b, "Europe/London", "Mon-Fri 08:00-19:00").Except([]schedule.Exception{{Calendar: holidays, Use: schedule.UseNever}}), "0 8 * * MON-FRI"},
+	} {
+		b.Run("window="+bm.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				bm.w.Next(from)
+			}
+		})
+		b.Run("window-prev="+bm.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				bm.w.Prev(from)
+			}
+		})
+		b.Run("window-at="+bm.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				bm.w.At(from)
+			}
+		})
+		b.Run("robfig-of-window="+bm.name, func(b *testing.B) {
+			s, err := cron.ParseStandard(bm.robfig)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Next(from.In(london))
+			}
+		})
+	}
 }

@@ -15,13 +15,14 @@ type Weekly struct {
 	stopped  []window
 	oneSided bool
 	except   []Exception
-	steady   bool // never changes
+	steady   bool   // never changes
+	dated    [2]day // with windows of dates alone: the first and the last day of them
 }
 
-// horizon bounds the search for the next edge, so that a schedule of dates gone
-// by ends the search: five years hold every day of the calendar that recurs, a
-// 29 February that is a given weekday excepted.
-const horizon = 5 * 366
+// horizon bounds the search for the next edge, in days, so that it ends: within 40
+// years every day of the calendar comes again, also a 29 February that is a given
+// weekday, over a year like 2100 that has none.
+const horizon = 40*366 + 1
 
 // ParseWeekly reads a schedule. Each line may hold several windows, separated by
 // , or ;, and end in a zone, which then holds for all lines and must be the same
@@ -59,6 +60,7 @@ func ParseWeekly(running, stopped []string, zone *time.Location) (*Weekly, error
 		return nil, &Error{Msg: fmt.Sprintf("running %q and stopped %q overlap", r, s), Hint: "let one end where the other begins"}
 	}
 	w.steady = w.neverChanges()
+	w.dated = w.firstAndLast()
 	return w, nil
 }
 
@@ -148,19 +150,28 @@ func covers(windows []window, m moment) bool {
 }
 
 // Next is the first change strictly after an instant; false: there is none
-// within five years.
+// within 40 years.
 func (w *Weekly) Next(after time.Time) (Transition, bool) {
 	now := reached(after, w.zone)
 	state := w.wants(now)
+	var room [8]int // so that few bounds need no memory
+	first := now.day
+	if w.isDated() && first.Before(w.dated[0].Time) {
+		first = w.dated[0]
+	}
 	for n := 0; n <= horizon && !w.steady; n++ {
-		d := now.day.add(n)
-		for _, minute := range w.bounds(d) {
-			if n == 0 && minute <= now.minute || w.wants(moment{d, minute}) == state {
+		d := first.add(n)
+		if w.isDated() && d.After(w.dated[1].Time) {
+			break
+		}
+		for _, minute := range sorted(w.bounds(d, room[:0])) {
+			if d == now.day && minute <= now.minute || w.wants(moment{d, minute}) == state {
 				continue
 			}
 			// In a gap several bounds fall on one instant, and the last decides.
-			if at := d.at(minute, w.zone); w.At(at) != state {
-				return Transition{At: at, To: w.At(at)}, true
+			at := d.at(minute, w.zone)
+			if to := w.At(at); to != state {
+				return Transition{At: at, To: to}, true
 			}
 		}
 	}
@@ -168,14 +179,22 @@ func (w *Weekly) Next(after time.Time) (Transition, bool) {
 }
 
 // Prev is the newest change not after an instant; false: there was none within
-// five years.
+// 40 years.
 func (w *Weekly) Prev(t time.Time) (Transition, bool) {
 	now := reached(t, w.zone)
 	state := w.wants(now)
+	var room [8]int
+	last := now.day
+	if w.isDated() && last.After(w.dated[1].Time) {
+		last = w.dated[1]
+	}
 	for n := 0; n <= horizon && !w.steady; n++ {
-		d := now.day.add(-n)
-		for _, minute := range slices.Backward(w.bounds(d)) {
-			if n == 0 && minute > now.minute || w.wants(moment{d, minute}.before()) == state {
+		d := last.add(-n)
+		if w.isDated() && d.Before(w.dated[0].Time) {
+			break
+		}
+		for _, minute := range slices.Backward(sorted(w.bounds(d, room[:0]))) {
+			if d == now.day && minute > now.minute || w.wants(moment{d, minute}.before()) == state {
 				continue
 			}
 			if at := d.at(minute, w.zone); w.At(at.Add(-time.Nanosecond)) != state {
@@ -186,38 +205,65 @@ func (w *Weekly) Prev(t time.Time) (Transition, bool) {
 	return Transition{}, false
 }
 
-// bounds are the minutes of a day at which a window begins or ends, in order.
-func (w *Weekly) bounds(d day) []int {
-	var out []int
-	for _, windows := range [][]window{w.running, w.stopped} {
-		for i := range windows {
-			x := &windows[i]
-			if x.days.match(d) {
-				out = append(out, x.from)
-			}
-			if x.days.match(d.add(-x.to / 1440)) {
-				out = append(out, x.to%1440)
-			}
-		}
-	}
+// bounds adds the minutes of a day at which a window begins or ends.
+func (w *Weekly) bounds(d day, out []int) []int {
+	out = boundsOf(w.stopped, d, boundsOf(w.running, d, out))
 	if len(w.except) > 0 {
 		out = w.exceptBounds(d, out)
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
+
+func boundsOf(windows []window, d day, out []int) []int {
+	for i := range windows {
+		x := &windows[i]
+		if x.days.match(d) {
+			out = append(out, x.from)
+		}
+		if x.days.match(d.add(-x.to / 1440)) {
+			out = append(out, x.to%1440)
+		}
+	}
+	return out
+}
+
+func sorted(minutes []int) []int {
+	slices.Sort(minutes)
+	return slices.Compact(minutes)
+}
+
+// firstAndLast are the days between which windows of dates alone lie; else zero.
+func (w *Weekly) firstAndLast() (span [2]day) {
+	for _, windows := range [][]window{w.running, w.stopped} {
+		for i := range windows {
+			dates := windows[i].days.dates
+			if dates[0].IsZero() {
+				return [2]day{}
+			}
+			if span[0].IsZero() || dates[0].Before(span[0].Time) {
+				span[0] = day{dates[0]}
+			}
+			if end := (day{dates[1]}).add(windows[i].to / 1440); end.After(span[1].Time) {
+				span[1] = end
+			}
+		}
+	}
+	return span
+}
+
+// isDated reports whether there are no edges but between two dates.
+func (w *Weekly) isDated() bool { return len(w.except) == 0 && !w.dated[0].IsZero() }
 
 // neverChanges finds schedules of weekdays alone that want the same all week, so
 // that nobody searches five years for their next edge.
 func (w *Weekly) neverChanges() bool {
-	for _, x := range slices.Concat(w.running, w.stopped) {
-		if !x.days.weekly() {
-			return false
-		}
+	notWeekly := func(x window) bool { return !x.days.weekly() }
+	if slices.ContainsFunc(w.running, notWeekly) || slices.ContainsFunc(w.stopped, notWeekly) {
+		return false
 	}
 	monday := moment{day: day{time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)}}
 	for n := range 7 {
-		for _, minute := range w.bounds(monday.day.add(n)) {
+		for _, minute := range w.bounds(monday.day.add(n), nil) {
 			if w.wants(moment{monday.day.add(n), minute}) != w.wants(monday) {
 				return false
 			}

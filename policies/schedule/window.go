@@ -47,28 +47,36 @@ func (domRange) day(n, last int) int {
 	return n
 }
 
-func (d days) match(c day) bool {
+func (d *days) match(c day) bool {
 	if !d.some {
 		return true
 	}
-	y, m, dom := c.Date()
 	if !d.dates[0].IsZero() {
 		return !c.Before(d.dates[0]) && !c.After(d.dates[1])
 	}
+	byWeekday := d.week != [7]bool{} || len(d.nth) > 0
+	if byWeekday && !d.hasWeekday(c.Weekday()) {
+		return false // most days of an nth weekday: without looking at the calendar
+	}
+	y, m, dom := c.Date()
 	if d.hasMonths() && !d.months[m] {
 		return false
 	}
+	if byWeekday && d.week[c.Weekday()] || !byWeekday && len(d.dom) == 0 {
+		return true
+	}
 	last := time.Date(y, m+1, 0, 0, 0, 0, 0, time.UTC).Day()
-	if len(d.dom) > 0 {
-		return slices.ContainsFunc(d.dom, func(r domRange) bool { return r.day(r.from, last) <= dom && dom <= r.day(r.to, last) })
+	if byWeekday {
+		return slices.ContainsFunc(d.nth, func(n nth) bool {
+			return n.weekday == c.Weekday() && (n.n > 0 && (dom-1)/7+1 == n.n || n.n < 0 && dom+7 > last)
+		})
 	}
-	if d.week == [7]bool{} && len(d.nth) == 0 {
-		return true // months alone
-	}
-	wd := c.Weekday()
-	return d.week[wd] || slices.ContainsFunc(d.nth, func(n nth) bool {
-		return n.weekday == wd && (n.n > 0 && (dom-1)/7+1 == n.n || n.n < 0 && dom+7 > last)
-	})
+	return slices.ContainsFunc(d.dom, func(r domRange) bool { return r.day(r.from, last) <= dom && dom <= r.day(r.to, last) })
+}
+
+// hasWeekday reports whether some such weekday is named.
+func (d *days) hasWeekday(wd time.Weekday) bool {
+	return d.week[wd] || slices.ContainsFunc(d.nth, func(n nth) bool { return n.weekday == wd })
 }
 
 // weekly reports whether each week is like the other.
@@ -76,7 +84,7 @@ func (d days) weekly() bool {
 	return !d.hasMonths() && len(d.nth) == 0 && len(d.dom) == 0 && d.dates[0].IsZero()
 }
 
-func (d days) hasMonths() bool { return slices.Contains(d.months[:], true) }
+func (d *days) hasMonths() bool { return slices.Contains(d.months[:], true) }
 
 var (
 	weekdayNames = []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
@@ -171,7 +179,11 @@ func (p *parser) window(s string, at int) (window, error) {
 		return window{}, p.fail(at, windowHint, "a window is empty")
 	}
 	if left, right, ok := strings.Cut(s, " - "); ok {
-		return p.spanWindow(left, right, at)
+		w, err := p.spanWindow(left, right, at)
+		if err != nil {
+			err = p.almost(s, err)
+		}
+		return w, err
 	}
 	dayPart, timePart, timeAt := "", s, at
 	if i := strings.LastIndexByte(s, ' '); i >= 0 {
@@ -179,7 +191,7 @@ func (p *parser) window(s string, at int) (window, error) {
 	}
 	from, to, err := p.times(timePart, timeAt)
 	if err != nil {
-		return window{}, err
+		return window{}, p.almost(s, err)
 	}
 	if to <= from {
 		to += 1440
@@ -192,6 +204,36 @@ func (p *parser) window(s string, at int) (window, error) {
 	}
 	return w, nil
 }
+
+// almost puts into an error what a window that is almost right should look like.
+func (p *parser) almost(s string, err error) error {
+	var fault *Error
+	if !errors.As(err, &fault) {
+		return err
+	}
+	left, right, _ := strings.Cut(s, " - ")
+	_, days := p.days(strings.TrimRight(s, " "), 0)
+	_, notLast := p.clock(lastWord(s), 0)
+	_, notTime := p.clock(strings.TrimLeft(right, " "), 0)
+	_, month, isMonth := cutMonth(s)
+	switch _, isDate := date(left); {
+	case strings.ContainsAny(s, "–—"):
+		fault.Hint = "write a plain minus between times and days"
+	case days == nil && strings.Trim(s, "0123456789-") != "": // 9-17 are hours that lack their minutes
+		fault.Hint = fmt.Sprintf(`whole days are "%s 00:00-24:00"; join days with +, as in Mon+Tue`, s)
+	case right != "" && notTime == nil, strings.HasSuffix(strings.TrimRight(strings.TrimSuffix(s, lastWord(s)), " "), "-"):
+		fault.Hint = `write "Mon-Fri 08:00-19:00", without blanks around the minus`
+	case isDate:
+		fault.Hint = datesHint
+	case right != "" && isMonth && month != "":
+		fault.Hint = `write a window for each month: "Dec 24-L 08:00-19:00, Jan 1-2 08:00-19:00"`
+	case strings.Count(s, ":") == 2 && notLast == nil:
+		fault.Hint = `with blanks around the minus: "Sun 22:00 - Fri 19:00", in a tag "Sun_22:00_-_Fri_19:00"`
+	}
+	return fault
+}
+
+func lastWord(s string) string { return s[strings.LastIndexByte(s, ' ')+1:] }
 
 // spanWindow reads "Sun 22:00 - Fri 19:00", cut at the minus.
 func (p *parser) spanWindow(left, right string, at int) (window, error) {
@@ -287,6 +329,9 @@ func (p *parser) days(s string, at int) (days, error) {
 		secondAt -= len(second)
 	}
 	if _, _, ok := cutMonth(first); !ok {
+		if _, _, ok := cutMonth(second); ok {
+			return days{}, p.fail(secondAt, `write months before the days: "Jan-Mar 1-15"`, "%q after %q", second, first)
+		}
 		if two {
 			return days{}, p.fail(secondAt, "join days with +, as in Mon+Wed", "%q after %q", second, first)
 		}
