@@ -76,14 +76,18 @@ func (x *Expr) String() string { return x.text }
 
 // Matches evaluates the expression. What cannot be evaluated, such as an index
 // beyond the end of the tags, matches nothing; Eval says why.
-func (x *Expr) Matches(i Instance) bool {
-	ok, err := x.Eval(i)
+func (x *Expr) Matches(i Instance) bool { return x.matches(&i) }
+
+func (x *Expr) matches(i *Instance) bool {
+	ok, err := x.eval(i)
 	return ok && err == nil
 }
 
 // Eval evaluates the expression for an instance.
-func (x *Expr) Eval(i Instance) (bool, error) {
-	out, _, err := x.program.Eval(exprVars{&i})
+func (x *Expr) Eval(i Instance) (bool, error) { return x.eval(&i) }
+
+func (x *Expr) eval(i *Instance) (bool, error) {
+	out, _, err := x.program.Eval(exprVars{i})
 	if err != nil {
 		return false, fmt.Errorf("when %q on instance %s: %w", x.text, cmp.Or(i.Hostname, i.ID), err)
 	}
