@@ -172,7 +172,7 @@ func (d *decision) pick(inv []Instance, p *Policy) {
 		if !p.Select.Matches(*inst) || d.trig.Signal.Region != "" && !strings.EqualFold(d.trig.Signal.Region, inst.Region) {
 			continue
 		}
-		if reason, _ := d.prevents(inst, &a); reason != "" && reason != ReasonAlready {
+		if reason, _ := d.prevents(inst, &a); reason != "" && reason != ReasonAlready && (reason != ReasonOffOnPurpose || inst.Status != target) {
 			continue
 		}
 		c := candidate{inst, 2}
@@ -218,6 +218,9 @@ func (d *decision) quiets(inst *Instance, a *Action) (Reason, string) {
 	if a.Verb == Reboot || a.Verb == Resize || a.Verb == Stop {
 		if name, off := d.wantedOff(inst); off {
 			return ReasonOffOnPurpose, name
+		}
+		if a.Verb == Stop && inst.Status == StatusShutoff {
+			return "", "" // already so
 		}
 		if inst.Status != StatusActive {
 			return ReasonNotActive, "it is " + inst.Status
