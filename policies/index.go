@@ -13,7 +13,8 @@ type index struct {
 	byName map[string]int
 	tags   patterns
 	hosts  patterns
-	rest   []int // must be asked each
+	rest   []int          // must be asked each
+	users  map[string]int // of a tag that selectors need: env=dev says little where everybody asks for it
 
 	asked []uint32 // by policy: the last round in which it was asked
 	round uint32
@@ -21,34 +22,36 @@ type index struct {
 
 func newIndex(set *Set) *index {
 	x := &index{set: set, byName: make(map[string]int, len(set.Policies)), asked: make([]uint32, len(set.Policies))}
-	users := make(map[string]int) // of a literal tag: env=dev says little where everybody asks for it
+	x.users = make(map[string]int)
 	for i := range set.Policies {
 		x.byName[set.Policies[i].Name] = i
 		for s := &set.Policies[i].Select; s != nil; s = s.Within {
-			for _, g := range s.All {
-				users[g]++
+			for _, g := range s.needed() {
+				x.users[g]++
 			}
 		}
 	}
 	for i := range set.Policies {
-		x.add(i, users)
+		x.add(i)
 	}
 	return x
 }
 
 // add files a policy under the patterns of which every instance that it selects
 // has one: the rarest tag, else whatever narrows most.
-func (x *index) add(i int, users map[string]int) {
+func (x *index) add(i int) {
 	var best []string
-	into, rank := (*patterns)(nil), 0 // rank: the larger, the fewer instances are asked about
+	into, rank := (*patterns)(nil), asksAll
 	offer := func(p *patterns, globs []string) {
-		if r := narrowness(globs); r > rank || r == rank && r == whole && len(best) == 1 && len(globs) == 1 && p == into && users[globs[0]] < users[best[0]] {
+		r := narrowness(globs)
+		isRarer := r == whole && len(best) == 1 && len(globs) == 1 && x.users[globs[0]] < x.users[best[0]]
+		if r > rank || r == rank && isRarer {
 			into, best, rank = p, globs, r
 		}
 	}
 	for s := &x.set.Policies[i].Select; s != nil; s = s.Within {
-		for n := range s.All {
-			offer(&x.tags, s.All[n:n+1])
+		for _, g := range s.needed() {
+			offer(&x.tags, []string{g})
 		}
 		offer(&x.hosts, s.Hostname)
 		offer(&x.tags, s.Any)
@@ -62,7 +65,15 @@ func (x *index) add(i int, users map[string]int) {
 	}
 }
 
-// Ranks of narrowness.
+// needed are the patterns of which every selected instance has a tag for each.
+func (s *Selector) needed() []string {
+	if s.When == nil {
+		return s.All
+	}
+	return slices.Concat(s.All, s.When.tags)
+}
+
+// Ranks of narrowness: the larger, the fewer instances are asked about.
 const (
 	asksAll = iota // some pattern begins with a wildcard
 	begins         // all begin with a known text
