@@ -45,7 +45,7 @@ func TestAnExpressionSelects(t *testing.T) {
 		{`created_at.getFullYear() == 2026`, true},
 		{`region in ["LON1", "NYC1"]`, true},
 		{`!("protected" in tags)`, true},
-		{`tags[7] == "x"`, false},                  // beyond the end: matches nothing
+		{`tags[7] == "x"`, false},                 // beyond the end: matches nothing
 		{`false && tags[7] == "x" || true`, true}, // as CEL says
 	} {
 		x, err := policies.ParseExpr(tt.text)
