@@ -190,6 +190,9 @@ func TestWhateverTheFleet(t *testing.T) {
 
 		after := carriedOut(inv, plan)
 		for _, a := range policies.Decide(s, after, facts, trig, trig.At).Actions {
+			if !slices.Equal(byID(inv, a.Instance).Tags, byID(after, a.Instance).Tags) {
+				continue // with other tags other policies may select it
+			}
 			if a.Kind != policies.KindReboot && a.Kind != policies.KindSize { // one more step up is a new plan: its id is the old one's, which is done
 				t.Fatalf("after the plan was carried out %s %s is left to do", a.Verb, a.Instance)
 			}
