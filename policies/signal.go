@@ -151,8 +151,8 @@ func (d *decision) pickAll(inv []Instance, concerned []int) {
 func (d *decision) pick(inv []Instance, p *Policy) {
 	a := d.signalPower(p)
 	want := p.Pick.Count
-	if want == 0 {
-		want = int(math.Ceil(max(0, min(d.trig.Signal.Value, math.MaxInt32))))
+	if want == 0 && d.trig.Signal.Value > 0 { // a value that is no number is not
+		want = int(math.Ceil(min(d.trig.Signal.Value, math.MaxInt32)))
 	}
 	if p.Pick.AtMost > 0 {
 		want = min(want, p.Pick.AtMost)
