@@ -63,6 +63,14 @@ func TestAllMissedEdgesGoThroughOneDecision(t *testing.T) {
 	}
 }
 
+func TestAnEdgeOfAReplicaWhoseClockIsAheadIsDecidedAsOfItsPlannedTime(t *testing.T) {
+	s := set(level(t, "office", 0, "Mon-Fri 08:00-19:00"))
+	trig := tick(s, at("2026-03-04 19:00"))
+	if got := lines(policies.Decide(s, []policies.Instance{instance("a", "ACTIVE")}, policies.Facts{}, trig, trig.At.Add(-2*time.Second))); got != "stop a" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestOnlyTheWinnerActsAndOnlyWhenItIsNew(t *testing.T) {
 	s := set(level(t, "office", 0, "Mon-Fri 08:00-19:00"), level(t, "always", 1, "00:00-24:00"))
 	plan := policies.Decide(s, []policies.Instance{instance("a", "SHUTOFF")}, policies.Facts{}, tick(s, at("2026-03-04 08:00")), at("2026-03-04 08:00"))

@@ -274,7 +274,7 @@ func (m *moment) addMarks(inst *Instance, matched []int) {
 // any edge ends it.
 func (m *moment) unended(w *Want, inst *Instance, matched []int) bool {
 	for _, i := range matched {
-		if i != w.policy && (w.policy < 0 || m.set.Policies[i].Priority >= w.Priority) && m.view(i, inst).edge.After(w.Since) {
+		if (w.policy < 0 || m.set.Policies[i].Priority >= w.Priority) && m.view(i, inst).edge.After(w.Since) {
 			return false
 		}
 	}

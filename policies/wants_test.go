@@ -71,6 +71,17 @@ func TestAnImpulseHoldsLastsOrElseUntilTheNextEdgeOfAtLeastItsPriority(t *testin
 		{"cron, not by another's reboot, which is no want", set(impulse(t, "up", 0, "0 10 * * *", 0, start), impulse(t, "r", 0, "0 11 * * *", 0, policies.Step{Verb: policies.Reboot})), policies.Facts{}, "2026-03-04 12:00", "running by up"},
 		{"cron, while it lasts", set(impulse(t, "up", 0, "0 10 * * *", 3*time.Hour, start)), policies.Facts{}, "2026-03-04 12:59", "running by up"},
 		{"cron, when it has lasted", set(impulse(t, "up", 0, "0 10 * * *", 3*time.Hour, start)), policies.Facts{}, "2026-03-04 13:00", "nothing"},
+		{"cron, ended by the end of what another one wanted", set(impulse(t, "up", 0, "0 10 * * *", 3*time.Hour, start), impulse(t, "down", 0, "0 12 * * *", 0, stop)), policies.Facts{}, "2026-03-04 13:30", "nothing"},
+		{"cron, over an edge of its own priority while it lasts: running beats stopped", set(office(0), impulse(t, "up", 0, "0 18 * * *", 3*time.Hour, start)), policies.Facts{}, "2026-03-04 20:00", "running by up"},
+		{"cron, of the same instant as a level did not come after it", set(office(0), impulse(t, "down", 0, "0 8 * * *", 3*time.Hour, stop)), policies.Facts{}, "2026-03-04 09:00", "running by office"},
+		{"cron, as the file has it now, whatever is remembered", set(impulse(t, "wake", 0, "0 10 * * *", 0, stop)), signalled("2026-03-04 11:00", ""), "2026-03-04 12:00", "stopped by wake"},
+		{"a signal, of a higher priority than a level", set(office(1), func() policies.Policy { p := wake(0); p.Priority = 2; return p }()), signalled("2026-03-04 20:00", ""), "2026-03-04 21:00", "running by wake"},
+		{"a signal, of a lower one", set(office(1), wake(0)), signalled("2026-03-04 20:00", ""), "2026-03-04 21:00", "stopped by office"},
+		{"a signal, of a policy that is paused", set(office(0), wake(0)), func() policies.Facts {
+			f := signalled("2026-03-04 20:00", "")
+			f.Pauses = []policies.Pause{{Policy: "wake", Since: at("2026-03-04 20:30")}}
+			return f
+		}(), "2026-03-04 21:00", "stopped by office"},
 		{"a signal, before the next edge", set(office(0), wake(0)), signalled("2026-03-04 20:00", ""), "2026-03-05 07:59", "running by wake"},
 		{"a signal, ended by it", set(office(0), wake(0)), signalled("2026-03-04 18:00", ""), "2026-03-04 20:00", "stopped by office"},
 		{"a signal, over an edge while it lasts", set(office(-1), wake(3*time.Hour)), signalled("2026-03-04 18:00", "2026-03-04 21:00"), "2026-03-04 20:00", "running by wake"},
