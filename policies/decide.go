@@ -122,7 +122,7 @@ func (d *decision) command(inv []Instance) {
 	}
 	if c.Select != nil {
 		for n := range inv {
-			if c.Select.Matches(inv[n]) {
+			if c.Select.matches(&inv[n]) {
 				d.act(&inv[n], a)
 			}
 		}

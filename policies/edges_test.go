@@ -164,8 +164,12 @@ func TestGiveUpCountsFromTheDueTime(t *testing.T) {
 // another winner has been decided about the same instance and kind.
 func TestAHeldStopApprovedTheNextMorningDoesNotStop(t *testing.T) {
 	s := set(level(t, "office", 0, "Mon-Fri 08:00-19:00"))
+	s.Mode = policies.ModeAsk
 	evening := policies.Decide(s, []policies.Instance{instance("a", "ACTIVE")}, policies.Facts{}, tick(s, at("2026-03-04 19:00")), at("2026-03-04 19:00"))
 	held := evening.Actions[0]
+	if held.Hold == "" {
+		t.Fatal("it is not held")
+	}
 	approved := at("2026-03-05 09:00")
 	if end := held.Due.Add(held.GiveUpAfter); !end.Before(approved) {
 		t.Errorf("the stop of yesterday is good until %s", end)

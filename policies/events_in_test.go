@@ -390,10 +390,10 @@ func TestPerRunCountsOverAllKindsAndNotTheStartsBySchedule(t *testing.T) {
 		held   int
 	}{
 		{"four stops of at most four", set(office), 4, "2026-03-04 19:00", "ACTIVE", 4, 0},
-		{"four stops of at most three", set(office), 3, "2026-03-04 19:00", "ACTIVE", 0, 4},
+		{"four stops of at most three", set(office), 3, "2026-03-04 19:00", "ACTIVE", 4, 4},
 		{"four starts by schedule", set(office), 3, "2026-03-04 08:00", "SHUTOFF", 4, 0},
-		{"four starts by cron", set(impulse(t, "c", 0, "0 8 * * *", 0, policies.Step{Verb: policies.Start})), 3, "2026-03-04 08:00", "SHUTOFF", 0, 4},
-		{"the starts by schedule go on beside four retags", set(office, retag), 3, "2026-03-04 08:00", "SHUTOFF", 4, 4},
+		{"four starts by cron", set(impulse(t, "c", 0, "0 8 * * *", 0, policies.Step{Verb: policies.Start})), 3, "2026-03-04 08:00", "SHUTOFF", 4, 4},
+		{"the starts by schedule go on beside four retags", set(office, retag), 3, "2026-03-04 08:00", "SHUTOFF", 8, 4},
 		{"the default is 50", set(office), 0, "2026-03-04 19:00", "ACTIVE", 4, 0},
 		{"what is observed does not count", func() *policies.Set { s := set(office); s.Mode = policies.ModeObserve; return s }(), 3, "2026-03-04 19:00", "ACTIVE", 4, 0},
 	} {
@@ -401,9 +401,12 @@ func TestPerRunCountsOverAllKindsAndNotTheStartsBySchedule(t *testing.T) {
 			tt.set.Limits.PerRun = tt.perRun
 			plan := policies.Decide(tt.set, many(tt.status), policies.Facts{}, tick(tt.set, at(tt.at)), at(tt.at))
 			held := 0
-			for _, s := range plan.Skips {
-				if s.Reason == policies.ReasonOverLimit {
+			for _, a := range plan.Actions {
+				if a.Hold != "" {
 					held++
+				}
+				if a.Hold != "" && a.Level && a.Verb == policies.Start {
+					t.Errorf("a start by schedule is held: %s", a.Hold)
 				}
 			}
 			if len(plan.Actions) != tt.acts || held != tt.held {
@@ -413,7 +416,7 @@ func TestPerRunCountsOverAllKindsAndNotTheStartsBySchedule(t *testing.T) {
 	}
 	s := set(office)
 	s.Limits.PerRun = 3
-	if plan := policies.Decide(s, many("ACTIVE"), policies.Facts{}, policies.Trigger{ID: "look"}, at("2026-03-04 20:00")); len(plan.Actions) != 4 {
+	if plan := policies.Decide(s, many("ACTIVE"), policies.Facts{}, policies.Trigger{ID: "look"}, at("2026-03-04 20:00")); len(plan.Actions) != 4 || plan.Actions[0].Hold != "" {
 		t.Errorf("a look, which does nothing, is limited: %s", lines(plan))
 	}
 }

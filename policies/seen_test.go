@@ -163,7 +163,12 @@ func TestAMendOfAWholeFleetWasNotLimited(t *testing.T) {
 	}
 	now := at("2026-03-04 22:00")
 	plan := policies.Decide(s, inv, policies.Facts{WatchedSince: at("2026-03-01 00:00")}, policies.Trigger{ID: "d", At: now, Drift: true}, now)
-	if len(plan.Actions) != 0 || len(plan.Skips) != 4 || plan.Skips[0].Reason != policies.ReasonOverLimit {
+	for _, a := range plan.Actions {
+		if a.Hold != "4 actions are more than limits.per_run (3)" {
+			t.Errorf("%s of %s is held for %q", a.Verb, a.Instance, a.Hold)
+		}
+	}
+	if len(plan.Actions) != 4 {
 		t.Errorf("got %s", lines(plan))
 	}
 }
