@@ -159,7 +159,7 @@ func TestGiveUpCountsFromTheDueTime(t *testing.T) {
 	}
 }
 
-// Approval itself is a later step. What is pure of it: yesterday's stop, approved in
+// Approval itself is not pure. What is: yesterday's stop, approved in
 // the morning, is over. Its time has passed before then, and at the morning's edge
 // another winner has been decided about the same instance and kind.
 func TestAHeldStopApprovedTheNextMorningDoesNotStop(t *testing.T) {
