@@ -73,7 +73,7 @@ func (a *Agenda) addOnce(inst *Instance, facts *Facts, matched []int, now time.T
 
 func (a *Agenda) add(source string, at time.Time, want string) {
 	if !at.IsZero() {
-		a.once = append(a.once, UpcomingEdge{Edge{Policy: source, Planned: at.UTC().Truncate(time.Second)}, want})
+		a.once = append(a.once, UpcomingEdge{Edge{Policy: source, Planned: wholeSecond(at.UTC())}, want})
 	}
 }
 

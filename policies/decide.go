@@ -37,7 +37,7 @@ func Decide(set *Set, inv []Instance, facts Facts, trig Trigger, now time.Time) 
 	d.limit()
 	order := func(a, b Action) int {
 		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.Instance, b.Instance),
-			cmp.Compare(a.Step, b.Step), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Policy, b.Policy))
+			cmp.Compare(a.Step, b.Step), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Policy, b.Policy), a.Planned.Compare(b.Planned))
 	}
 	slices.SortFunc(d.plan.Actions, order)
 	slices.SortFunc(d.plan.Skips, func(a, b Skip) int { return order(a.Action, b.Action) })
@@ -57,12 +57,14 @@ type decision struct {
 	newest  []Edge  // by policy, of the trigger; no Policy: none
 	pseudo  []Edge  // of sources that are no policies
 	dues    []due   // of the instance that is being decided about
+	matched []int   // for match
+	winners []stepWinner
 }
 
 // at is the present moment.
 func (d *decision) at() *moment {
 	if d.present == nil {
-		d.present = newMoment(d.set, d.facts, d.now)
+		d.present = newMoment(d.index, d.facts, d.now)
 	}
 	return d.present
 }
@@ -91,7 +93,9 @@ func (p *Policy) spreadOf(instance string, planned time.Time) time.Duration {
 	if p.Spread <= 0 {
 		return 0
 	}
-	sum := sha256.Sum256(strconv.AppendInt([]byte(p.Name+"|"+instance+"|"), planned.Unix(), 10))
+	text := make([]byte, 0, 160) // stays on the stack
+	text = append(append(append(append(text, p.Name...), '|'), instance...), '|')
+	sum := sha256.Sum256(strconv.AppendInt(text, planned.Unix(), 10))
 	return time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(p.Spread)).Truncate(time.Second)
 }
 
@@ -118,7 +122,7 @@ func (d *decision) command(inv []Instance) {
 	}
 	if c.Select != nil {
 		for n := range inv {
-			if c.Select.Matches(inv[n]) {
+			if c.Select.matches(&inv[n]) {
 				d.act(&inv[n], a)
 			}
 		}
@@ -157,8 +161,8 @@ func (d *decision) look(inv []Instance) {
 func (d *decision) act(inst *Instance, a Action) {
 	if a.Mode == "" {
 		a.Mode = d.set.Mode
-		if p, ok := d.set.Policy(a.Policy); ok && p.Mode != "" {
-			a.Mode = p.Mode
+		if i := d.index.policy(a.Policy); i >= 0 && d.set.Policies[i].Mode != "" {
+			a.Mode = d.set.Policies[i].Mode
 		}
 	}
 	if reason, detail := d.prevents(inst, &a); reason != "" {
@@ -179,14 +183,16 @@ func (d *decision) skip(inst *Instance, a Action, reason Reason, detail string) 
 }
 
 func (d *decision) on(inst *Instance, a Action) Action {
-	a.ID = ActionID(d.trig.ID, a.Step, inst.ID, a.Kind)
+	if a.ID == "" {
+		a.ID = ActionID(d.trig.ID, a.Step, inst.ID, a.Kind)
+	}
 	a.Region, a.Instance, a.Hostname = inst.Region, inst.ID, inst.Hostname
 	return a
 }
 
 // prevents is why an action is not done, in the order in which one would ask.
 func (d *decision) prevents(inst *Instance, a *Action) (Reason, string) {
-	if reason, detail := d.set.Untouchable(*inst); reason != "" {
+	if reason, detail := d.set.untouchable(inst); reason != "" {
 		return reason, detail
 	}
 	if !slices.Contains(d.set.Allow, a.Verb) {
@@ -237,7 +243,7 @@ func (d *decision) asItIs(inst *Instance, a *Action) (Reason, string) {
 			if name, off := d.wantedOff(inst); off {
 				return ReasonOffOnPurpose, name
 			}
-			if slices.ContainsFunc(d.plan.Actions, func(o Action) bool { return o.Instance == inst.ID && o.Kind == KindPower }) {
+			if d.changesPower(inst) {
 				return ReasonOutranked, "it is started or stopped at the same time"
 			}
 		}
@@ -257,6 +263,17 @@ func (d *decision) asItIs(inst *Instance, a *Action) (Reason, string) {
 		}
 	}
 	return "", ""
+}
+
+// changesPower reports whether the plan starts or stops an instance. What it does
+// with an instance stands together.
+func (d *decision) changesPower(inst *Instance) bool {
+	for i := len(d.plan.Actions) - 1; i >= 0 && d.plan.Actions[i].Instance == inst.ID; i-- {
+		if d.plan.Actions[i].Kind == KindPower {
+			return true
+		}
+	}
+	return false
 }
 
 // resize turns one step up a ladder into the size that it leads to.
@@ -312,7 +329,18 @@ func (d *decision) limit() {
 	}
 }
 
-func (t Trigger) isLook() bool { return t.Command == nil && t.Signal == nil && len(t.Edges) == 0 }
+func (t Trigger) isLook() bool {
+	return t.Command == nil && t.Signal == nil && len(t.Edges) == 0 && !t.Drift
+}
+
+// wholeSecond is the first whole second not before an instant: edges are planned
+// to the second, and an exception is over at the edge that stands for its end.
+func wholeSecond(t time.Time) time.Time {
+	if s := t.Truncate(time.Second); !s.Equal(t) {
+		return s.Add(time.Second)
+	}
+	return t
+}
 
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {

@@ -2,13 +2,9 @@ package policies_test
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"nightshift/policies"
 	"nightshift/policies/schedule"
@@ -333,90 +329,6 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-// fleet draws a set of policies and an inventory that they are about.
-func fleet(t *rapid.T) (*policies.Set, []policies.Instance) {
-	windows := []string{"Mon-Fri 08:00-19:00", "Mon-Fri 08:00-12:00", "22:00-06:00", "Sat+Sun 10:00-12:00", "00:00-24:00"}
-	specs := []string{"0 8 * * *", "0 19 * * MON-FRI", "0 12 * * *"}
-	var ps []policies.Policy
-	for i := range rapid.IntRange(1, 5).Draw(t, "policies") {
-		label := fmt.Sprintf("p%d", i)
-		sel := policies.Selector{All: []string{rapid.SampledFrom([]string{"env=dev", "a", "b"}).Draw(t, label+" tag")}}
-		p := policies.Policy{Name: label, Priority: rapid.IntRange(0, 2).Draw(t, label+" priority"), Select: sel}
-		if rapid.Bool().Draw(t, label+" level") {
-			p.Schedule, _ = schedule.ParseWeekly([]string{rapid.SampledFrom(windows).Draw(t, label+" window")}, nil, london)
-		} else {
-			p.Cron, _ = schedule.ParseCron(rapid.SampledFrom(specs).Draw(t, label+" spec"), london)
-			p.Do = []policies.Step{{Verb: rapid.SampledFrom([]policies.Verb{policies.Start, policies.Stop, policies.Reboot}).Draw(t, label+" verb")}}
-			p.Lasts = time.Duration(rapid.IntRange(0, 3).Draw(t, label+" lasts")) * time.Hour
-		}
-		ps = append(ps, p)
-	}
-	var inv []policies.Instance
-	for i := range rapid.IntRange(1, 6).Draw(t, "instances") {
-		var tags []string
-		for _, tag := range []string{"env=dev", "a", "b", "protected"} {
-			if rapid.Bool().Draw(t, fmt.Sprintf("i%d %s", i, tag)) {
-				tags = append(tags, tag)
-			}
-		}
-		inv = append(inv, policies.Instance{ID: fmt.Sprintf("i%d", i), Hostname: "h", Region: "LON1", Status: rapid.SampledFrom([]string{"ACTIVE", "SHUTOFF", "BUILDING"}).Draw(t, fmt.Sprintf("i%d status", i)), Tags: tags})
-	}
-	return set(ps...), inv
-}
-
-func TestWhateverTheFleet(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		s, inv := fleet(t)
-		next := s.NextEdges(at("2026-03-04 00:00").Add(time.Duration(rapid.IntRange(0, 7*24).Draw(t, "hours"))*time.Hour), 1)
-		if len(next) == 0 {
-			return
-		}
-		now := next[0].Planned
-		trig := tick(s, now)
-		plan := policies.Decide(s, inv, policies.Facts{}, trig, now)
-
-		power := make(map[string]int)
-		for _, a := range plan.Actions {
-			if a.Kind == policies.KindPower {
-				if power[a.Instance]++; power[a.Instance] > 1 {
-					t.Fatalf("two power actions on %s: %s", a.Instance, lines(plan))
-				}
-			}
-			i := slices.IndexFunc(inv, func(i policies.Instance) bool { return i.ID == a.Instance })
-			if slices.Contains(inv[i].Tags, "protected") {
-				t.Fatalf("protected %s is acted on", a.Instance)
-			}
-		}
-
-		// The order of policies and instances does not matter.
-		r := rand.New(rand.NewPCG(1, uint64(now.Unix())))
-		s2, inv2 := *s, slices.Clone(inv)
-		s2.Policies = slices.Clone(s.Policies)
-		r.Shuffle(len(inv2), func(i, j int) { inv2[i], inv2[j] = inv2[j], inv2[i] })
-		r.Shuffle(len(s2.Policies), func(i, j int) { s2.Policies[i], s2.Policies[j] = s2.Policies[j], s2.Policies[i] })
-		if again := policies.Decide(&s2, inv2, policies.Facts{}, tick(&s2, now), now); lines(again) != lines(plan) {
-			t.Fatalf("in another order: %q, want %q", lines(again), lines(plan))
-		}
-
-		// Planning after the plan was carried out yields nothing but reboots.
-		after := slices.Clone(inv)
-		for _, a := range plan.Actions {
-			i := slices.IndexFunc(after, func(i policies.Instance) bool { return i.ID == a.Instance })
-			switch a.Verb {
-			case policies.Start:
-				after[i].Status = "ACTIVE"
-			case policies.Stop:
-				after[i].Status = "SHUTOFF"
-			}
-		}
-		for _, a := range policies.Decide(s, after, policies.Facts{}, trig, now).Actions {
-			if a.Kind == policies.KindPower {
-				t.Fatalf("after the plan was carried out %s %s is left to do", a.Verb, a.Instance)
-			}
-		}
-	})
-}
-
 func TestAHashSaysWhatAPolicyMeans(t *testing.T) {
 	a, b := level(t, "office", 0, "Mon-Fri 08:00-19:00"), level(t, "office", 0, "Mon-Fri 08:00-19:00")
 	if a.Hash() != b.Hash() {
@@ -426,33 +338,6 @@ func TestAHashSaysWhatAPolicyMeans(t *testing.T) {
 	c := level(t, "office", 0, "Mon-Fri 08:00-18:00")
 	if a.Hash() == b.Hash() || a.Hash() == c.Hash() {
 		t.Error("a changed policy keeps its hash")
-	}
-}
-
-func BenchmarkDecide(b *testing.B) {
-	for _, n := range []int{1_000, 100_000} {
-		b.Run(fmt.Sprintf("instances=%d/policies=100", n), func(b *testing.B) {
-			var ps []policies.Policy
-			for i := range 100 {
-				p := level(b, fmt.Sprintf("p%d", i), i%3, "Mon-Fri 08:00-19:00")
-				p.Select = policies.Selector{All: []string{fmt.Sprintf("team=%d", i)}, None: []string{"keep-on"}}
-				ps = append(ps, p)
-			}
-			s := set(ps...)
-			s.Limits.PerRun = n
-			inv := make([]policies.Instance, n)
-			for i := range inv {
-				inv[i] = instance(fmt.Sprintf("%08d-0000-4000-8000-000000000000", i), "ACTIVE", fmt.Sprintf("team=%d", i%100), fmt.Sprintf("owner=%d", i%1000))
-			}
-			now := at("2026-03-04 19:00")
-			trig := tick(s, now)
-			b.ReportAllocs()
-			for b.Loop() {
-				if plan := policies.Decide(s, inv, policies.Facts{}, trig, now); len(plan.Actions) != n {
-					b.Fatalf("%d actions", len(plan.Actions))
-				}
-			}
-		})
 	}
 }
 

@@ -22,19 +22,24 @@ func (d *decision) drift(inv []Instance) {
 		if !ok || win.Impulse || win.State == schedule.Any || win.policy < 0 && win.rank != rankKeep {
 			continue
 		}
-		if reason, _ := d.set.Untouchable(*inst); reason != "" || inst.Status == statusFor(win.State) || inst.Status != StatusActive && inst.Status != StatusShutoff {
+		if win.policy >= 0 && d.now.Before(win.Since.Add(d.set.Policies[win.policy].spreadOf(inst.ID, win.Since))) {
+			continue // its turn has not come yet
+		}
+		if reason, _ := d.set.untouchable(inst); reason != "" || inst.Status == statusFor(win.State) || inst.Status != StatusActive && inst.Status != StatusShutoff {
 			continue
 		}
 		a := d.powerAction(&win, inst)
 		a.Planned, a.Due = d.trig.At, d.trig.At
 		a.GiveUpAfter = DefaultGiveUp
 		a.Why += ", but it is " + inst.Status
-		if reason, detail := d.leaves(&win, inst); reason != "" {
+		if reason, detail := d.leaves(&win, inst, matched); reason != "" {
 			a.Planned = win.Since
 			d.skip(inst, a, reason, detail)
 			continue
 		}
-		a.Due = later(a.Due, d.facts.oldEnough(inst))
+		if a.Verb == Stop {
+			a.Due = later(a.Due, d.facts.oldEnough(inst))
+		}
 		d.act(inst, a)
 	}
 }
@@ -47,7 +52,7 @@ func statusFor(s schedule.State) string {
 }
 
 // leaves is why drift is not mended; no reason: it is.
-func (d *decision) leaves(win *Want, inst *Instance) (Reason, string) {
+func (d *decision) leaves(win *Want, inst *Instance, matched []int) (Reason, string) {
 	if win.policy < 0 {
 		return ReasonDrift, "a keep acts when it begins, not between"
 	}
@@ -57,6 +62,11 @@ func (d *decision) leaves(win *Want, inst *Instance) (Reason, string) {
 	words := "nobody knows by whom"
 	if byHand {
 		words = fmt.Sprintf("%s by hand at %s", pastWord(hand.State), d.set.clock(hand.At))
+	}
+	if p.Enforce != EnforceNot {
+		if w, found := d.lives(inst, matched); found {
+			return ReasonDrift, d.wantWords(&w) + ", and a mend never undoes a living impulse"
+		}
 	}
 	switch {
 	case p.Enforce == EnforceStrict:
@@ -69,6 +79,17 @@ func (d *decision) leaves(win *Want, inst *Instance) (Reason, string) {
 		return ReasonHand, "what happened since " + d.set.clock(win.Since) + " was not watched, so it counts as done by hand"
 	}
 	return "", ""
+}
+
+// lives is a signal's want that made an instance what it is and is not over: a
+// start by signal is bound by no priority, so a level may win against it.
+func (d *decision) lives(inst *Instance, matched []int) (Want, bool) {
+	for _, w := range d.at().wants(inst, matched) {
+		if w.Impulse && w.policy >= 0 && d.set.Policies[w.policy].Signal != nil && statusFor(w.State) == inst.Status {
+			return w, true
+		}
+	}
+	return Want{}, false
 }
 
 func pastWord(s schedule.State) string {

@@ -55,8 +55,9 @@ func Explain(set *Set, inst Instance, facts Facts, at time.Time) Explanation {
 	if reason, detail := set.Untouchable(inst); reason != "" {
 		e.Untouchable = detail
 	}
-	m := newMoment(set, &facts, at)
-	matched := newIndex(set).match(&inst, nil)
+	index := newIndex(set)
+	m := newMoment(index, &facts, at)
+	matched := index.match(&inst, nil)
 	wants := slices.Clone(m.wants(&inst, matched))
 	for len(wants) > 0 {
 		best := bestOf(wants)

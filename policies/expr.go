@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 )
 
@@ -15,6 +17,7 @@ import (
 type Expr struct {
 	text    string
 	program cel.Program
+	tags    []string // that every instance has for which it is true, as far as the text says so
 }
 
 // exprCost bounds the work of one evaluation, so that no expression can hold a
@@ -51,24 +54,71 @@ func (e *ExprError) Error() string { return e.Msg }
 // ParseExpr reads and type-checks an expression, which must yield true or false.
 // An error is an [*ExprError].
 func ParseExpr(text string) (*Expr, error) {
-	ast, issues := exprEnv().Compile(text)
+	if strings.TrimSpace(text) == "" {
+		return nil, &ExprError{Line: 1, Col: 1, Msg: "the expression is empty"}
+	}
+	tree, issues := exprEnv().Compile(text)
 	if issues.Err() != nil {
-		first := issues.Errors()[0]
-		e := &ExprError{Line: first.Location.Line(), Col: first.Location.Column() + 1, Msg: strings.TrimSpace(first.Message)}
-		if name, ok := strings.CutPrefix(e.Msg, "undeclared reference to '"); ok {
-			e.Unknown, _, _ = strings.Cut(name, "'")
-			e.Msg = fmt.Sprintf("an instance has no %q", e.Unknown)
-		}
-		return nil, e
+		return nil, exprError(text, issues.Errors()[0])
 	}
-	if !ast.OutputType().IsExactType(cel.BoolType) {
-		return nil, &ExprError{Line: 1, Col: 1, Msg: fmt.Sprintf("the expression yields %s, not true or false", ast.OutputType())}
+	if !tree.OutputType().IsExactType(cel.BoolType) {
+		return nil, &ExprError{Line: 1, Col: 1, Msg: fmt.Sprintf("the expression yields %s, not true or false", tree.OutputType())}
 	}
-	program, err := exprEnv().Program(ast, cel.CostLimit(exprCost), cel.EvalOptions(cel.OptOptimize))
+	program, err := exprEnv().Program(tree, cel.CostLimit(exprCost), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, &ExprError{Line: 1, Col: 1, Msg: err.Error()}
 	}
-	return &Expr{text, program}, nil
+	return &Expr{text, program, neededTags(tree.NativeRep().Expr())}, nil
+}
+
+// exprError says what CEL found in our words, where we have any.
+func exprError(text string, first *cel.Error) *ExprError {
+	e := &ExprError{Line: max(1, first.Location.Line()), Col: max(1, first.Location.Column()+1), Msg: strings.TrimSpace(first.Message)}
+	rest, ok := strings.CutPrefix(e.Msg, "undeclared reference to '")
+	if !ok {
+		return e
+	}
+	name, _, _ := strings.Cut(rest, "'")
+	if isCall(text, e.Line, e.Col) {
+		e.Msg = fmt.Sprintf("there is no function %q", name)
+		return e
+	}
+	e.Unknown, e.Msg = name, fmt.Sprintf("an instance has no %q", name)
+	return e
+}
+
+// isCall reports whether a bracket opens at a place: that is where CEL says that a
+// call is.
+func isCall(text string, line, col int) bool {
+	lines := strings.Split(text, "\n")
+	if line > len(lines) {
+		return false
+	}
+	runes := []rune(lines[line-1])
+	return col <= len(runes) && runes[col-1] == '('
+}
+
+// neededTags are the literals of all "tag" in tags that an expression joins by &&,
+// so that it need not be asked about instances without them.
+func neededTags(e ast.Expr) []string {
+	if e.Kind() != ast.CallKind {
+		return nil
+	}
+	switch args := e.AsCall().Args(); e.AsCall().FunctionName() {
+	case operators.LogicalAnd:
+		var tags []string
+		for _, a := range args {
+			tags = append(tags, neededTags(a)...)
+		}
+		return tags
+	case operators.In:
+		if args[0].Kind() == ast.LiteralKind && args[1].Kind() == ast.IdentKind && args[1].AsIdent() == "tags" {
+			if tag, ok := args[0].AsLiteral().Value().(string); ok {
+				return []string{tag}
+			}
+		}
+	}
+	return nil
 }
 
 // String is the text of the expression.
@@ -76,14 +126,18 @@ func (x *Expr) String() string { return x.text }
 
 // Matches evaluates the expression. What cannot be evaluated, such as an index
 // beyond the end of the tags, matches nothing; Eval says why.
-func (x *Expr) Matches(i Instance) bool {
-	ok, err := x.Eval(i)
+func (x *Expr) Matches(i Instance) bool { return x.matches(&i) }
+
+func (x *Expr) matches(i *Instance) bool {
+	ok, err := x.eval(i)
 	return ok && err == nil
 }
 
 // Eval evaluates the expression for an instance.
-func (x *Expr) Eval(i Instance) (bool, error) {
-	out, _, err := x.program.Eval(exprVars{&i})
+func (x *Expr) Eval(i Instance) (bool, error) { return x.eval(&i) }
+
+func (x *Expr) eval(i *Instance) (bool, error) {
+	out, _, err := x.program.Eval(exprVars{i})
 	if err != nil {
 		return false, fmt.Errorf("when %q on instance %s: %w", x.text, cmp.Or(i.Hostname, i.ID), err)
 	}

@@ -31,11 +31,10 @@ func ParseMatcher(text string) (Matcher, error) {
 		x.Value = unquoteLabel.Replace(m[3])
 	}
 	if strings.HasSuffix(x.Op, "~") {
-		re, err := regexp.Compile("^(?:" + x.Value + ")$")
-		if err != nil {
+		if _, err := regexp.Compile(x.Value); err != nil { // a)|(b would be one inside of (?:…)
 			return Matcher{}, fmt.Errorf("%q is not a regular expression: %w", x.Value, err)
 		}
-		x.re = re
+		x.re = regexp.MustCompile("^(?:" + x.Value + ")$")
 	}
 	return x, nil
 }

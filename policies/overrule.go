@@ -45,8 +45,11 @@ func (m *moment) overrules(inst *Instance, a *Action) (Reason, string) {
 
 // respects is why a level does not undo what somebody did by hand.
 func (d *decision) respects(inst *Instance, a *Action) (Reason, string) {
-	i := d.set.policyIndex(a.Policy)
-	if i < 0 || a.Verb != Start || !a.Level {
+	if a.Verb != Start || !a.Level || len(d.facts.Hands) == 0 {
+		return "", ""
+	}
+	i := d.index.policy(a.Policy)
+	if i < 0 {
 		return "", ""
 	}
 	p := &d.set.Policies[i]

@@ -87,13 +87,28 @@ func ParseMark(value string, zone *time.Location) (Verb, time.Time, error) {
 
 // keep is what an instance is kept in at an instant: by command, else by its
 // owner's tag.
-func (s *Set) keep(inst *Instance, facts *Facts, t time.Time) (Keep, bool) {
+func (s *Set) keep(inst *Instance, facts *Facts, t time.Time) (best Keep, ok bool) {
 	for _, k := range s.keeps(inst, facts, t) {
-		if !t.Before(k.Since) && t.Before(k.Until) {
-			return k, true
+		if !t.Before(k.Since) && t.Before(k.Until) && (!ok || k.beats(&best)) {
+			best, ok = k, true
 		}
 	}
-	return Keep{}, false
+	return best, ok
+}
+
+// beats reports whether a keep goes before another of the same instance, in
+// whatever order its tags are: that of the command, then running, then as it is.
+func (k *Keep) beats(o *Keep) bool {
+	rank := func(k *Keep) int {
+		return slices.Index([]schedule.State{schedule.Running, schedule.Any, schedule.Stopped}, k.State)
+	}
+	switch {
+	case (k.tag == "") != (o.tag == ""):
+		return k.tag == ""
+	case k.State != o.State:
+		return rank(k) < rank(o)
+	}
+	return k.Until.After(o.Until)
 }
 
 // keeps are all that an instance has, those that have ended too. A keep by tag

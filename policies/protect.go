@@ -17,7 +17,9 @@ type Machine struct {
 // is the same. A private address alone proves nothing, for there are many
 // networks with the same. Inside a container neither may be seen: tag the
 // instance and protect it.
-func (m Machine) Is(i Instance) bool {
+func (m Machine) Is(i Instance) bool { return m.is(&i) }
+
+func (m *Machine) is(i *Instance) bool {
 	if i.PublicIP != "" && slices.Contains(m.Addresses, i.PublicIP) {
 		return true
 	}
@@ -35,13 +37,17 @@ func sameHost(a, b string) bool {
 // Untouchable is why an instance is never touched, whoever asks: it is a node of
 // a Kubernetes cluster, matches protect, or is the machine that Nightshift runs on.
 // The reason is empty when it may be touched.
-func (s *Set) Untouchable(i Instance) (reason Reason, detail string) {
+func (s *Set) Untouchable(i Instance) (reason Reason, detail string) { return s.untouchable(&i) }
+
+func (s *Set) untouchable(i *Instance) (reason Reason, detail string) {
 	switch {
-	case IsClusterNode(i):
+	case isClusterNode(i.Tags):
 		return ReasonCluster, "it is a node of a Kubernetes cluster"
-	case !s.Protect.IsZero() && s.Protect.Matches(i):
+	case s.Protect.matches(i):
 		return ReasonProtected, "it matches protect (" + s.Protect.String() + ")"
-	case s.Self.Is(i):
+	case s.Protect.mayMatch(i):
+		return ReasonProtected, "whether it matches protect cannot be told (" + s.Protect.String() + ")"
+	case s.Self.is(i):
 		return ReasonProtected, "it is the machine that nightshift runs on"
 	}
 	return "", ""

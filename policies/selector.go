@@ -19,7 +19,9 @@ type Selector struct {
 }
 
 // IsZero reports whether a selector has no key.
-func (s Selector) IsZero() bool {
+func (s Selector) IsZero() bool { return s.isZero() }
+
+func (s *Selector) isZero() bool {
 	return len(s.All)+len(s.Any)+len(s.None)+len(s.Region)+len(s.Size)+len(s.Status)+len(s.Hostname) == 0 && s.When == nil
 }
 
@@ -53,28 +55,52 @@ func CheckGlob(g string) error {
 }
 
 // Matches reports whether an instance is selected.
-func (s Selector) Matches(i Instance) bool {
-	return !s.IsZero() &&
-		every(s.All, i.Tags) && (len(s.Any) == 0 || some(s.Any, i.Tags)) && !some(s.None, i.Tags) &&
-		oneOf(s.Region, strings.ToUpper(i.Region), strings.ToUpper) && oneOf(s.Size, i.Size, nil) &&
-		oneOf(s.Status, i.Status, strings.ToUpper) && oneOf(s.Hostname, i.Hostname, nil) &&
-		(s.Within == nil || s.Within.Matches(i)) && (s.When == nil || s.When.Matches(i))
+func (s Selector) Matches(i Instance) bool { return s.matches(&i) }
+
+func (s *Selector) matches(i *Instance) bool {
+	return !s.isZero() && s.matchesPlain(i) && (s.Within == nil || s.Within.matches(i)) && (s.When == nil || s.When.matches(i))
+}
+
+// matchesPlain is all but the expression and the scope.
+func (s *Selector) matchesPlain(i *Instance) bool {
+	return every(s.All, i.Tags) && (len(s.Any) == 0 || some(s.Any, i.Tags)) && !some(s.None, i.Tags) &&
+		oneOf(s.Region, i.Region, strings.ToUpper) && oneOf(s.Size, i.Size, nil) &&
+		oneOf(s.Status, i.Status, strings.ToUpper) && oneOf(s.Hostname, i.Hostname, nil)
+}
+
+// mayMatch reports whether all but an expression that cannot be evaluated selects
+// an instance. Where that protects, it has to be taken for a match.
+func (s *Selector) mayMatch(i *Instance) bool {
+	if s.When == nil || !s.matchesPlain(i) || s.Within != nil && !s.Within.matches(i) && !s.Within.mayMatch(i) {
+		return false
+	}
+	_, err := s.When.eval(i)
+	return err != nil
 }
 
 // every reports whether each pattern matches some tag. "*" matches an instance
 // without tags, too: it stands for every instance.
 func every(globs, tags []string) bool {
 	for _, g := range globs {
-		if g != "*" && !slices.ContainsFunc(tags, func(t string) bool { return match(g, t) }) {
+		if g != "*" && !anyTag(g, tags) {
 			return false
 		}
 	}
 	return true
 }
 
+func anyTag(glob string, tags []string) bool {
+	for _, t := range tags {
+		if match(glob, t) {
+			return true
+		}
+	}
+	return false
+}
+
 func some(globs, tags []string) bool {
 	for _, g := range globs {
-		if g == "*" || slices.ContainsFunc(tags, func(t string) bool { return match(g, t) }) {
+		if g == "*" || anyTag(g, tags) {
 			return true
 		}
 	}
@@ -84,6 +110,9 @@ func some(globs, tags []string) bool {
 func oneOf(globs []string, value string, fold func(string) string) bool {
 	if len(globs) == 0 {
 		return true
+	}
+	if fold != nil {
+		value = fold(value)
 	}
 	for _, g := range globs {
 		if fold != nil {
@@ -96,9 +125,18 @@ func oneOf(globs []string, value string, fold func(string) string) bool {
 	return false
 }
 
+// wildcards are the bytes that make a pattern of a text.
+const wildcards = `*?[\`
+
 func match(glob, s string) bool {
-	if !strings.ContainsAny(glob, `*?[\`) {
+	head, wild := literal(glob)
+	switch {
+	case !wild:
 		return glob == s
+	case !strings.HasPrefix(s, head):
+		return false
+	case len(glob) == len(head)+1 && glob[len(head)] == '*': // the most common form
+		return true
 	}
 	ok, _ := path.Match(escaped(glob), strings.ReplaceAll(s, "/", slash))
 	return ok
@@ -130,24 +168,12 @@ func (s Selector) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// key is a tag that every selected instance has, or "" when there is none that
-// can be looked up.
-func (s Selector) key() string {
-	for _, g := range s.All {
-		if !strings.ContainsAny(g, `*?[\`) {
-			return g
-		}
-	}
-	if s.Within != nil {
-		return s.Within.key()
-	}
-	return ""
-}
-
 // IsClusterNode reports whether an instance belongs to a Kubernetes cluster, by
 // the tags that Civo gives to nodes. Nodes are never touched.
-func IsClusterNode(i Instance) bool {
-	return slices.ContainsFunc(i.Tags, func(t string) bool {
+func IsClusterNode(i Instance) bool { return isClusterNode(i.Tags) }
+
+func isClusterNode(tags []string) bool {
+	return slices.ContainsFunc(tags, func(t string) bool {
 		return strings.HasPrefix(t, "civo-kubernetes") || strings.HasPrefix(t, "kubernetes:")
 	})
 }

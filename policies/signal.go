@@ -27,6 +27,7 @@ func (d *decision) signal(inv []Instance) {
 	if len(concerned) == 0 {
 		return
 	}
+	slices.SortFunc(concerned, d.set.bySay)
 	first := &d.set.Policies[concerned[0]]
 	base := d.stepAction(first, 0, first.Do[0], d.trig.At)
 	base.Size = ""
@@ -84,13 +85,24 @@ func (p *Policy) TracksLoad() bool {
 	return p.Signal != nil && p.Signal.Load != "" && (p.Signal.For > 0 || slices.ContainsFunc(p.Do, func(s Step) bool { return s.IfFiring }))
 }
 
+// bySay orders the policies that one signal triggers by who has the say about
+// power: the highest priority, then start before stop.
+func (s *Set) bySay(i, j int) int {
+	a, b := &s.Policies[i], &s.Policies[j]
+	stops := func(p *Policy) int {
+		if step, ok := p.power(); ok && step.Verb == Stop {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(stops(a), stops(b)), cmp.Compare(a.Name, b.Name))
+}
+
+// powerBySignal acts for the first that has the say; who is paused has none.
 func (d *decision) powerBySignal(inst *Instance, matched, concerned []int) {
 	best := -1
 	for _, i := range concerned {
-		if _, ok := d.set.Policies[i].power(); !ok {
-			continue
-		}
-		if best < 0 || d.set.Policies[i].Priority > d.set.Policies[best].Priority || d.set.Policies[i].Priority == d.set.Policies[best].Priority && d.set.Policies[i].Name < d.set.Policies[best].Name {
+		if _, ok := d.set.Policies[i].power(); ok && (best < 0 || d.isPaused(best, inst) && !d.isPaused(i, inst)) {
 			best = i
 		}
 	}
@@ -99,7 +111,8 @@ func (d *decision) powerBySignal(inst *Instance, matched, concerned []int) {
 	}
 	a := d.signalPower(&d.set.Policies[best])
 	if a.Verb == Stop { // a start is bound only by protect, pause and keep
-		if win, ok := d.at().winner(inst, matched); ok && win.rank == rankPolicy && win.Priority > a.Priority && win.State == schedule.Running {
+		win, ok := d.at().winner(inst, matched)
+		if ok && win.State == schedule.Running && (win.rank == rankCommand || win.rank == rankPolicy && win.Priority > a.Priority) {
 			d.skip(inst, a, ReasonOutranked, d.wantWords(&win))
 			return
 		}
@@ -138,8 +151,8 @@ func (d *decision) pickAll(inv []Instance, concerned []int) {
 func (d *decision) pick(inv []Instance, p *Policy) {
 	a := d.signalPower(p)
 	want := p.Pick.Count
-	if want == 0 {
-		want = int(math.Ceil(max(0, min(d.trig.Signal.Value, math.MaxInt32))))
+	if want == 0 && d.trig.Signal.Value > 0 { // a value that is no number is not
+		want = int(math.Ceil(min(d.trig.Signal.Value, math.MaxInt32)))
 	}
 	if p.Pick.AtMost > 0 {
 		want = min(want, p.Pick.AtMost)
@@ -149,17 +162,25 @@ func (d *decision) pick(inv []Instance, p *Policy) {
 		rank int
 	}
 	target := statusFor(stateFor(a.Verb))
+	taken := make(map[string]Verb) // by a policy that had its say before
+	for _, o := range d.plan.Actions {
+		taken[o.Instance] = o.Verb
+	}
 	var found []candidate
 	for n := range inv {
 		inst := &inv[n]
 		if !p.Select.Matches(*inst) || d.trig.Signal.Region != "" && !strings.EqualFold(d.trig.Signal.Region, inst.Region) {
 			continue
 		}
-		if reason, _ := d.prevents(inst, &a); reason != "" && reason != ReasonAlready {
+		if reason, _ := d.prevents(inst, &a); reason != "" && reason != ReasonAlready && (reason != ReasonOffOnPurpose || inst.Status != target) {
 			continue
 		}
 		c := candidate{inst, 2}
-		switch {
+		switch verb, isTaken := taken[inst.ID]; {
+		case isTaken && verb != a.Verb:
+			continue
+		case isTaken:
+			c.rank = -1
 		case d.holds(p, inst):
 			c.rank = 0
 		case inst.Status == target:
@@ -174,7 +195,9 @@ func (d *decision) pick(inv []Instance, p *Policy) {
 	})
 	a.Why = fmt.Sprintf("%d of %d picked", min(want, len(found)), len(found))
 	for _, c := range found[:min(want, len(found))] {
-		d.act(c.inst, a)
+		if c.rank >= 0 {
+			d.act(c.inst, a)
+		}
 	}
 }
 
@@ -187,7 +210,7 @@ func (d *decision) holds(p *Policy, inst *Instance) bool {
 
 // quiets is why a signal does nothing to an instance.
 func (d *decision) quiets(inst *Instance, a *Action) (Reason, string) {
-	i := d.set.policyIndex(a.Policy)
+	i := d.index.policy(a.Policy)
 	if i < 0 || a.Verb == Start { // a start is bound only by protect, pause and keep
 		return "", ""
 	}
@@ -195,6 +218,9 @@ func (d *decision) quiets(inst *Instance, a *Action) (Reason, string) {
 	if a.Verb == Reboot || a.Verb == Resize || a.Verb == Stop {
 		if name, off := d.wantedOff(inst); off {
 			return ReasonOffOnPurpose, name
+		}
+		if a.Verb == Stop && inst.Status == StatusShutoff {
+			return "", "" // already so
 		}
 		if inst.Status != StatusActive {
 			return ReasonNotActive, "it is " + inst.Status
@@ -241,9 +267,12 @@ func (d *decision) touched(p *Policy, instance string) int {
 
 // wantedOff reports whether the power want that holds is stopped, and whose it is.
 func (d *decision) wantedOff(inst *Instance) (string, bool) {
-	win, ok := d.at().winner(inst, d.index.match(inst, nil))
+	win, ok := d.at().winner(inst, d.match(inst))
 	if !ok || win.State != schedule.Stopped {
 		return "", false
+	}
+	if win.policy < 0 {
+		return d.set.sourceWord(win.Source), true
 	}
 	return win.Source, true
 }

@@ -5,29 +5,27 @@ import (
 	"time"
 )
 
+// stepWinner is who decides about a kind of an instance.
+type stepWinner struct {
+	kind   Kind
+	policy int
+	at     time.Time
+}
+
 // steps acts for the policies that are due, kind by kind: of two that want the
-// same kind of an instance the higher priority wins, then the later time.
+// same kind of an instance the higher priority wins, then the later time. Who is
+// paused has no say.
 func (d *decision) steps(inst *Instance, matched []int, due func(i int) (time.Time, bool)) {
-	best := make(map[Kind]int)
+	d.winners = d.winners[:0]
 	for _, i := range matched {
 		at, ok := due(i)
-		if !ok {
+		if !ok || d.isPaused(i, inst) {
 			continue
 		}
 		for _, s := range d.set.Policies[i].Do {
-			k := KindOf(s.Verb)
-			if k == KindPower {
-				continue
+			if k := KindOf(s.Verb); k != KindPower {
+				d.compete(stepWinner{k, i, at})
 			}
-			b, taken := best[k]
-			if taken {
-				bAt, _ := due(b)
-				pi, pb := &d.set.Policies[i], &d.set.Policies[b]
-				if pi.Priority < pb.Priority || pi.Priority == pb.Priority && (at.Before(bAt) || at.Equal(bAt) && pi.Name > pb.Name) {
-					continue
-				}
-			}
-			best[k] = i
 		}
 	}
 	for _, i := range matched {
@@ -45,13 +43,67 @@ func (d *decision) steps(inst *Instance, matched []int, due func(i int) (time.Ti
 			if p.Cron != nil {
 				a.Due = at.Add(p.spreadOf(inst.ID, at))
 			}
-			if best[k] != i {
-				d.skip(inst, a, ReasonOutranked, "policy "+d.set.Policies[best[k]].Name+" decides about its "+string(k))
-				continue
+			if k == KindReboot || k == KindSize {
+				a.Due = later(a.Due, d.facts.oldEnough(inst))
 			}
-			d.act(inst, a)
+			switch win := d.winnerOf(k); {
+			case win == i:
+				d.act(inst, a)
+			case d.isPaused(i, inst):
+				a.ID = d.besideID(inst, &a)
+				d.act(inst, a)
+			default:
+				a.ID = d.besideID(inst, &a)
+				d.skip(inst, a, ReasonOutranked, "policy "+d.set.Policies[win].Name+" decides about its "+string(k))
+			}
 		}
 	}
+}
+
+// compete lets a policy take a kind over from another, or not.
+func (d *decision) compete(w stepWinner) {
+	for n := range d.winners {
+		best := &d.winners[n]
+		if best.kind != w.kind {
+			continue
+		}
+		pw, pb := &d.set.Policies[w.policy], &d.set.Policies[best.policy]
+		switch {
+		case pw.Priority != pb.Priority:
+			if pw.Priority < pb.Priority {
+				return
+			}
+		case !w.at.Equal(best.at):
+			if w.at.Before(best.at) {
+				return
+			}
+		case pw.Name > pb.Name:
+			return
+		}
+		*best = w
+		return
+	}
+	d.winners = append(d.winners, w)
+}
+
+func (d *decision) winnerOf(k Kind) int {
+	for _, w := range d.winners {
+		if w.kind == k {
+			return w.policy
+		}
+	}
+	return -1
+}
+
+func (d *decision) isPaused(i int, inst *Instance) bool {
+	return d.at().silent.of(d.set.Policies[i].Name, inst.ID) != nil
+}
+
+// besideID is the identity of what a policy asked for and another decides about.
+// The winner's action may be the same step of the same kind, and its identity is
+// to have one outcome.
+func (d *decision) besideID(inst *Instance, a *Action) string {
+	return ActionID(d.trig.ID, a.Step, inst.ID, a.Kind+" of "+Kind(a.Policy))
 }
 
 func (d *decision) stepAction(p *Policy, n int, s Step, at time.Time) Action {

@@ -27,35 +27,55 @@ func (d *decision) tick(inv []Instance) {
 			d.pseudo = append(d.pseudo, e)
 			continue
 		}
-		i := d.set.policyIndex(e.Policy)
+		i := d.index.policy(e.Policy)
 		if i < 0 || e.Hash != "" && e.Hash != d.set.Policies[i].Hash() {
 			d.skipEdge(e)
 			continue
 		}
-		if old := &d.newest[i]; old.Policy == "" || old.Planned.Before(e.Planned) {
-			if old.Policy != "" {
-				e.From = earlier(e.From, old.From)
-			}
+		old := &d.newest[i]
+		from := e.From
+		if old.Policy != "" {
+			from = earlier(e.From, old.From)
+		}
+		if old.Policy == "" || old.Planned.Before(e.Planned) {
 			*old = e
 		}
+		old.From = from
 	}
-	d.present = newMoment(d.set, d.facts, later(d.now, d.trig.At))
-	d.past = newMoment(d.set, d.facts, first.Add(-time.Nanosecond))
-	var matched []int
+	d.present = newMoment(d.index, d.facts, later(d.now, d.trig.At))
+	d.past = newMoment(d.index, d.facts, first.Add(-time.Second)) // see wholeSecond
+	// Who is concerned is found out first, so that the plan is allocated once.
+	var found []int32 // an instance, how many policies select it, which
 	count := 0
-	for n := range inv { // asked twice, so that the plan is allocated once
-		matched = d.index.match(&inv[n], matched[:0])
-		if d.concern(&inv[n], matched) {
-			count++
+	for n := range inv {
+		matched := d.match(&inv[n])
+		if !d.concern(&inv[n], matched) {
+			continue
+		}
+		count++
+		found = append(found, int32(n), int32(len(matched)))
+		for _, i := range matched {
+			found = append(found, int32(i))
 		}
 	}
 	d.plan.Actions = make([]Action, 0, count)
-	for n := range inv {
-		matched = d.index.match(&inv[n], matched[:0])
-		if d.concern(&inv[n], matched) {
-			d.tickInstance(&inv[n], matched)
+	var matched []int
+	for len(found) > 0 {
+		inst, n := &inv[found[0]], found[1]
+		matched = matched[:0]
+		for _, i := range found[2 : 2+n] {
+			matched = append(matched, int(i))
 		}
+		found = found[2+n:]
+		d.concern(inst, matched)
+		d.tickInstance(inst, matched)
 	}
+}
+
+// match is the policies that select an instance; it is good until the next call.
+func (d *decision) match(inst *Instance) []int {
+	d.matched = d.index.match(inst, d.matched[:0])
+	return d.matched
 }
 
 func (e Edge) from() time.Time {
@@ -91,8 +111,8 @@ func (d *decision) concern(inst *Instance, matched []int) bool {
 			}
 		case p.Signal != nil:
 			for _, imp := range d.facts.Impulses[inst.ID] {
-				if imp.Policy == p.Name && e.covers(imp.Until) {
-					d.dues = append(d.dues, due{p.Name, i, imp.Until, false})
+				if end := wholeSecond(imp.Until); imp.Policy == p.Name && e.covers(end) {
+					d.dues = append(d.dues, due{p.Name, i, end, false})
 				}
 			}
 		case p.Cron != nil:
@@ -114,7 +134,7 @@ func (d *decision) concern(inst *Instance, matched []int) bool {
 // begins or ends.
 func (d *decision) pseudoDue(e Edge, inst *Instance, matched []int) (newest time.Time, ok bool) {
 	try := func(t time.Time) {
-		if !t.IsZero() && e.covers(t) && t.After(newest) {
+		if t = wholeSecond(t); !t.IsZero() && e.covers(t) && t.After(newest) {
 			newest, ok = t, true
 		}
 	}
@@ -199,14 +219,16 @@ func (d *decision) tickInstance(inst *Instance, matched []int) {
 	if hasPower {
 		d.powerByTick(inst, matched)
 	}
-	d.steps(inst, matched, func(i int) (time.Time, bool) {
-		for _, u := range d.dues {
-			if u.policy == i && u.fires {
-				return u.at, true
+	if slices.ContainsFunc(d.dues, func(u due) bool { return u.fires }) {
+		d.steps(inst, matched, func(i int) (time.Time, bool) {
+			for _, u := range d.dues {
+				if u.policy == i && u.fires {
+					return u.at, true
+				}
 			}
-		}
-		return time.Time{}, false
-	})
+			return time.Time{}, false
+		})
+	}
 }
 
 // powerByTick acts for the winner when it is new.
@@ -223,13 +245,14 @@ func (d *decision) powerByTick(inst *Instance, matched []int) {
 		case d.endsWhatItStarted(inst):
 			base.Why = "end of " + cause.source + ", which started it"
 			base.GiveUpAfter = DefaultGiveUp
+			base.HoldsUntil = base.Planned // it wants nothing from here on
 			d.act(inst, base)
 		default:
 			d.skip(inst, base, ReasonNoWant, "no source wants it running or stopped now")
 		}
 		return
 	}
-	at, isDue := d.dueOf(win, cause)
+	from, isDue := d.dueOf(win, cause)
 	if !isDue && wasOK && was.Source == win.Source && was.State == win.State {
 		base.Verb = verbFor(d.wantOf(cause, inst, win.State))
 		d.skip(inst, base, ReasonOutranked, d.wantWords(&win))
@@ -241,26 +264,28 @@ func (d *decision) powerByTick(inst *Instance, matched []int) {
 		return
 	}
 	a := d.powerAction(&win, inst)
-	a.Planned, a.Due = at, at
-	if !isDue || win.policy < 0 {
-		a.Planned, a.Due = cause.at, cause.at
+	if win.policy < 0 { // what is kept is kept now, whenever that began
+		from.at = cause.at
 	}
-	if cause.source != win.Source && (!isDue || cause.source == HandSource) {
-		a.Why += ", after " + d.set.sourceWord(cause.source)
+	a.Planned, a.Due = from.at, from.at
+	if from.source != win.Source {
+		a.Why += ", after " + d.set.sourceWord(from.source)
 	}
 	d.time(&a, &win, inst)
 	d.act(inst, a)
 }
 
-// dueOf is the edge of the winner in this trigger, if it has one. What was
-// started by hand and is to be stopped again counts for whoever wants that.
-func (d *decision) dueOf(win Want, cause due) (time.Time, bool) {
-	for _, u := range d.dues {
-		if u.source == win.Source {
-			return u.at, true
+// dueOf is the edge of the winner in this trigger; without one it is the cause.
+// What was started by hand and is to be stopped again counts for whoever wants that.
+func (d *decision) dueOf(win Want, cause due) (from due, isDue bool) {
+	for _, source := range []string{win.Source, HandSource} {
+		for _, u := range d.dues {
+			if u.source == source {
+				return u, true
+			}
 		}
 	}
-	return cause.at, cause.source == HandSource
+	return cause, false
 }
 
 // silencer is the pause that keeps an instance's wants silent, or nil.

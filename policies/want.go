@@ -3,7 +3,6 @@ package policies
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +57,8 @@ func (w *Want) beats(o *Want) bool {
 		return w.Since.After(o.Since)
 	case w.State != o.State:
 		return w.State == schedule.Running
+	case !w.Since.Equal(o.Since): // levels: the one that an impulse is less likely to have come after
+		return w.Since.After(o.Since)
 	}
 	return w.Source < o.Source
 }
@@ -66,10 +67,12 @@ func (w *Want) beats(o *Want) bool {
 type moment struct {
 	set   *Set
 	facts *Facts
+	index *index
 	at    time.Time
 
 	views  []Want // by policy, for those that want the same of every instance; no State: nothing
 	byTag  map[tagValue]Want
+	whys   [][2]string // by policy: in words where its schedule wants running, and where not
 	silent silence
 	buf    []Want
 }
@@ -120,8 +123,9 @@ func (s *silence) of(source, instance string) *Pause {
 	return s.policies[source]
 }
 
-func newMoment(set *Set, facts *Facts, at time.Time) *moment {
-	m := &moment{set: set, facts: facts, at: at, views: make([]Want, len(set.Policies)), byTag: make(map[tagValue]Want), silent: silenceAt(facts.Pauses, at)}
+func newMoment(index *index, facts *Facts, at time.Time) *moment {
+	set := index.set
+	m := &moment{set: set, facts: facts, index: index, at: at, views: make([]Want, len(set.Policies)), byTag: make(map[tagValue]Want), silent: silenceAt(facts.Pauses, at)}
 	for i := range set.Policies {
 		p := &set.Policies[i]
 		w := Want{Source: p.Name, Priority: p.Priority, policy: i}
@@ -245,7 +249,7 @@ func (m *moment) addImpulses(inst *Instance, matched []int) {
 		if imp.Policy == "" {
 			w.Source, w.rank = CommandSource, rankCommand
 		} else {
-			w.policy = slices.IndexFunc(m.set.Policies, func(p Policy) bool { return p.Name == imp.Policy })
+			w.policy = m.index.policy(imp.Policy)
 			if w.policy < 0 || m.set.Policies[w.policy].Signal == nil || m.silent.policies[imp.Policy] != nil {
 				continue // gone, or a cron policy, which the calendar knows
 			}
@@ -271,10 +275,11 @@ func (m *moment) addMarks(inst *Instance, matched []int) {
 }
 
 // unended reports whether no edge of at least its priority has ended an impulse
-// that says nothing of how long it lasts.
+// that says nothing of how long it lasts. What is no policy's has no priority:
+// any edge ends it.
 func (m *moment) unended(w *Want, inst *Instance, matched []int) bool {
 	for _, i := range matched {
-		if i != w.policy && m.set.Policies[i].Priority >= w.Priority && m.view(i, inst).edge.After(w.Since) {
+		if (w.policy < 0 || m.set.Policies[i].Priority >= w.Priority) && m.view(i, inst).edge.After(w.Since) {
 			return false
 		}
 	}
@@ -335,7 +340,7 @@ func (m *moment) why(w *Want, inst *Instance) string {
 	p := &m.set.Policies[w.policy]
 	switch {
 	case p.Schedule != nil:
-		return whereIn(p.Schedule, w.State)
+		return m.where(w)
 	case p.FromTag != nil:
 		value, _ := p.FromTag.of(inst)
 		return fmt.Sprintf("%s the hours of its tag %s=%s", inOrOut(w.State), p.FromTag.Tag, value)
@@ -343,6 +348,22 @@ func (m *moment) why(w *Want, inst *Instance) string {
 		return "cron " + p.Cron.String() + until()
 	}
 	return "a signal at " + m.set.clock(w.Since) + until()
+}
+
+// where says it of a schedule, once for all its instances.
+func (m *moment) where(w *Want) string {
+	if m.whys == nil {
+		m.whys = make([][2]string, len(m.set.Policies))
+	}
+	side := 0
+	if w.State != schedule.Running {
+		side = 1
+	}
+	words := &m.whys[w.policy][side]
+	if *words == "" {
+		*words = whereIn(m.set.Policies[w.policy].Schedule, w.State)
+	}
+	return *words
 }
 
 func inOrOut(s schedule.State) string {
