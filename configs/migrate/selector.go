@@ -1,10 +1,9 @@
 package migrate
 
 import (
+	"slices"
 	"strconv"
 	"strings"
-
-	"slices"
 )
 
 // selector is a selector of ours. All lists of any must have a match each.
@@ -106,7 +105,15 @@ func (s selector) String() string {
 func exists(globs []string) string {
 	var terms []string
 	for _, g := range globs {
-		terms = append(terms, "t.matches("+strconv.Quote("^"+expression(g)+"$")+")")
+		prefix, isPrefix := strings.CutSuffix(g, "*")
+		switch wild := strings.ContainsAny(prefix, `*?[\`); {
+		case wild:
+			terms = append(terms, "t.matches("+strconv.Quote("^"+expression(g)+"$")+")")
+		case isPrefix:
+			terms = append(terms, "t.startsWith("+strconv.Quote(prefix)+")")
+		default:
+			terms = append(terms, "t == "+strconv.Quote(g))
+		}
 	}
 	return "tags.exists(t, " + strings.Join(terms, " || ") + ")"
 }
