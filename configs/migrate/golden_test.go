@@ -17,8 +17,9 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // readers are the tools by the name of their folder in testdata.
 var readers = map[string]func([]byte, migrate.Options) (migrate.Result, error){
-	"c7n": migrate.Custodian,
-	"aws": migrate.InstanceScheduler,
+	"c7n":  migrate.Custodian,
+	"kube": migrate.Downscaler,
+	"aws":  migrate.InstanceScheduler,
 }
 
 // TestGolden compares whole files. What is written can be read, and observes.

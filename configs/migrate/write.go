@@ -136,7 +136,7 @@ func (f *file) text(policies []*policy) []byte {
 	var b strings.Builder
 	comment(&b, "", "Written by nightshift import "+f.tool+" from "+f.from+".")
 	b.WriteString("#\n")
-	comment(&b, "", "In mode observe nightshift plans and publishes events, and touches nothing. Read the comments, compare with nightshift plan --next 20, then write mode: act.")
+	comment(&b, "", "In mode observe nightshift plans and publishes events, and touches nothing. Read the comments, compare with nightshift plan --config and this file, name your regions, then write mode: act.")
 	if len(f.notes) > 0 {
 		b.WriteString("#\n")
 		comment(&b, "", "What differs everywhere:")
