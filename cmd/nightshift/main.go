@@ -156,6 +156,7 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 	add("act", append(newActCommands(), newKeepCommand(), newPauseCommand(), newResumeCommand())...)
 	add("act", newRunActCommands()...)
 	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newInstancesCommand(), newVersionCommand())
+	add("operate", newImportCommand())
 	return root
 }
 

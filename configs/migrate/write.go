@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -18,6 +19,8 @@ type Options struct {
 	File string // its name, for the comments
 	Tag  string // the key of the tag that instances carry; empty: the other tool's default
 	Zone string // the zone where the file names none; empty: UTC
+
+	Regions []string // of Civo, to be written into the file
 }
 
 // Result is a policy file of ours.
@@ -44,6 +47,7 @@ func (e *NothingError) Error() string {
 // file is a policy file in the making.
 type file struct {
 	tool, from string
+	regions    []string
 	notes      []string // what differs everywhere
 	left       []string // what has no place in the file, with the reason
 	schedules  []entry
@@ -71,7 +75,7 @@ type policy struct {
 }
 
 func newFile(tool string, o Options) *file {
-	return &file{tool: tool, from: cmp.Or(o.File, "the file"), names: make(names)}
+	return &file{tool: tool, from: cmp.Or(o.File, "the file"), regions: o.Regions, names: make(names)}
 }
 
 func (f *file) leave(format string, args ...any) {
@@ -92,6 +96,9 @@ func (f *file) calendar(name, text string) string {
 // result writes the file, once it is sure that it can be read: a policy that the
 // reader would refuse becomes a comment with the reader's reason.
 func (f *file) result() (Result, error) {
+	if _, err := configs.Parse("", f.text([]*policy{{name: "a", schedule: "{ running: [\"00:00-24:00\"] }"}})); err != nil {
+		return Result{}, errors.New(reason(err)) // not of a policy: a region
+	}
 	text := f.text(f.policies)
 	if _, err := configs.Parse("", text); err != nil {
 		for _, p := range f.policies {
@@ -136,7 +143,7 @@ func (f *file) text(policies []*policy) []byte {
 	var b strings.Builder
 	comment(&b, "", "Written by nightshift import "+f.tool+" from "+f.from+".")
 	b.WriteString("#\n")
-	comment(&b, "", "In mode observe nightshift plans and publishes events, and touches nothing. Read the comments, compare with nightshift plan --config and this file, name your regions, then write mode: act.")
+	comment(&b, "", "In mode observe nightshift plans and publishes events, and touches nothing. Read the comments, compare what nightshift plan says of this file with what the other tool does, then write mode: act.")
 	if len(f.notes) > 0 {
 		b.WriteString("#\n")
 		comment(&b, "", "What differs everywhere:")
@@ -151,7 +158,13 @@ func (f *file) text(policies []*policy) []byte {
 			comment(&b, "", "- "+l)
 		}
 	}
-	b.WriteString("version: 1\n# regions: [LON1]   # without it the variable CIVO_REGION counts\nmode: observe\n")
+	b.WriteString("version: 1\n")
+	if len(f.regions) > 0 {
+		b.WriteString("regions: " + flowList(f.regions) + "\n")
+	} else {
+		b.WriteString("# regions: [LON1]   # without it the variable CIVO_REGION counts\n")
+	}
+	b.WriteString("mode: observe\n")
 	mapping(&b, "schedules", f.schedules)
 	mapping(&b, "calendars", f.calendars)
 	b.WriteString("\npolicies:\n")
