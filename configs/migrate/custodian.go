@@ -269,7 +269,7 @@ func (c *custodian) write(h *offhours) {
 	}
 	for _, w := range warnings(foreign.CustodianOffhours, "tz="+fmt.Sprint(settings["default_tz"]), settings) {
 		if strings.HasPrefix(w, "tz=") {
-			about = append(about, "Mind: default_"+w)
+			about = append(about, "Mind: "+strings.ReplaceAll(w, "tz=", "default_tz="))
 		}
 	}
 	base := commonName(h.names)
