@@ -412,6 +412,7 @@ func TestALonePolicyOfCustodianActsOnOneSide(t *testing.T) {
 		{"", "2027-01-06T07:00:00Z", schedule.Any}, // the onhour of a counterpart
 		{"off=(m-f,21);on=(m-f,7)", "2027-01-04T21:30:00Z", schedule.Stopped},
 		{"off=(m-f,21);on=(m-f,7)", "2027-01-04T07:30:00Z", schedule.Any},
+		{"off=(m-f,21)", "2027-01-04T21:30:00Z", schedule.Stopped},
 		{"off", "2027-01-04T19:00:00Z", schedule.Any},
 	} {
 		table, warnings, err := foreign.Read(foreign.CustodianOffhours, tt.value, set, time.UTC)
