@@ -227,7 +227,7 @@ func (r *reader) span(into *time.Duration) func(*yaml.Node, string) {
 func (r *reader) readFromTag(n *yaml.Node, path string) *policies.FromTag {
 	f := &policies.FromTag{}
 	zone := r.zone
-	var settings foreign.Settings
+	var settings map[string]any // not foreign.Settings: mappings inside would be of that type, too
 	before := len(r.faults)
 	r.mapping(n, path, &fromTagShape, keys{
 		"from_tag": func(n *yaml.Node, path string) {

@@ -134,3 +134,25 @@ schedules:
 		}
 	}
 }
+
+// A fleet of Instance Scheduler keeps the names in its tags: the schedules that
+// they name stand in the settings. (They were not found: mappings in settings were
+// read as a type that nobody asked for.)
+func TestSettingsOfAForeignGrammarHoldMappings(t *testing.T) {
+	cfg, err := configs.Parse("x", []byte(`version: 1
+policies:
+  - name: a
+    select: { all: ["Schedule=*"] }
+    schedule: { from_tag: Schedule, grammar: aws-instance-scheduler, settings: { schedules: { office: { timezone: UTC, periods: [ { begintime: "09:00", endtime: "17:00" } ] } } } }
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := cfg.Policies.Policies[0].FromTag.Read("office")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := table.At(time.Date(2027, 1, 4, 9, 0, 0, 0, time.UTC)); got != schedule.Running {
+		t.Errorf("at 09:00: got %s, want running", got)
+	}
+}

@@ -140,7 +140,7 @@ func newPlanOutput(cfg *configs.Config, inv []policies.Instance, at time.Time) p
 		l.Reason, l.Detail = string(s.Reason), s.Detail
 		out.Skips = append(out.Skips, l)
 	}
-	for _, e := range cfg.Policies.NextEdges(at, 8) {
+	for _, e := range cfg.Policies.Agenda(inv, policies.Facts{}, at).NextEdges(at, 8) { // those of tags, too
 		out.Next = append(out.Next, planNextUp{e.Planned, e.Policy, e.Want})
 	}
 	return out

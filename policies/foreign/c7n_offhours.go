@@ -55,6 +55,7 @@ type offhours struct {
 	skip         []string
 	skipFrom     bool
 	fallback     string // schedule where there is no tag
+	only         Edge   // ours: the one side that a lone policy acts on; empty: both
 	env          map[string]any
 }
 
@@ -90,6 +91,9 @@ func newOffhours(set Settings, defaultTZ string, env map[string]any) (*offhours,
 			o.skipFrom = true
 		case "fallback-schedule":
 			o.fallback, ok = v.(string)
+		case "only":
+			side, _ := v.(string)
+			o.only, ok = map[string]Edge{"start": EdgeOn, "stop": EdgeOff}[side]
 		}
 		if !ok {
 			return nil, fmt.Errorf("the setting %s cannot be %v", key, v)
@@ -383,6 +387,9 @@ func (o *offhours) table(value *string) (schedule.Timetable, []Warning, error) {
 	if optedOut {
 		return &level{zone: time.UTC, text: "opted out", step: time.Hour, at: func(time.Time) schedule.State { return schedule.Any }}, nil, nil
 	}
+	if o.only != "" {
+		return o.lone(map[Edge]hours{EdgeOn: on, EdgeOff: off}[o.only], map[Edge]*time.Location{EdgeOn: zone, EdgeOff: offZone}[o.only]), o.warn(value), nil
+	}
 	fires := func(t time.Time) (schedule.State, bool) {
 		for _, side := range []struct {
 			h    hours
@@ -400,6 +407,22 @@ func (o *offhours) table(value *string) (schedule.Timetable, []Warning, error) {
 	return table, o.warn(value), nil
 }
 
+// lone is the timetable of one policy without its counterpart: it wants something
+// in the hours at which Custodian acts, and nothing at all other times.
+func (o *offhours) lone(h hours, zone *time.Location) schedule.Timetable {
+	want := schedule.Stopped
+	if o.only == EdgeOn {
+		want = schedule.Running
+	}
+	return &level{zone: zone, text: fmt.Sprintf("%s only %s %v %s skip %v", CustodianOffhours, o.only, h, zone, o.skip), step: 15 * time.Minute, within: 35 * 24 * time.Hour, at: func(t time.Time) schedule.State {
+		wall := wallOf(t, zone)
+		if h.match(wall) && !slices.Contains(o.skip, wall.Format(time.DateOnly)) {
+			return want
+		}
+		return schedule.Any
+	}}
+}
+
 // warn names what behaves otherwise than a reader of the tag would think.
 func (o *offhours) warn(value *string) (list []Warning) {
 	if value == nil {
@@ -407,6 +430,9 @@ func (o *offhours) warn(value *string) (list []Warning) {
 	}
 	raw := pieces(normal(*value))
 	for _, side := range []Edge{EdgeOn, EdgeOff} {
+		if o.only != "" && o.only != side {
+			continue
+		}
 		other := map[Edge]Edge{EdgeOn: EdgeOff, EdgeOff: EdgeOn}[side]
 		if _, ok := raw[string(side)]; !ok && raw[string(other)] != "" {
 			hour := o.onHour

@@ -395,3 +395,44 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// One policy of Custodian without its counterpart wants something in the hours at
+// which it acts, and nothing at all other times: it never starts what another
+// policy would have to start.
+func TestALonePolicyOfCustodianActsOnOneSide(t *testing.T) {
+	set := foreign.Settings{"default_tz": "utc", "offhour": 19, "only": "stop", "skip-days": []any{"2027-01-05"}}
+	for _, tt := range []struct {
+		value, at string
+		want      schedule.State
+	}{
+		{"", "2027-01-04T18:59:00Z", schedule.Any}, // a Monday
+		{"", "2027-01-04T19:00:00Z", schedule.Stopped},
+		{"", "2027-01-04T20:00:00Z", schedule.Any},
+		{"", "2027-01-05T19:00:00Z", schedule.Any}, // skipped
+		{"", "2027-01-06T07:00:00Z", schedule.Any}, // the onhour of a counterpart
+		{"off=(m-f,21);on=(m-f,7)", "2027-01-04T21:30:00Z", schedule.Stopped},
+		{"off=(m-f,21);on=(m-f,7)", "2027-01-04T07:30:00Z", schedule.Any},
+		{"off=(m-f,21)", "2027-01-04T21:30:00Z", schedule.Stopped},
+		{"off", "2027-01-04T19:00:00Z", schedule.Any},
+	} {
+		table, warnings, err := foreign.Read(foreign.CustodianOffhours, tt.value, set, time.UTC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := time.Parse(time.RFC3339, tt.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := table.At(at); got != tt.want {
+			t.Errorf("%q at %s: got %s, want %s", tt.value, tt.at, got, tt.want)
+		}
+		for _, w := range warnings {
+			if strings.HasPrefix(w.Text, "on is not in the tag") {
+				t.Errorf("%q: warned of the side that it does not have: %s", tt.value, w.Text)
+			}
+		}
+	}
+	if _, _, err := foreign.Read(foreign.CustodianOffhours, "", foreign.Settings{"only": []any{"stop"}}, time.UTC); err == nil {
+		t.Error("only: [stop] is good, want an error")
+	}
+}
