@@ -34,14 +34,7 @@ func custodianZone(name string, env map[string]any) *time.Location {
 	if odd, ok := oddZones[name]; ok {
 		return zoneFile(odd)
 	}
-	if name == "" {
-		return localZone(env)
-	}
-	title := titled(name)
-	if zone := zoneFile(title); zone != nil && !strings.EqualFold(title, "utc") {
-		return zone
-	}
-	return fixedZone(title)
+	return dateutilZone(titled(name), env)
 }
 
 // offhours are the settings of a policy around a tag.
@@ -89,7 +82,10 @@ func newOffhours(set Settings, defaultTZ string, env map[string]any) (*offhours,
 		case "skip-days-from":
 			o.skipFrom = true
 		case "fallback-schedule":
-			o.fallback, ok = v.(string)
+			var text string
+			if text, ok = v.(string); text != "" && (key == "fallback-schedule" || set["fallback-schedule"] == nil || set["fallback-schedule"] == "") {
+				o.fallback = text // the older spelling counts where this one is not there or empty
+			}
 		}
 		if !ok {
 			return nil, fmt.Errorf("the setting %s cannot be %v", key, v)
@@ -117,11 +113,14 @@ func (o *offhours) validate(set Settings) error {
 		return fmt.Errorf("onhour %d is not from 0 to 23", o.onHour)
 	case o.offHour < 0 || o.offHour > 23:
 		return fmt.Errorf("offhour %d is not from 0 to 23", o.offHour)
-	case o.skipFrom && set["skip-days"] != nil:
+	}
+	if _, both := set["skip-days"]; both && o.skipFrom {
 		return errors.New("skip-days and skip-days-from exclude each other")
 	}
 	return nil
 }
+
+var errSkipFrom = errors.New("skip-days-from names a list that nobody here can fetch: write its days in skip-days")
 
 // hours are the days and hours at which it acts on one side.
 type hours []struct {
@@ -136,6 +135,14 @@ func (h hours) match(wall time.Time) bool {
 		}
 	}
 	return false
+}
+
+// minutes are those of the day at which it acts.
+func (h hours) minutes() (list []int) {
+	for _, x := range h {
+		list = append(list, x.hour*60)
+	}
+	return list
 }
 
 // byDefault are the hours of the policy for a side.
@@ -204,9 +211,9 @@ func (o *offhours) parse(value string) (p parsed, err error) {
 			return p, fmt.Errorf("%q is not key=value", piece)
 		}
 		switch {
+		case kv[1] == "disabled": // of tz, too: then the policy's zone counts
 		case kv[0] == "tz":
 			p.zone = kv[1]
-		case kv[1] == "disabled":
 		default:
 			if p.sides[kv[0]], err = parseHours(kv[1]); err != nil {
 				return p, err
@@ -317,6 +324,9 @@ func (o *offhours) acts(value *string, side Edge, at time.Time) (bool, string, e
 	if err != nil || optedOut {
 		return false, "opted out", err
 	}
+	if o.skipFrom {
+		return false, "", errSkipFrom
+	}
 	wall := wallOf(at, zone)
 	if slices.Contains(o.skip, wall.Format(time.DateOnly)) {
 		return false, "a day of skip-days", nil
@@ -381,7 +391,10 @@ func (o *offhours) table(value *string) (schedule.Timetable, []Warning, error) {
 		return nil, nil, err
 	}
 	if optedOut {
-		return &level{zone: time.UTC, text: "opted out", step: time.Hour, at: func(time.Time) schedule.State { return schedule.Any }}, nil, nil
+		return &level{zone: time.UTC, text: "opted out", at: func(time.Time) schedule.State { return schedule.Any }}, nil, nil
+	}
+	if o.skipFrom {
+		return nil, nil, errSkipFrom
 	}
 	fires := func(t time.Time) (schedule.State, bool) {
 		for _, side := range []struct {
@@ -396,7 +409,7 @@ func (o *offhours) table(value *string) (schedule.Timetable, []Warning, error) {
 		}
 		return "", false
 	}
-	table := &edges{zone: zone, text: fmt.Sprintf("%s on %v off %v %s skip %v", CustodianOffhours, on, off, zone, o.skip), step: 15 * time.Minute, within: 35 * 24 * time.Hour, fires: fires}
+	table := &edges{zone: zone, text: fmt.Sprintf("%s on %v off %v %s skip %v", CustodianOffhours, on, off, zone, o.skip), looks: looks{clocks: []clock{{zone, on.minutes()}, {offZone, off.minutes()}}}, within: 35, fires: fires}
 	return table, o.warn(value), nil
 }
 

@@ -92,6 +92,9 @@ func Answer(q Question) Result {
 	if !ok {
 		return Result{q.ID, "error", fmt.Sprintf("there is no grammar %q; known are %s", q.Grammar, strings.Join(slices.Sorted(maps.Keys(grammars)), ", "))}
 	}
+	if q.At.IsZero() && q.Edge != EdgeValidate {
+		return Result{q.ID, "error", "at is missing: an instant such as 2026-11-27T19:00:00+00:00"}
+	}
 	result, reason, err := g.answer(q)
 	if err != nil {
 		return Result{q.ID, "error", err.Error()}
