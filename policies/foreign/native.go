@@ -24,8 +24,8 @@ func answerNative(q Question) (any, string, error) {
 		if fields := strings.Fields(line); strings.HasPrefix(line, "@") || len(fields) == 5 && !strings.Contains(line, ":") {
 			return answerCron(q, line, spec.zone)
 		}
-		if word, when, timed := strings.Cut(line, "@"); timed || ownerWord(word) {
-			return answerOwner(q, word, when, spec.zone)
+		if strings.Contains(line, "@") || keepWord(line) {
+			return answerOwner(q, line, spec.zone)
 		}
 	}
 	w, err := schedule.ParseWeekly(spec.running, spec.stopped, spec.zone)
@@ -142,14 +142,19 @@ func answerCron(q Question, spec string, zone *time.Location) (any, string, erro
 	return nil, "", fmt.Errorf("a cron line knows the edges on, due and validate, not %q", q.Edge)
 }
 
-// ownerWord finds the tag keep that names no end.
-func ownerWord(word string) bool { return word == "running" || word == "stopped" || word == "asis" }
+// keepWord finds what a keep begins with.
+func keepWord(word string) bool { return word == "running" || word == "stopped" || word == "asis" }
 
 // answerOwner answers for the value of a tag keep (running@2026-11-27T22:00) or
 // mark (stop@2026-12-01). A keep without an end is asked while it lasts.
-func answerOwner(q Question, word, when string, zone *time.Location) (any, string, error) {
+func answerOwner(q Question, line string, zone *time.Location) (any, string, error) {
+	word, when, timed := strings.Cut(line, "@")
+	keeps, marks := keepWord(word), word == "start" || word == "stop"
+	if !keeps && !marks {
+		return nil, "", fmt.Errorf("%q is none of running, stopped, asis, start and stop", word)
+	}
 	var end time.Time
-	if when != "" || !ownerWord(word) {
+	if timed {
 		var err error
 		if end, err = schedule.ParseInstant(when, zone); err != nil {
 			return nil, "", err
@@ -160,10 +165,7 @@ func answerOwner(q Question, word, when string, zone *time.Location) (any, strin
 	if !end.IsZero() {
 		why = end.In(zone).Format(time.RFC3339)
 	}
-	keeps, marks := ownerWord(word), word == "start" || word == "stop"
 	switch {
-	case !keeps && !marks:
-		return nil, "", fmt.Errorf("%q is none of running, stopped, asis, start and stop", word)
 	case q.Edge == EdgeValidate:
 		return "ok", why, nil
 	case keeps && q.Edge == EdgeState && (reached || word == "asis"):

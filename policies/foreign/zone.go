@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"nightshift/policies/schedule"
 )
 
 // oddZones are IANA names that are not in title case, in Python's sense: a capital
@@ -48,9 +46,15 @@ func titled(s string) string {
 	return b.String()
 }
 
-// zoneFile finds a zone by the exact name of its file; nil: there is none.
+// zoneFile finds a zone by the exact name of its file; nil: there is none. Unlike
+// [schedule.LoadZone] it looks for no name that may be meant, since other tools
+// try several.
 func zoneFile(name string) *time.Location {
-	zone, err := schedule.LoadZone(name)
+	switch {
+	case name == "", name == "Local", name == "localtime", strings.HasPrefix(name, "posix/"), strings.HasPrefix(name, "right/"):
+		return nil // what they mean depends on the machine
+	}
+	zone, err := time.LoadLocation(name)
 	if err != nil {
 		return nil
 	}
