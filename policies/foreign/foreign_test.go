@@ -11,7 +11,13 @@ import (
 // ask is a question in short: spec as JSON, policy as JSON.
 func ask(t testing.TB, grammar, spec, policy string, env map[string]any, edge foreign.Edge, at string) any {
 	t.Helper()
-	q := foreign.Question{ID: "x", Grammar: grammar, Spec: json.RawMessage(spec), Env: env, Edge: edge}
+	return askIn(t, "", grammar, spec, policy, env, edge, at)
+}
+
+// askIn asks with a default zone.
+func askIn(t testing.TB, zone, grammar, spec, policy string, env map[string]any, edge foreign.Edge, at string) any {
+	t.Helper()
+	q := foreign.Question{ID: "x", Grammar: grammar, Spec: json.RawMessage(spec), DefaultTZ: zone, Env: env, Edge: edge}
 	if policy != "" {
 		if err := json.Unmarshal([]byte(policy), &q.Policy); err != nil {
 			t.Fatal(err)
@@ -42,17 +48,23 @@ func TestWhatCannotBeAskedIsAnError(t *testing.T) {
 	}
 }
 
+// Whatever is asked is answered, with a result of the table and with a reason for
+// each error.
 func FuzzAnswer(f *testing.F) {
 	for _, g := range []string{foreign.Native, foreign.CustodianOffhours, foreign.CustodianMark, foreign.KubeDownscaler, foreign.InstanceScheduler} {
-		for _, spec := range []string{`"off=(m-f,19);on=(m-f,7);tz=pt"`, `"msg: stop@2026/06/15 1130 UTC"`, `"Mon-Fri 08:00-18:00 UTC"`, `{"timezone":"UTC","periods":[{"weekdays":["mon-fri/2"],"monthdays":["1-L/3","15W"]}]}`, `"2026-01-01T00:00:00+00:00-2026-01-02T00:00:00+00:00"`} {
-			f.Add(g, spec, "state")
-			f.Add(g, spec, "validate")
-			f.Add(g, spec, "off")
+		for _, spec := range []string{`"off=(m-f,19);on=(m-f,7);tz=pt"`, `"off=[(m,7),(t-f,8)];tz=abc5xyz"`, `"msg: stop@2026/06/15 1130 UTC+3"`, `"m: stop@15 June 2026 5pm -03"`, `"Mon-Fri 08:00-18:00 UTC"`, `"15:30 UTC"`,
+			`{"timezone":"UTC","periods":[{"weekdays":["mon-fri/2"],"monthdays":["1-L/3","15W"]}]}`, `{"periods":[{"monthdays":["1/10"]}]}`, `{"running":["Mon-Fri 08:00-19:00"],"stopped":"22:00-06:00"}`,
+			`"2026-01-01T00:00:00+00:00-2026-01-02T00:00:00+00:00"`, `"30 5 * * MON-FRI"`, `"running@2026-12-01"`} {
+			for _, edge := range []string{"state", "validate", "off", "due", "window"} {
+				f.Add(g, spec, `{"op":"stop","skew":1,"opt-out":true}`, "et", edge, int64(1_782_000_000))
+			}
 		}
 	}
-	at := time.Date(2026, 2, 28, 12, 0, 0, 0, time.UTC)
-	f.Fuzz(func(t *testing.T, grammar, spec, edge string) {
-		r := foreign.Answer(foreign.Question{Grammar: grammar, Spec: json.RawMessage(spec), Edge: foreign.Edge(edge), At: at})
+	f.Fuzz(func(t *testing.T, grammar, spec, policy, zone, edge string, at int64) {
+		var settings map[string]any
+		_ = json.Unmarshal([]byte(policy), &settings)     // none where it cannot be read
+		instant := time.Unix(at%253_402_300_799, 0).UTC() // up to the year 9999, as in a line of JSON
+		r := foreign.Answer(foreign.Question{Grammar: grammar, Spec: json.RawMessage(spec), Policy: settings, DefaultTZ: zone, Env: map[string]any{"TZ": zone}, Edge: foreign.Edge(edge), At: instant})
 		switch r.Result {
 		case true, false, "running", "stopped", "any", "ok":
 		case "error":

@@ -101,3 +101,74 @@ func TestTimetablesFold(t *testing.T) {
 		}
 	})
 }
+
+// The edges are those that looking minute by minute finds, around the changes of
+// the clocks of zones of all kinds.
+func TestTimetablesAgainstMinutes(t *testing.T) {
+	office := map[string]any{
+		"hours":    map[string]any{"timezone": "Australia/Lord_Howe", "periods": []any{map[string]any{"begintime": "01:45", "endtime": "02:15"}, map[string]any{"begintime": "02:16", "endtime": "19:00", "weekdays": []any{"sat-mon"}}}},
+		"oneSided": map[string]any{"timezone": "Europe/London", "periods": []any{map[string]any{"begintime": "01:30", "weekdays": []any{"sun", "mon#1"}}, map[string]any{"endtime": "23:59", "monthdays": []any{"28-L/2"}}}},
+		"failing":  map[string]any{"timezone": "America/New_York", "periods": []any{map[string]any{"monthdays": []any{"31W"}}}},
+	}
+	for _, tt := range []struct{ grammar, value string }{
+		{foreign.CustodianOffhours, "off=[(m-f,19),(u,1)];on=[(m-f,7),(u,2)];tz=bst"},
+		{foreign.CustodianOffhours, "off=(m-u,2);on=(m-u,3);tz=australia/lord_howe"},
+		{foreign.CustodianOffhours, "off=(m-u,0);on=disabled;tz=asia/kathmandu"},
+		{foreign.KubeDownscaler, "Sun-Sun 01:00-02:30 Europe/London,Mon-Fri 08:00-18:00 America/New_York"},
+		{foreign.KubeDownscaler, "Mon-Sun 00:00-24:00 Asia/Tokyo"},
+		{foreign.KubeDownscaler, "Sat-Sun 22:00-24:00 Australia/Lord_Howe,2026-03-29T00:30:00+00:00-2026-03-29T00:40:00+00:00"},
+		{foreign.InstanceScheduler, "hours"},
+		{foreign.InstanceScheduler, "oneSided"},
+		{foreign.InstanceScheduler, "failing"},
+	} {
+		var set foreign.Settings
+		if tt.grammar == foreign.InstanceScheduler {
+			set = foreign.Settings{"schedules": office}
+		}
+		table, _, err := foreign.Read(tt.grammar, tt.value, set, time.UTC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, from := range []time.Time{time.Date(2026, 3, 27, 0, 0, 0, 0, time.UTC), time.Date(2026, 4, 4, 0, 0, 0, 0, time.UTC), time.Date(2026, 10, 24, 0, 0, 0, 0, time.UTC), time.Date(2026, 9, 30, 0, 0, 0, 0, time.UTC)} {
+			end := from.AddDate(0, 0, 3)
+			var want, got []string
+			state := table.At(from)
+			for at := from.Add(time.Minute); at.Before(end); at = at.Add(time.Minute) {
+				if s := table.At(at); s != state {
+					want, state = append(want, at.Format(time.RFC3339)+" "+string(s)), s
+				}
+			}
+			state = table.At(from)
+			for next, ok := table.Next(from); ok && next.At.Before(end); next, ok = table.Next(next.At) {
+				if prev, ok := table.Prev(next.At); !ok || prev != next {
+					t.Errorf("%s: the newest edge at %v is %v", tt.value, next, prev)
+				}
+				if next.To != state { // the hours of Custodian also confirm
+					minute := next.At.Add(time.Minute - time.Nanosecond).Truncate(time.Minute) // a range may end within a minute
+					got, state = append(got, minute.Format(time.RFC3339)+" "+string(next.To)), next.To
+				}
+			}
+			if strings.Join(got, "\n") != strings.Join(want, "\n") {
+				t.Errorf("%s from %s:\ngot  %s\nwant %s", tt.value, from, got, want)
+			}
+		}
+	}
+}
+
+// A schedule that never changes is searched in no time worth waiting for.
+func BenchmarkNextThatNeverComes(b *testing.B) {
+	for _, tt := range []struct{ grammar, value string }{{foreign.CustodianOffhours, "off=disabled;on=disabled"}, {foreign.KubeDownscaler, "Mon-Sun 00:00-24:00 Europe/London"}, {foreign.InstanceScheduler, "always"}} {
+		b.Run(tt.grammar, func(b *testing.B) {
+			table, _, err := foreign.Read(tt.grammar, tt.value, foreign.Settings{"schedules": map[string]any{"always": map[string]any{"timezone": "Europe/London", "periods": []any{map[string]any{"weekdays": []any{"*"}}}}}}, time.UTC)
+			if err != nil {
+				b.Fatal(err)
+			}
+			at := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+			for b.Loop() {
+				if _, ok := table.Next(at); ok {
+					b.Fatal("it changes")
+				}
+			}
+		})
+	}
+}
