@@ -256,6 +256,7 @@ func TestCustodianSettings(t *testing.T) {
 		{"code: a tag outdoes the fallback", `""`, `{"fallback-schedule":"off=(t,3)"}`, true},
 		{"code: an empty fallback is none", `null`, `{"fallback-schedule":""}`, false},
 		{"code: the older spelling of it", `null`, `{"fallback_schedule":"off=(t,19);tz=est"}`, true},
+		{"code: the older one where the newer is empty", `null`, `{"fallback_schedule":"off=(t,19);tz=est","fallback-schedule":""}`, true},
 		{"code: the newer spelling comes first", `null`, `{"fallback_schedule":"off=(t,3)","fallback-schedule":"off=(t,19);tz=est"}`, true},
 		{"test_offhours_skip: the date is that of the tag's zone", `"tz=aet"`, `{"skip-days":["2015-12-02"],"offhour":11}`, false},
 		{"code: a list that is fetched", `"tz=et"`, `{"skip-days-from":{"url":"s3://x/y.csv"}}`, "error"},

@@ -116,6 +116,7 @@ func TestTimetablesAgainstMinutes(t *testing.T) {
 		{foreign.CustodianOffhours, "off=(m-u,0);on=disabled;tz=asia/kathmandu"},
 		{foreign.KubeDownscaler, "Sun-Sun 01:00-02:30 Europe/London,Mon-Fri 08:00-18:00 America/New_York"},
 		{foreign.KubeDownscaler, "Mon-Sun 00:00-24:00 Asia/Tokyo"},
+		{foreign.KubeDownscaler, "Mon-Sun 18:30-22:00 America/Los_Angeles"},
 		{foreign.KubeDownscaler, "Sat-Sun 22:00-24:00 Australia/Lord_Howe,2026-03-29T00:30:00+00:00-2026-03-29T00:40:00+00:00"},
 		{foreign.InstanceScheduler, "hours"},
 		{foreign.InstanceScheduler, "oneSided"},
@@ -152,6 +153,25 @@ func TestTimetablesAgainstMinutes(t *testing.T) {
 				t.Errorf("%s from %s:\ngot  %s\nwant %s", tt.value, from, got, want)
 			}
 		}
+	}
+}
+
+// A range of seconds has both its edges: the last second is in.
+func TestATimetableOfSeconds(t *testing.T) {
+	table, _, err := foreign.Read(foreign.KubeDownscaler, "2026-03-29T00:30:10+00:00-2026-03-29T00:30:40+00:00", nil, time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := schedule.Transition{At: time.Date(2026, 3, 29, 0, 30, 10, 0, time.UTC), To: schedule.Running}
+	end := schedule.Transition{At: time.Date(2026, 3, 29, 0, 30, 41, 0, time.UTC), To: schedule.Stopped}
+	if next, ok := table.Next(begin.At.Add(-time.Hour)); !ok || next != begin {
+		t.Errorf("it begins at %v, want %v", next, begin)
+	}
+	if next, ok := table.Next(begin.At); !ok || next != end {
+		t.Errorf("it ends at %v, want %v", next, end)
+	}
+	if prev, ok := table.Prev(end.At.Add(time.Hour)); !ok || prev != end {
+		t.Errorf("it ended at %v, want %v", prev, end)
 	}
 }
 
