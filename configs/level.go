@@ -280,7 +280,9 @@ func (r *reader) readFromTag(n *yaml.Node, path string) *policies.FromTag {
 		f.Warn = func(value string) (list []policies.TagWarning) {
 			_, warnings, _ := foreign.Read(f.Grammar, value, settings, zone) // that it cannot be read is a fault of the tag
 			for _, w := range warnings {
-				list = append(list, policies.TagWarning{Text: w.Text, Hint: w.Hint})
+				if !w.Always {
+					list = append(list, policies.TagWarning{Text: w.Text, Hint: w.Hint})
+				}
 			}
 			return list
 		}

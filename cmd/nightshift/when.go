@@ -76,32 +76,41 @@ type whenFlags struct {
 }
 
 // answerBatch answers a line for a line. A line that cannot be read is answered
-// with an error, too.
+// with an error, too. What was asked so far is answered before it waits for more.
 func answerBatch(in io.Reader, out io.Writer) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 64<<10), 4<<20)
+	lines := bufio.NewReaderSize(in, 64<<10)
 	w := bufio.NewWriter(out)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	for lines.Scan() {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-			continue
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("read the questions: %w", errors.Join(err, w.Flush()))
 		}
-		var q foreign.Question
-		result := foreign.Result{Result: "error"}
-		if err := json.Unmarshal(lines.Bytes(), &q); err != nil {
-			result.ID, result.Reason = q.ID, "the line cannot be read: "+err.Error()
-		} else {
-			result = foreign.Answer(q)
+		if len(bytes.TrimSpace(line)) > 0 {
+			if err := enc.Encode(answerLine(line)); err != nil {
+				return fmt.Errorf("write the answers: %w", err)
+			}
 		}
-		if err := enc.Encode(result); err != nil {
-			return err
+		if err == io.EOF || lines.Buffered() == 0 {
+			if err := w.Flush(); err != nil {
+				return fmt.Errorf("write the answers: %w", err)
+			}
+		}
+		if err == io.EOF {
+			return nil
 		}
 	}
-	if err := errors.Join(lines.Err(), w.Flush()); err != nil {
-		return fmt.Errorf("read the questions: %w", err)
+}
+
+func answerLine(line []byte) foreign.Result {
+	var q foreign.Question
+	if err := json.Unmarshal(line, &q); err != nil {
+		var id struct{ ID string }    // a fault before the id hides it
+		_ = json.Unmarshal(line, &id) // what is left of it is all that can be said
+		return foreign.Result{ID: id.ID, Result: "error", Reason: "the line cannot be read: " + err.Error()}
 	}
-	return nil
+	return foreign.Answer(q)
 }
 
 func (w *whenFlags) explain(out io.Writer, spec string) error {

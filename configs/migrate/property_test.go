@@ -198,7 +198,7 @@ func TestSpecsOfDownscaler(t *testing.T) {
 		}
 		ours := wanted(t, r.Text, "downscaler=deployment/n/a")
 		for range 60 {
-			at := time.Date(2027, 2, 25, 0, rapid.IntRange(0, 10*24*60).Draw(t, "minute"), 0, 0, time.UTC) // the dates among the specs, too
+			at := time.Date(2027, 2, 25, 0, rapid.IntRange(0, 10*24*60).Draw(t, "minute"), 30, 0, time.UTC) // the dates among the specs, too; half a minute past, for a range ends with the instant of its end there
 			in := func(spec string) bool {
 				return answer(t, foreign.KubeDownscaler, spec, foreign.EdgeWindow, at) == true
 			}

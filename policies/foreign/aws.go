@@ -127,6 +127,8 @@ func parseField(k fieldKind, list awsList) (field, error) {
 }
 
 var (
+	errAWSEndless = errors.New("a step of 0 is taken, but Instance Scheduler never ends counting with it")
+
 	errAWSForm = errors.New("it cannot be read as a value, range, step, L, nth or last weekday, or nearest weekday")
 	// The last digit alone is the interval: "1/12" is every second, as there.
 	awsStep = regexp.MustCompile(`^(.+)/.*(\d).*$`)
@@ -144,9 +146,6 @@ func parseExpr(k fieldKind, text string) (expr, error) {
 	}
 	if m := awsStep.FindStringSubmatch(text); m != nil {
 		interval, _ := strconv.Atoi(m[2])
-		if interval == 0 {
-			return expr{}, errors.New("a step of 0 never ends")
-		}
 		if e, ok := k.rangeOf(m[1]); ok {
 			e.interval = interval
 			return e, nil
@@ -304,6 +303,9 @@ func (e expr) has(value, first, last int, wall time.Time) (bool, error) {
 	if e.start > last {
 		return false, nil
 	}
+	if e.interval == 0 {
+		return false, errAWSEndless
+	}
 	wraps := e.start > end
 	if wraps && e.end == lastValue {
 		return false, nil
@@ -339,7 +341,7 @@ func nearestWeekday(wall time.Time, day, daysInMonth int) int {
 var awsTime = regexp.MustCompile(`^([01]?\d|2[0-3]):([0-5]\d)$`)
 
 func parseAWSTime(text *string, what string) (int, error) {
-	if text == nil {
+	if text == nil || *text == "" {
 		return -1, nil
 	}
 	m := awsTime.FindStringSubmatch(*text)
@@ -363,7 +365,7 @@ func newScheduler(s awsSchedule, defaultTZ string) (*scheduler, error) {
 		name = defaultTZ
 	}
 	if name != "" {
-		if x.zone = zoneFile(name); x.zone == nil {
+		if x.zone = zoneFile(name); x.zone == nil { // by its exact name
 			return nil, fmt.Errorf("timezone %q is not known", name)
 		}
 	}
@@ -419,13 +421,19 @@ func newPeriod(p awsPeriod) (x period, err error) {
 // state is what a period wants at a wall time.
 func (p *period) state(wall time.Time) (schedule.State, error) {
 	daysInMonth := time.Date(wall.Year(), wall.Month()+1, 0, 0, 0, 0, 0, time.UTC).Day()
+	in := true
 	for _, c := range []struct {
 		f                  field
 		value, first, last int
 	}{{p.monthdays, wall.Day(), 1, daysInMonth}, {p.months, int(wall.Month()), 1, 12}, {p.weekdays, monday(wall), 0, 6}} {
-		if ok, err := c.f.has(c.value, c.first, c.last, wall); err != nil || !ok {
+		ok, err := c.f.has(c.value, c.first, c.last, wall)
+		if err != nil {
 			return schedule.Stopped, err
 		}
+		in = in && ok // there, too, all three are asked, so that each can fail
+	}
+	if !in {
+		return schedule.Stopped, nil
 	}
 	minute := wall.Hour()*60 + wall.Minute()
 	switch {
@@ -519,7 +527,10 @@ func readAWS(value string, set Settings, zone *time.Location) (schedule.Timetabl
 	if err != nil {
 		return nil, nil, fmt.Errorf("schedule %s: %w", value, err)
 	}
-	table := &level{zone: x.zone, text: InstanceScheduler + " " + string(text) + " " + x.zone.String(), step: time.Minute, within: 400 * 24 * time.Hour, at: func(t time.Time) schedule.State {
+	if x.endless() {
+		return nil, nil, fmt.Errorf("schedule %s: %w", value, errAWSEndless)
+	}
+	table := &level{zone: x.zone, text: InstanceScheduler + " " + string(text) + " " + x.zone.String(), looks: x.looks(), within: 400, at: func(t time.Time) schedule.State {
 		state, err := x.state(t)
 		if err != nil {
 			return schedule.Any // nobody knows what it would do
@@ -529,23 +540,45 @@ func readAWS(value string, set Settings, zone *time.Location) (schedule.Timetabl
 	return table, x.warn(), nil
 }
 
+// endless finds the step of 0.
+func (x *scheduler) endless() bool {
+	return slices.ContainsFunc(x.periods, func(p period) bool {
+		return slices.ContainsFunc(slices.Concat(p.weekdays, p.monthdays, p.months), func(e expr) bool { return e.kind == exprRange && e.interval == 0 })
+	})
+}
+
+// looks are the minutes of the day at which the state can change: those at which
+// a period begins or ends, and, since a minute is bridged, those around them.
+func (x *scheduler) looks() looks {
+	var minutes []int
+	for _, p := range x.periods {
+		for _, m := range []int{0, p.begin, p.end} {
+			if m >= 0 {
+				minutes = append(minutes, (m+1439)%1440, m, (m+1)%1440)
+			}
+		}
+	}
+	slices.Sort(minutes)
+	return looks{clocks: []clock{{x.zone, slices.Compact(minutes)}}}
+}
+
 func (x *scheduler) warn() (list []Warning) {
 	if x.override != "" {
-		list = append(list, Warning{"override_status makes it " + x.override + " for good", "use nightshift keep, which ends by itself"})
+		list = append(list, Warning{Text: "override_status makes it " + x.override + " for good", Hint: "use nightshift keep, which ends by itself"})
 	}
 	for i, p := range x.periods {
 		name := orNumber(p.name, i)
 		if (p.begin < 0) != (p.end < 0) {
-			list = append(list, Warning{"period " + name + " has one side only: for the rest of the day it has no voice", ""})
+			list = append(list, Warning{Text: "period " + name + " has one side only: for the rest of the day it has no voice"})
 		}
 		if p.hasInstance {
-			list = append(list, Warning{"period " + name + " sets the instance type, which is not carried over", "Civo resizes upwards only"})
+			list = append(list, Warning{Text: "period " + name + " sets the instance type, which is not carried over", Hint: "Civo resizes upwards only"})
 		}
 		if p.begin >= 0 && p.begin == p.end {
-			list = append(list, Warning{"period " + name + " is empty: it begins when it ends", ""})
+			list = append(list, Warning{Text: "period " + name + " is empty: it begins when it ends"})
 		}
 		if slices.ContainsFunc(p.monthdays, func(e expr) bool { return e.kind == exprNearest && e.start > 28 }) {
-			list = append(list, Warning{"period " + name + " fails in months without that day", ""})
+			list = append(list, Warning{Text: "period " + name + " fails in months without that day"})
 		}
 	}
 	return list

@@ -34,14 +34,7 @@ func custodianZone(name string, env map[string]any) *time.Location {
 	if odd, ok := oddZones[name]; ok {
 		return zoneFile(odd)
 	}
-	if name == "" {
-		return localZone(env)
-	}
-	title := titled(name)
-	if zone := zoneFile(title); zone != nil && !strings.EqualFold(title, "utc") {
-		return zone
-	}
-	return fixedZone(title)
+	return dateutilZone(titled(name), env)
 }
 
 // offhours are the settings of a policy around a tag.
@@ -90,7 +83,10 @@ func newOffhours(set Settings, defaultTZ string, env map[string]any) (*offhours,
 		case "skip-days-from":
 			o.skipFrom = true
 		case "fallback-schedule":
-			o.fallback, ok = v.(string)
+			var text string
+			if text, ok = v.(string); text != "" && (key == "fallback-schedule" || set["fallback-schedule"] == nil || set["fallback-schedule"] == "") {
+				o.fallback = text // the older spelling counts where this one is not there or empty
+			}
 		case "only":
 			side, _ := v.(string)
 			o.only, ok = map[string]Edge{"start": EdgeOn, "stop": EdgeOff}[side]
@@ -121,11 +117,14 @@ func (o *offhours) validate(set Settings) error {
 		return fmt.Errorf("onhour %d is not from 0 to 23", o.onHour)
 	case o.offHour < 0 || o.offHour > 23:
 		return fmt.Errorf("offhour %d is not from 0 to 23", o.offHour)
-	case o.skipFrom && set["skip-days"] != nil:
+	}
+	if _, both := set["skip-days"]; both && o.skipFrom {
 		return errors.New("skip-days and skip-days-from exclude each other")
 	}
 	return nil
 }
+
+var errSkipFrom = errors.New("skip-days-from names a list that nobody here can fetch: write its days in skip-days")
 
 // hours are the days and hours at which it acts on one side.
 type hours []struct {
@@ -140,6 +139,14 @@ func (h hours) match(wall time.Time) bool {
 		}
 	}
 	return false
+}
+
+// minutes are those of the day at which it acts.
+func (h hours) minutes() (list []int) {
+	for _, x := range h {
+		list = append(list, x.hour*60)
+	}
+	return list
 }
 
 // byDefault are the hours of the policy for a side.
@@ -208,9 +215,9 @@ func (o *offhours) parse(value string) (p parsed, err error) {
 			return p, fmt.Errorf("%q is not key=value", piece)
 		}
 		switch {
+		case kv[1] == "disabled": // of tz, too: then the policy's zone counts
 		case kv[0] == "tz":
 			p.zone = kv[1]
-		case kv[1] == "disabled":
 		default:
 			if p.sides[kv[0]], err = parseHours(kv[1]); err != nil {
 				return p, err
@@ -321,6 +328,9 @@ func (o *offhours) acts(value *string, side Edge, at time.Time) (bool, string, e
 	if err != nil || optedOut {
 		return false, "opted out", err
 	}
+	if o.skipFrom {
+		return false, "", errSkipFrom
+	}
 	wall := wallOf(at, zone)
 	if slices.Contains(o.skip, wall.Format(time.DateOnly)) {
 		return false, "a day of skip-days", nil
@@ -385,7 +395,10 @@ func (o *offhours) table(value *string) (schedule.Timetable, []Warning, error) {
 		return nil, nil, err
 	}
 	if optedOut {
-		return &level{zone: time.UTC, text: "opted out", step: time.Hour, at: func(time.Time) schedule.State { return schedule.Any }}, nil, nil
+		return &level{zone: time.UTC, text: "opted out", at: func(time.Time) schedule.State { return schedule.Any }}, nil, nil
+	}
+	if o.skipFrom {
+		return nil, nil, errSkipFrom
 	}
 	if o.only != "" {
 		return o.lone(map[Edge]hours{EdgeOn: on, EdgeOff: off}[o.only], map[Edge]*time.Location{EdgeOn: zone, EdgeOff: offZone}[o.only]), o.warn(value), nil
@@ -403,7 +416,7 @@ func (o *offhours) table(value *string) (schedule.Timetable, []Warning, error) {
 		}
 		return "", false
 	}
-	table := &edges{zone: zone, text: fmt.Sprintf("%s on %v off %v %s skip %v", CustodianOffhours, on, off, zone, o.skip), step: 15 * time.Minute, within: 35 * 24 * time.Hour, fires: fires}
+	table := &edges{zone: zone, text: fmt.Sprintf("%s on %v off %v %s skip %v", CustodianOffhours, on, off, zone, o.skip), looks: looks{clocks: []clock{{zone, on.minutes()}, {offZone, off.minutes()}}}, within: 35, fires: fires}
 	return table, o.warn(value), nil
 }
 
@@ -414,7 +427,11 @@ func (o *offhours) lone(h hours, zone *time.Location) schedule.Timetable {
 	if o.only == EdgeOn {
 		want = schedule.Running
 	}
-	return &level{zone: zone, text: fmt.Sprintf("%s only %s %v %s skip %v", CustodianOffhours, o.only, h, zone, o.skip), step: 15 * time.Minute, within: 35 * 24 * time.Hour, at: func(t time.Time) schedule.State {
+	var minutes []int
+	for _, begin := range h.minutes() {
+		minutes = append(minutes, begin, (begin+60)%1440)
+	}
+	return &level{zone: zone, text: fmt.Sprintf("%s only %s %v %s skip %v", CustodianOffhours, o.only, h, zone, o.skip), looks: looks{clocks: []clock{{zone, minutes}}}, within: 35, at: func(t time.Time) schedule.State {
 		wall := wallOf(t, zone)
 		if h.match(wall) && !slices.Contains(o.skip, wall.Format(time.DateOnly)) {
 			return want
@@ -439,18 +456,18 @@ func (o *offhours) warn(value *string) (list []Warning) {
 			if side == EdgeOff {
 				hour = o.offHour
 			}
-			list = append(list, Warning{fmt.Sprintf("%s is not in the tag: the policy's own hour %d counts, it is not left alone", side, hour), fmt.Sprintf("write %s=disabled to leave that side alone", side)})
+			list = append(list, Warning{Text: fmt.Sprintf("%s is not in the tag: the policy's own hour %d counts, it is not left alone", side, hour), Hint: fmt.Sprintf("write %s=disabled to leave that side alone", side)})
 		}
 	}
 	switch raw["tz"] {
 	case "ist":
-		list = append(list, Warning{"tz=ist is Europe/Dublin, not India", "write tz=asia/kolkata"})
+		list = append(list, Warning{Text: "tz=ist is Europe/Dublin, not India", Hint: "write tz=asia/kolkata"})
 	case "ast", "at":
-		list = append(list, Warning{"tz=" + raw["tz"] + " is America/Phoenix, not the Atlantic", "write tz=america/halifax"})
+		list = append(list, Warning{Text: "tz=" + raw["tz"] + " is America/Phoenix, not the Atlantic", Hint: "write tz=america/halifax"})
 	case "gmt", "gt":
-		list = append(list, Warning{"tz=" + raw["tz"] + " is UTC all year, without summer time", "write tz=europe/london"})
+		list = append(list, Warning{Text: "tz=" + raw["tz"] + " is UTC all year, without summer time", Hint: "write tz=europe/london"})
 	}
-	return append(list, Warning{"an hour that summer time skips does not happen, one that it repeats happens twice", "our own windows handle both"})
+	return append(list, Warning{Text: "an hour that summer time skips does not happen, one that it repeats happens twice", Hint: "our own windows handle both", Always: true})
 }
 
 func readOffhours(value string, set Settings, zone *time.Location) (schedule.Timetable, []Warning, error) {

@@ -52,6 +52,9 @@ type Result struct {
 type Warning struct {
 	Text string // what
 	Hint string // what to write instead; may be empty
+	// Always says that it is true of the grammar and not of this value: worth
+	// saying once, not for each tag.
+	Always bool
 }
 
 // Settings are what surrounds a tag in the other tool: the keys of its policy.
@@ -91,6 +94,9 @@ func Answer(q Question) Result {
 	g, ok := grammars[q.Grammar]
 	if !ok {
 		return Result{q.ID, "error", fmt.Sprintf("there is no grammar %q; known are %s", q.Grammar, strings.Join(slices.Sorted(maps.Keys(grammars)), ", "))}
+	}
+	if q.At.IsZero() && q.Edge != EdgeValidate {
+		return Result{q.ID, "error", "at is missing: an instant such as 2026-11-27T19:00:00+00:00"}
 	}
 	result, reason, err := g.answer(q)
 	if err != nil {

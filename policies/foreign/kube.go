@@ -73,15 +73,12 @@ func kubeMatches(spec string, at time.Time, env map[string]any) (bool, error) {
 
 func kubePart(text string, env map[string]any) (*kubeSpan, error) {
 	if m := kubeAbsolute.FindStringSubmatch(text); m != nil {
-		from, err := time.Parse("2006-01-02T15:04:05-07:00", m[1])
+		from, err := isoTime(m[1])
 		if err != nil {
-			return nil, fmt.Errorf("%q is no time", m[1])
+			return nil, err
 		}
-		to, err := time.Parse("2006-01-02T15:04:05-07:00", m[2])
-		if err != nil {
-			return nil, fmt.Errorf("%q is no time", m[2])
-		}
-		return &kubeSpan{absolute: true, from: from, to: to}, nil
+		to, err := isoTime(m[2])
+		return &kubeSpan{absolute: true, from: from, to: to}, err
 	}
 	if kubeNoZone.MatchString(text) {
 		zone, ok := env["TZ"].(string)
@@ -126,14 +123,31 @@ func kubePart(text string, env map[string]any) (*kubeSpan, error) {
 	}
 }
 
+// isoTime reads 2026-11-27T19:00:00+01:00 as Python does: the minutes of the
+// offset may be more than 59, but all of it is less than a day.
+func isoTime(text string) (time.Time, error) {
+	const local = "2006-01-02T15:04:05"
+	wall, err := time.Parse(local, text[:len(local)])
+	offset := minutesOf(text[len(local)+1:len(local)+3], text[len(local)+4:])
+	if err != nil || wall.Year() == 0 || offset >= 1440 {
+		return time.Time{}, fmt.Errorf("%q is no time", text)
+	}
+	if text[len(local)] == '-' {
+		offset = -offset
+	}
+	return wall.Add(-time.Duration(offset) * time.Minute), nil
+}
+
 func minutesOf(hour, minute string) int {
 	h, _ := strconv.Atoi(hour) // two digits each, unchecked, as there
 	m, _ := strconv.Atoi(minute)
 	return h*60 + m
 }
 
-// kubeZone finds a zone whatever its case, as pytz does.
+// kubeZone finds a zone whatever its case, and however + and - are written, as
+// pytz does.
 func kubeZone(name string) *time.Location {
+	name = strings.NewReplacer("_plus_", "+", "_minus_", "-").Replace(name)
 	if zone := zoneFile(name); zone != nil {
 		return zone
 	}
@@ -200,8 +214,8 @@ func readKube(value string, set Settings, zone *time.Location) (schedule.Timetab
 	if inside == schedule.Stopped {
 		outside = schedule.Running
 	}
-	table := &level{zone: zone, text: fmt.Sprintf("%s %s %s %s", KubeDownscaler, inside, value, zone), step: time.Minute, within: 35 * 24 * time.Hour, at: func(t time.Time) schedule.State {
-		t = t.UTC()
+	table := &level{zone: zone, text: fmt.Sprintf("%s %s %s %s", KubeDownscaler, inside, value, zone), looks: kubeLooks(spans), within: 35, at: func(t time.Time) schedule.State {
+		t = t.UTC().Truncate(time.Second)
 		if fixed == "always" || slices.ContainsFunc(spans, func(s *kubeSpan) bool { return s.has(t) }) {
 			return inside
 		}
@@ -211,12 +225,25 @@ func readKube(value string, set Settings, zone *time.Location) (schedule.Timetab
 	for _, s := range spans {
 		switch {
 		case s.absolute && s.to.Before(s.from):
-			list = append(list, Warning{"an absolute range ends before it begins: it never matches", ""})
+			list = append(list, Warning{Text: "an absolute range ends before it begins: it never matches"})
 		case !s.absolute && s.end <= s.begin:
-			list = append(list, Warning{"a window past midnight never matches in kube-downscaler", "write two: 20:00-24:00 and 00:00-06:00, or use our own 20:00-06:00"})
+			list = append(list, Warning{Text: "a window past midnight never matches in kube-downscaler", Hint: "write two: 20:00-24:00 and 00:00-06:00, or use our own 20:00-06:00"})
 		}
 	}
 	return table, list, nil
+}
+
+// kubeLooks are the instants at which the answer of parts of a spec can change.
+func kubeLooks(spans []*kubeSpan) (l looks) {
+	for _, s := range spans {
+		switch {
+		case s.absolute:
+			l.once = append(l.once, s.from, s.to.Add(time.Second)) // the end is still in
+		case s.begin < s.end:
+			l.clocks = append(l.clocks, clock{s.zone, []int{0, s.begin, s.end}})
+		}
+	}
+	return l
 }
 
 // kubeBlanks finds the _ that stand for blanks in a tag: next to a time.

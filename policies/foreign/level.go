@@ -1,18 +1,19 @@
 package foreign
 
 import (
+	"slices"
 	"time"
 
 	"nightshift/policies/schedule"
 )
 
 // level is a timetable of a state that can only be asked for instant by instant.
-// Its edges are found by looking: the other tools look, too.
+// Its edges are found by looking at each instant at which the state can change.
 type level struct {
 	zone   *time.Location
-	text   string        // canonical
-	step   time.Duration // the state changes at multiples of it only
-	within time.Duration // how far ahead and back an edge is looked for
+	text   string // canonical
+	looks  looks
+	within int // how many days ahead and back an edge is looked for
 	at     func(time.Time) schedule.State
 }
 
@@ -20,10 +21,11 @@ func (l *level) At(t time.Time) schedule.State { return l.at(t) }
 
 func (l *level) Next(after time.Time) (schedule.Transition, bool) {
 	state := l.at(after)
-	end := after.Add(l.within)
-	for t := after.Truncate(l.step).Add(l.step); t.Before(end); t = t.Add(l.step) {
-		if s := l.at(t); s != state {
-			return schedule.Transition{At: t.UTC(), To: s}, true
+	for n := range l.within {
+		for _, t := range l.looks.on(dayUTC(after, n)) {
+			if t.After(after) && l.at(t) != state {
+				return schedule.Transition{At: t, To: l.at(t)}, true
+			}
 		}
 	}
 	return schedule.Transition{}, false
@@ -31,10 +33,11 @@ func (l *level) Next(after time.Time) (schedule.Transition, bool) {
 
 func (l *level) Prev(t time.Time) (schedule.Transition, bool) {
 	state := l.at(t)
-	end := t.Add(-l.within)
-	for at := t.Truncate(l.step); at.After(end); at = at.Add(-l.step) {
-		if l.at(at.Add(-l.step)) != state {
-			return schedule.Transition{At: at.UTC(), To: state}, true
+	for n := range l.within {
+		for _, at := range slices.Backward(l.looks.on(dayUTC(t, -n))) {
+			if !at.After(t) && l.at(at.Add(-time.Second)) != state {
+				return schedule.Transition{At: at, To: state}, true
+			}
 		}
 	}
 	return schedule.Transition{}, false
@@ -51,8 +54,8 @@ func (l *level) String() string { return l.text }
 type edges struct {
 	zone   *time.Location
 	text   string
-	step   time.Duration
-	within time.Duration
+	looks  looks
+	within int
 	fires  func(time.Time) (schedule.State, bool)
 }
 
@@ -64,20 +67,26 @@ func (e *edges) At(t time.Time) schedule.State {
 }
 
 func (e *edges) Next(after time.Time) (schedule.Transition, bool) {
-	end := after.Add(e.within)
-	for t := after.Truncate(e.step).Add(e.step); t.Before(end); t = t.Add(e.step) {
-		if to, ok := e.fires(t); ok {
-			return schedule.Transition{At: t.UTC(), To: to}, true
+	for n := range e.within {
+		for _, t := range e.looks.on(dayUTC(after, n)) {
+			if t.After(after) {
+				if to, ok := e.fires(t); ok {
+					return schedule.Transition{At: t, To: to}, true
+				}
+			}
 		}
 	}
 	return schedule.Transition{}, false
 }
 
 func (e *edges) Prev(t time.Time) (schedule.Transition, bool) {
-	end := t.Add(-e.within)
-	for at := t.Truncate(e.step); at.After(end); at = at.Add(-e.step) {
-		if to, ok := e.fires(at); ok {
-			return schedule.Transition{At: at.UTC(), To: to}, true
+	for n := range e.within {
+		for _, at := range slices.Backward(e.looks.on(dayUTC(t, -n))) {
+			if !at.After(t) {
+				if to, ok := e.fires(at); ok {
+					return schedule.Transition{At: at, To: to}, true
+				}
+			}
 		}
 	}
 	return schedule.Transition{}, false
@@ -89,11 +98,80 @@ func (e *edges) Windows(schedule.State) string { return "" }
 
 func (e *edges) String() string { return e.text }
 
+// looks are the instants at which something can change: minutes of the wall
+// clocks of zones, the changes of these clocks, and single instants. Looking at
+// these alone makes a year as quick to search as a day minute by minute.
+type looks struct {
+	clocks []clock
+	once   []time.Time
+}
+
+// clock are minutes after midnight of each day of a zone.
+type clock struct {
+	zone    *time.Location
+	minutes []int
+}
+
+// on lists what falls on a day of UTC, in order.
+func (l looks) on(day time.Time) (list []time.Time) {
+	end := day.Add(24 * time.Hour)
+	add := func(t time.Time) {
+		if !t.Before(day) && t.Before(end) {
+			list = append(list, t)
+		}
+	}
+	for _, c := range l.clocks {
+		_, before := day.Add(-26 * time.Hour).In(c.zone).Zone()
+		_, after := end.Add(26 * time.Hour).In(c.zone).Zone()
+		offsets := []int{before}
+		if before != after || changes(c.zone, day) {
+			offsets = append(offsets, after)
+			for t := day.Add(-26 * time.Hour); t.Before(end); {
+				_, next := t.In(c.zone).ZoneBounds()
+				if next.IsZero() {
+					break
+				}
+				t = next.UTC()
+				_, offset := t.In(c.zone).Zone()
+				offsets = append(offsets, offset)
+				add(t)
+			}
+		}
+		for n := -1; n <= 1; n++ {
+			for _, minute := range c.minutes {
+				wall := day.Add(time.Duration(n*1440+minute) * time.Minute)
+				for _, offset := range offsets { // none fits in a gap, two in an overlap
+					if t := wall.Add(-time.Duration(offset) * time.Second); len(offsets) == 1 || wallOf(t, c.zone).Equal(wall) {
+						add(t)
+					}
+				}
+			}
+		}
+	}
+	for _, t := range l.once {
+		add(t)
+	}
+	slices.SortFunc(list, time.Time.Compare)
+	return slices.CompactFunc(list, time.Time.Equal)
+}
+
+// changes reports whether a zone's clock changes around a day of UTC.
+func changes(zone *time.Location, day time.Time) bool {
+	_, next := day.Add(-26 * time.Hour).In(zone).ZoneBounds()
+	return !next.IsZero() && next.Before(day.Add(50*time.Hour))
+}
+
+// dayUTC is the midnight of UTC before an instant, and some days on.
+func dayUTC(t time.Time, days int) time.Time {
+	y, m, d := t.UTC().Date()
+	return time.Date(y, m, d+days, 0, 0, 0, 0, time.UTC)
+}
+
 // wallOf is the wall clock of a zone at an instant, as if it were UTC: what other
 // tools reckon with.
 func wallOf(t time.Time, zone *time.Location) time.Time {
-	l := t.In(zone)
-	return time.Date(l.Year(), l.Month(), l.Day(), l.Hour(), l.Minute(), l.Second(), l.Nanosecond(), time.UTC)
+	_, offset := t.In(zone).Zone()
+	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
 
 // monday counts weekdays as Python does: Monday is 0.

@@ -1,12 +1,13 @@
 package foreign
 
 import (
+	"encoding/binary"
+	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
-
-	"nightshift/policies/schedule"
 )
 
 // oddZones are IANA names that are not in title case, in Python's sense: a capital
@@ -33,55 +34,120 @@ var oddZones = func() map[string]string {
 // titled is a text in title case, in Python's sense.
 func titled(s string) string {
 	var b strings.Builder
-	after := false // a letter
+	after := false // a letter that has a case
 	for _, r := range s {
 		if after {
 			b.WriteRune(unicode.ToLower(r))
 		} else {
 			b.WriteRune(unicode.ToTitle(r))
 		}
-		after = unicode.IsLetter(r)
+		after = unicode.IsUpper(r) || unicode.IsLower(r) || unicode.IsTitle(r)
 	}
 	return b.String()
 }
 
-// zoneFile finds a zone by the exact name of its file.
+// zoneFile finds a zone by the exact name of its file; nil: there is none. Unlike
+// [schedule.LoadZone] it looks for no name that may be meant, since other tools
+// try several.
 func zoneFile(name string) *time.Location {
-	zone, err := schedule.LoadZone(strings.ReplaceAll(name, " ", "_"))
+	switch {
+	case name == "", name == "Local", name == "localtime", strings.HasPrefix(name, "posix/"), strings.HasPrefix(name, "right/"):
+		return nil // what they mean depends on the machine
+	}
+	zone, err := time.LoadLocation(name)
 	if err != nil {
 		return nil
 	}
 	return zone
 }
 
-// fixedZone reads names such as Gmt+3 and Xyz-5, which dateutil takes for POSIX:
-// the number is what must be added to reach UTC.
+// dateutilZone finds a zone as dateutil's gettz does: a file, else a fixed offset.
+// An empty name is the process's own zone. Nil: there is none.
+func dateutilZone(name string, env map[string]any) *time.Location {
+	if name == "" {
+		return localZone(env)
+	}
+	if zone := zoneFile(strings.ReplaceAll(name, " ", "_")); zone != nil {
+		return zone
+	}
+	return fixedZone(name)
+}
+
+// A zone for POSIX as dateutil reads it: an abbreviation and an offset, such as
+// Gmt+3, Xyz-5:30 and B0430, and then perhaps the same for summer. The
+// abbreviation may be anything without a digit or sign.
+var posixZone = regexp.MustCompile(`^([^0-9:,+-]+)([+-]?(?:\d\d?:\d\d?|\d{4}|\d\d?))(?:([^0-9:,+-]+)([+-]?(?:\d\d?:\d\d?|\d{4}|\d\d?))?)?$`)
+
+// fixedZone reads names that dateutil takes for POSIX: the number is what must be
+// added to reach UTC. Only of those named UTC or GMT it is what UTC is less. With
+// a summer time it follows the rules that America had until 2006.
 func fixedZone(name string) *time.Location {
-	letters := strings.TrimRight(name, "0123456789+-")
-	number := name[len(letters):]
-	digits := strings.TrimLeft(number, "+-")
-	if len(letters) < 3 || strings.ContainsFunc(letters, func(r rune) bool { return !unicode.IsLetter(r) }) || digits == "" || len(number)-len(digits) > 1 {
+	m := posixZone.FindStringSubmatch(name)
+	if m == nil {
 		return nil
 	}
-	n, err := strconv.Atoi(digits)
-	if err != nil || len(digits) > 2 && len(digits) != 4 {
+	standard := posixOffset(m[2])
+	if m[1] == "UTC" || m[1] == "GMT" {
+		standard = -standard
+	}
+	if m[3] == "" {
+		return time.FixedZone(name, standard)
+	}
+	summer := standard + 3600
+	if m[4] != "" {
+		summer = posixOffset(m[4])
+	}
+	return ruledZone(name, standard, summer)
+}
+
+// posixOffset is what an offset such as +5, -0530 and 5:30 adds to UTC, in seconds.
+func posixOffset(text string) int {
+	digits := strings.TrimLeft(text, "+-")
+	hours, minutes, ok := strings.Cut(digits, ":")
+	if !ok && len(digits) == 4 {
+		hours, minutes = digits[:2], digits[2:]
+	}
+	h, _ := strconv.Atoi(hours) // checked by posixZone
+	m, _ := strconv.Atoi("0" + minutes)
+	if text[0] == '-' {
+		return h*3600 + m*60
+	}
+	return -h*3600 - m*60
+}
+
+// ruledZone is a zone with summer time from the first Sunday in April to the last
+// in October, made by way of a zone file, since nothing else makes one.
+func ruledZone(name string, standard, summer int) *time.Location {
+	offset := func(seconds int) string {
+		sign := "-" // in such a file, too, the sign is turned round
+		if seconds < 0 {
+			sign, seconds = "+", -seconds
+		}
+		return fmt.Sprintf("%s%d:%02d", sign, seconds/3600, seconds/60%60)
+	}
+	var b []byte
+	for range 2 { // the block of version 1, and that of version 2
+		b = append(b, "TZif2"...)
+		b = append(b, make([]byte, 15)...)
+		for _, count := range []uint32{0, 0, 0, 0, 1, 4} { // one type, four letters
+			b = binary.BigEndian.AppendUint32(b, count)
+		}
+		b = binary.BigEndian.AppendUint32(b, uint32(int32(standard)))
+		b = append(b, 0, 0, 'S', 'T', 'D', 0)
+	}
+	b = fmt.Appendf(b, "\nSTD%sDST%s,M4.1.0,M10.5.0\n", offset(standard), offset(summer))
+	zone, err := time.LoadLocationFromTZData(name, b)
+	if err != nil {
 		return nil
 	}
-	seconds := n * 3600
-	if len(digits) == 4 {
-		seconds = n/100*3600 + n%100*60
-	}
-	if number[0] != '-' {
-		seconds = -seconds
-	}
-	return time.FixedZone(name, seconds)
+	return zone
 }
 
 // localZone is the zone of the other tool's process, by its TZ; UTC when that is
-// not set.
+// not set or is none.
 func localZone(env map[string]any) *time.Location {
-	if name, ok := env["TZ"].(string); ok {
-		if zone := zoneFile(strings.TrimPrefix(name, ":")); zone != nil {
+	if name, ok := env["TZ"].(string); ok && strings.TrimPrefix(name, ":") != "" {
+		if zone := dateutilZone(strings.TrimPrefix(name, ":"), nil); zone != nil {
 			return zone
 		}
 	}
