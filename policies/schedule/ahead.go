@@ -58,7 +58,7 @@ func (j jump) walls(minutes func(d day) []int, each func(d day, minute int, wall
 func (w *Weekly) Turns(from, to time.Time) (turns []Turn) {
 	for _, j := range jumps(w.zone, from, to) {
 		empty := make(map[int]string) // windows that lie in a gap, by where they begin
-		j.walls(w.turns, func(d day, minute int, wall time.Time) {
+		j.walls(w.minutes, func(d day, minute int, wall time.Time) {
 			for _, x := range slices.Concat(w.running, w.stopped) {
 				if j.gap && x.from == minute && x.days.match(d) && d.at(x.to, w.zone).Equal(d.at(x.from, w.zone)) {
 					empty[minute] = x.String()
@@ -72,9 +72,6 @@ func (w *Weekly) Turns(from, to time.Time) (turns []Turn) {
 	}
 	return turns
 }
-
-// turns are the minutes of a day at which a window begins or ends, in order.
-func (w *Weekly) turns(d day) []int { return sorted(w.bounds(d, nil)) }
 
 // Turns are the planned times between two instants whose wall time a change of the
 // clock skips or repeats, in order. A spec for every hour has none: it follows
@@ -107,13 +104,8 @@ func (c *Cron) minutes(d day) (list []int) {
 // Between are the planned times after one instant and before another, in order, at
 // most so many.
 func (c *Cron) Between(after, before time.Time, most int) (list []time.Time) {
-	for len(list) < most {
-		t, ok := c.Next(after)
-		if !ok || !t.Before(before) {
-			break
-		}
+	for t, ok := c.Next(after); ok && t.Before(before) && len(list) < most; t, ok = c.Next(t) {
 		list = append(list, t)
-		after = t
 	}
 	return list
 }
@@ -196,7 +188,7 @@ func (w *Weekly) Specials(from, to time.Time) (specials []Special) {
 // starts reports whether a schedule begins to run on a day, or runs all through it.
 func (w *Weekly) starts(d day) bool {
 	change := false
-	for _, minute := range w.turns(d) {
+	for _, minute := range w.minutes(d) {
 		m := moment{d, minute}
 		if w.wants(m) != w.wants(m.before()) {
 			if w.wants(m) == Running {
@@ -210,7 +202,7 @@ func (w *Weekly) starts(d day) bool {
 
 // differs reports whether two schedules want something else at any time of a day.
 func (w *Weekly) differs(o *Weekly, d day) bool {
-	for _, minute := range append(append(w.turns(d), o.turns(d)...), 0) {
+	for _, minute := range append(append(w.minutes(d), o.minutes(d)...), 0) {
 		if m := (moment{d, minute}); w.wants(m) != o.wants(m) {
 			return true
 		}
@@ -229,6 +221,7 @@ func (c *Calendar) Last() (time.Time, bool) {
 
 // Within counts the dates of a calendar between two instants, of a zone.
 func (c *Calendar) Within(from, to time.Time, zone *time.Location) (n int) {
+	c = c.in(zone)
 	for d := dayOf(from, zone); d.Before(dayOf(to, zone).Time); d = d.add(1) {
 		if _, ok := c.on(d); ok {
 			n++

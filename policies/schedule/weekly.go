@@ -214,6 +214,9 @@ func (w *Weekly) bounds(d day, out []int) []int {
 	return out
 }
 
+// minutes are those of a day at which a window begins or ends, in order.
+func (w *Weekly) minutes(d day) []int { return sorted(w.bounds(d, nil)) }
+
 func boundsOf(windows []window, d day, out []int) []int {
 	for i := range windows {
 		x := &windows[i]
