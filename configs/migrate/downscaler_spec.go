@@ -50,7 +50,7 @@ func readSpec(text, zone string, notes *[]string) (s spans, err error) {
 			from, errFrom := time.Parse(time.RFC3339, m[1])
 			to, errTo := time.Parse(time.RFC3339, m[2])
 			if errFrom == nil && errTo == nil && !to.Before(from) {
-				ranges = append(ranges, [2]time.Time{from, to})
+				ranges = append(ranges, [2]time.Time{from, upToMinute(to)})
 			}
 			continue
 		}
@@ -112,6 +112,15 @@ func zoneName(name string, fallback *time.Location) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// upToMinute is the next full minute: windows know no seconds, and 23:59:59 means
+// the end of the day. The last second of a range is in it there, and not here.
+func upToMinute(t time.Time) time.Time {
+	if t.Second() == 0 {
+		return t
+	}
+	return t.Truncate(time.Minute).Add(time.Minute)
 }
 
 // dateWindows writes a range from one instant to another as windows on dates: the
