@@ -19,7 +19,7 @@ func (d *decision) drift(inv []Instance) {
 		inst := &inv[n]
 		matched = d.index.match(inst, matched[:0])
 		win, ok := d.at().winner(inst, matched)
-		if !ok || win.Impulse || win.State == schedule.Any || win.policy < 0 && win.rank != rankKeep {
+		if !ok || win.Impulse || win.State == schedule.Any {
 			continue
 		}
 		if win.policy >= 0 && d.now.Before(win.Since.Add(d.set.Policies[win.policy].spreadOf(inst.ID, win.Since))) {

@@ -204,6 +204,7 @@ func TestDriftIsOfWhatWins(t *testing.T) {
 			policies.Facts{WatchedSince: at("2026-03-01 00:00"), Keeps: map[string]policies.Keep{"a": {State: schedule.Any, Since: at("2026-03-04 20:00"), Until: at("2026-03-05 02:00")}}}, ""},
 		{"the paused see none", set(strict(level(t, "office", 0, "Mon-Fri 08:00-19:00"))), instance("a", "ACTIVE"),
 			policies.Facts{WatchedSince: at("2026-03-01 00:00"), Pauses: []policies.Pause{{Since: at("2026-03-04 20:00")}}}, ""},
+		{"an impulse is no level", set(strict(level(t, "office", 0, "Mon-Fri 08:00-19:00")), impulse(t, "nap", 0, "0 21 * * *", 0, policies.Step{Verb: policies.Stop})), instance("a", "ACTIVE"), watched, ""},
 		{"it is mended back to running too", set(strict(level(t, "always", 0, "00:00-24:00"))), instance("a", "SHUTOFF"), watched, "start a"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -215,6 +216,20 @@ func TestDriftIsOfWhatWins(t *testing.T) {
 	p := drift(set(strict(level(t, "office", 0, "Mon-Fri 08:00-19:00"))), instance("a", "ACTIVE"), watched, "2026-03-04 22:00").Actions[0]
 	if !p.Planned.Equal(at("2026-03-04 22:00")) || p.GiveUpAfter != 15*time.Minute || !p.Level || p.Why != "outside Mon-Fri 08:00-19:00 Europe/London, but it is ACTIVE" {
 		t.Errorf("a mend is planned for when it was seen: %+v", p)
+	}
+}
+
+func TestDriftIsReportedOnceForEachEdgeAndMendedWhenAMachineIsNoLongerNew(t *testing.T) {
+	office := level(t, "office", 0, "Mon-Fri 08:00-19:00")
+	skip := drift(set(office), instance("a", "ACTIVE"), policies.Facts{}, "2026-03-04 22:00").Skips[0]
+	if !skip.Planned.Equal(at("2026-03-04 19:00")) {
+		t.Errorf("it is reported as of %s, want the edge that it differs from", skip.Planned)
+	}
+	office.Enforce = policies.EnforceStrict
+	inst := instance("a", "ACTIVE")
+	inst.CreatedAt = at("2026-03-04 21:50")
+	if a := drift(set(office), inst, policies.Facts{}, "2026-03-04 22:00").Actions[0]; !a.Due.Equal(at("2026-03-04 22:20")) {
+		t.Errorf("a new machine is stopped at %s", a.Due)
 	}
 }
 
@@ -249,6 +264,111 @@ func TestAHandIsNotMendedUntilTheNextEdge(t *testing.T) {
 	}
 	if got := lines(policies.Decide(s, []policies.Instance{instance("a", "ACTIVE")}, facts(schedule.Running, "2026-03-04 05:00"), tick(s, at("2026-03-04 19:00")), at("2026-03-04 19:00"))); got != "stop a" {
 		t.Errorf("the next edge decides: %q", got)
+	}
+}
+
+func TestAStopByHandIsRespectedOnlyWhere(t *testing.T) {
+	office := level(t, "office", 0, "Mon-Fri 08:00-19:00")
+	office.RespectStop = 24 * time.Hour
+	oneSided := office
+	oneSided.Schedule = oneSided.Schedule.(*schedule.Weekly).OneSided()
+	edge := at("2026-03-04 08:00")
+	for _, tt := range []struct {
+		name, status string
+		policy       policies.Policy
+		hand         policies.Hand
+		want         string
+	}{
+		{"it lasts still", "SHUTOFF", office, policies.Hand{State: schedule.Stopped, At: at("2026-03-03 08:01")}, "skip a hand"},
+		{"no longer when it is over to the minute", "SHUTOFF", office, policies.Hand{State: schedule.Stopped, At: at("2026-03-03 08:00")}, "start a"},
+		{"it is down still, or it would be started twice", "ACTIVE", office, policies.Hand{State: schedule.Stopped, At: at("2026-03-03 15:00")}, "skip a already"},
+		{"nobody is starting it already", "BUILDING", office, policies.Hand{State: schedule.Stopped, At: at("2026-03-03 15:00")}, "start a"},
+		{"the policy wanted it to run", "SHUTOFF", oneSided, policies.Hand{State: schedule.Stopped, At: at("2026-03-03 20:00")}, "start a"},
+		{"it was a stop", "SHUTOFF", office, policies.Hand{State: schedule.Running, At: at("2026-03-03 15:00")}, "start a"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := set(tt.policy)
+			facts := policies.Facts{Hands: map[string]policies.Hand{"a": tt.hand}}
+			if got := lines(policies.Decide(s, []policies.Instance{instance("a", tt.status)}, facts, tick(s, edge), edge)); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAnEditedPolicyDoesNotActBecauseAnotherOnesMissedEdgeCameWithIt(t *testing.T) {
+	// Down from 18:50 to 19:50; office was edited in the meantime, so its edge of 19:00
+	// is skipped. The edge of batch is no reason to act for office.
+	office := level(t, "office", 1, "Mon-Fri 08:00-19:00")
+	s := set(office, impulse(t, "batch", 0, "45 19 * * *", 0, policies.Step{Verb: policies.Start}))
+	edges := s.Edges(at("2026-03-04 18:50"), at("2026-03-04 19:50"))
+	edges[0].Hash = "of before"
+	plan := policies.Decide(s, []policies.Instance{instance("a", "ACTIVE")}, policies.Facts{}, policies.Trigger{ID: "x", At: edges[1].Planned, Edges: edges}, at("2026-03-04 19:50"))
+	if got := lines(plan); got != "skip  policy changed; skip a outranked" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestWhatAnEdgeIsPutDownTo(t *testing.T) {
+	office := level(t, "office", 0, "Mon-Fri 08:00-19:00")
+	ci := func(name string, verb policies.Verb) policies.Policy {
+		return policies.Policy{Name: name, Signal: &policies.SignalCause{Name: name}, Do: []policies.Step{{Verb: verb}}, Lasts: time.Hour, Select: policies.Selector{All: []string{"env=dev"}}}
+	}
+	signalled := func(policy string, state schedule.State) policies.Impulse {
+		return policies.Impulse{Policy: policy, State: state, At: at("2026-03-04 19:00"), Until: at("2026-03-04 20:00"), Started: true}
+	}
+	keep := func(state schedule.State) policies.Facts {
+		return policies.Facts{Keeps: map[string]policies.Keep{"a": {State: state, Since: at("2026-03-04 18:00"), Until: at("2026-03-04 20:00")}}}
+	}
+	for _, tt := range []struct {
+		name       string
+		set        *policies.Set
+		inst       policies.Instance
+		facts      policies.Facts
+		from, upTo string
+		want       string // verb or reason, source, planned, why
+	}{
+		{"its own edge", set(office), instance("a", "ACTIVE"), policies.Facts{}, "2026-03-04 18:59", "2026-03-04 19:00", "stop office 19:00 outside Mon-Fri 08:00-19:00 Europe/London"},
+		{"the end of a keep", set(office), instance("a", "ACTIVE"), keep(schedule.Running), "2026-03-04 19:59", "2026-03-04 20:00", "stop office 20:00 outside Mon-Fri 08:00-19:00 Europe/London, after a keep"},
+		{"the end of a keep in the same state, under which somebody started it", set(office), instance("a", "ACTIVE"), keep(schedule.Stopped), "2026-03-04 19:59", "2026-03-04 20:00", "stop office 20:00 outside Mon-Fri 08:00-19:00 Europe/London, after a keep"},
+		{"a keep whose begin was missed, and an edge after it", set(office), instance("a", "SHUTOFF"), keep(schedule.Running), "2026-03-04 17:59", "2026-03-04 19:00", "start _keep 19:00 kept running until Wed 2026-03-04 20:00 GMT"},
+		{"the newer of two marks, whichever stands first", owned(set(office)), instance("a", "SHUTOFF", "nightshift.mark=start@2026-03-04T20:00", "nightshift.mark=stop@2026-03-04T19:30"), policies.Facts{}, "2026-03-04 19:29", "2026-03-04 20:00",
+			"start _mark 20:00 the tag nightshift.mark=start@2026-03-04T20:00"},
+		{"the end of its own signal, not of another that ends then", set(ci("ci", policies.Start), ci("wake", policies.Start)), instance("a", "ACTIVE"),
+			policies.Facts{Impulses: policies.Impulses{"a": {signalled("wake", schedule.Running)}, "b": {signalled("ci", schedule.Running)}}}, "2026-03-04 19:59", "2026-03-04 20:00", "stop wake 20:00 end of wake, which started it"},
+		{"the end of what a signal stopped starts and stops nothing", set(ci("nap", policies.Stop)), instance("a", "ACTIVE"),
+			policies.Facts{Impulses: policies.Impulses{"a": {signalled("nap", schedule.Stopped)}}}, "2026-03-04 19:59", "2026-03-04 20:00", "no want nap 20:00 "},
+		{"the end of another instance's pause is nothing to it", set(office), instance("a", "ACTIVE"),
+			policies.Facts{Pauses: []policies.Pause{{Instance: "b", Since: at("2026-03-04 18:00"), Until: at("2026-03-04 20:00")}}}, "2026-03-04 19:59", "2026-03-04 20:00", ""},
+		{"nor that of a policy that does not select it", set(office), instance("a", "ACTIVE"),
+			policies.Facts{Pauses: []policies.Pause{{Policy: "other", Since: at("2026-03-04 18:00"), Until: at("2026-03-04 20:00")}}}, "2026-03-04 19:59", "2026-03-04 20:00", ""},
+		{"the end of a pause of a policy that does", set(office), instance("a", "ACTIVE"),
+			policies.Facts{Pauses: []policies.Pause{{Policy: "office", Since: at("2026-03-04 18:00"), Until: at("2026-03-04 20:00")}}}, "2026-03-04 19:59", "2026-03-04 20:00",
+			"stop office 20:00 outside Mon-Fri 08:00-19:00 Europe/London, after a pause"},
+		{"the end of what lasts does not do its other steps again", set(impulse(t, "batch", 0, "0 17 * * *", 3*time.Hour, policies.Step{Verb: policies.Start}, policies.Step{Verb: policies.Retag, Add: []string{"x"}})), instance("a", "ACTIVE"),
+			policies.Facts{}, "2026-03-04 19:59", "2026-03-04 20:00", "no want batch 20:00 "},
+		{"what was started for an earlier time is not stopped at this end", set(impulse(t, "batch", 0, "0 17 * * *", 3*time.Hour, policies.Step{Verb: policies.Start})), instance("a", "ACTIVE"),
+			policies.Facts{Impulses: policies.Impulses{"a": {{Policy: "batch", State: schedule.Running, At: at("2026-03-02 17:00"), Until: at("2026-03-02 20:00"), Started: true}}}}, "2026-03-04 19:59", "2026-03-04 20:00", "no want batch 20:00 "},
+		{"what was started for this time is", set(impulse(t, "batch", 0, "0 17 * * *", 3*time.Hour, policies.Step{Verb: policies.Start})), instance("a", "ACTIVE"),
+			policies.Facts{Impulses: policies.Impulses{"a": {{Policy: "batch", State: schedule.Running, At: at("2026-03-04 17:00"), Until: at("2026-03-04 20:00"), Started: true}}}}, "2026-03-04 19:59", "2026-03-04 20:00", "stop batch 20:00 end of batch, which started it"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inv := []policies.Instance{tt.inst, {ID: "b", Region: "LON1", Tags: []string{"env=dev", "protected"}}}
+			edges := tt.set.Agenda(inv, tt.facts, at(tt.from)).Edges(at(tt.from), at(tt.upTo))
+			plan := policies.Decide(tt.set, inv, tt.facts, policies.Trigger{ID: "x", At: at(tt.upTo), Edges: edges}, at(tt.upTo))
+			var got []string
+			for _, a := range plan.Actions {
+				got = append(got, fmt.Sprintf("%s %s %s %s", a.Verb, a.Policy, a.Planned.In(london).Format("15:04"), a.Why))
+			}
+			for _, s := range plan.Skips {
+				if s.Instance == "a" {
+					got = append(got, fmt.Sprintf("%s %s %s %s", s.Reason, s.Policy, s.Planned.In(london).Format("15:04"), s.Why))
+				}
+			}
+			if strings.Join(got, "; ") != tt.want {
+				t.Errorf("got  %s\nwant %s", strings.Join(got, "; "), tt.want)
+			}
+		})
 	}
 }
 

@@ -54,7 +54,7 @@ func (d *decision) respects(inst *Instance, a *Action) (Reason, string) {
 	}
 	p := &d.set.Policies[i]
 	h, ok := d.facts.Hands[inst.ID]
-	if !ok || h.State != schedule.Stopped || p.RespectStop == 0 || !d.now.Before(h.At.Add(p.RespectStop)) || inst.Status != StatusShutoff {
+	if !ok || h.State != schedule.Stopped || !d.now.Before(h.At.Add(p.RespectStop)) || inst.Status != StatusShutoff {
 		return "", ""
 	}
 	if table := p.table(inst); table == nil || table.At(h.At) != schedule.Running {

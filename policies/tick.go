@@ -253,7 +253,7 @@ func (d *decision) powerByTick(inst *Instance, matched []int) {
 		return
 	}
 	from, isDue := d.dueOf(win, cause)
-	if !isDue && wasOK && was.Source == win.Source && was.State == win.State {
+	if !isDue && wasOK && was.Source == win.Source {
 		base.Verb = verbFor(d.wantOf(cause, inst, win.State))
 		d.skip(inst, base, ReasonOutranked, d.wantWords(&win))
 		return
@@ -330,7 +330,7 @@ func (d *decision) endsWhatItStarted(inst *Instance) bool {
 			continue
 		}
 		for _, imp := range d.facts.Impulses[inst.ID] {
-			if imp.Policy == u.source && imp.Started && imp.State == schedule.Running && !imp.Until.After(u.at) && imp.At.Add(startedFor).After(u.at) {
+			if imp.Policy == u.source && imp.Started && imp.State == schedule.Running && wholeSecond(imp.Until).Equal(u.at) {
 				return true
 			}
 		}
