@@ -135,8 +135,9 @@ Environment:
   NO_COLOR       no colour, as without a terminal
 
 Exit codes: 0 good, 1 failed, 2 something would be done (plan
---detailed-exitcode), 64 wrong usage.`,
+--detailed-exitcode) or done differently (diff), 64 wrong usage.`,
 		Example: `  nightshift demo                            watch a day go by in a minute
+  nightshift init                            write a first policy file that touches nothing
   nightshift check nightshift.yaml           find every fault in a policy file
   nightshift plan --config nightshift.yaml   what would be done now, and what comes next
   nightshift run --config nightshift.yaml    the daemon`,
