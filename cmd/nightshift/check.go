@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -225,9 +224,7 @@ const (
 
 func (o *checkOutput) print(w io.Writer, c *checkFlags) error {
 	if c.output == "json" {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(o)
+		return printJSON(w, o)
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	lines := make(map[string]int)

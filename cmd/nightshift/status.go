@@ -51,9 +51,7 @@ daemon is ready and 1 when it is not or does not answer.`,
 				return printReady(cmd.OutOrStdout(), s)
 			}
 			if output == "json" {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(s)
+				return printJSON(cmd.OutOrStdout(), s)
 			}
 			printStatus(cmd.OutOrStdout(), s)
 			return nil
