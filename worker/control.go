@@ -24,6 +24,7 @@ func (w *Worker) endpoints(p *planner) []events.Endpoint {
 		status, do,
 		endpoint("plan", "Say what would be done now if all that is wanted were put into force.", w.plan),
 		endpoint("run", "Act on all instances that a selector chooses, as one run; the answer is the plan.", func(ctx context.Context, req RunRequest) (RunAnswer, error) { return w.runOn(ctx, p, req) }),
+		endpoint("check", "Look a year ahead over the policies in force, with the instances as they are.", w.check),
 		endpoint("find", "Find instances by id or host name.", w.find),
 		endpoint("inventory", "List the daemon's instances, page by page, with what is remembered of them.", w.inventory),
 		endpoint("explain", "Say who wants what of an instance, who wins, and why.", w.explain),

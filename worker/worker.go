@@ -225,7 +225,7 @@ func (w *Worker) find(ctx context.Context, req FindRequest) (answer FindAnswer, 
 func (w *Worker) Status(ctx context.Context) Status {
 	now := w.o.Clock.Now()
 	s := Status{
-		Version: w.o.Version, Revision: w.rules.p.Load().name, Mode: string(w.set().Mode), Since: w.since.UTC(), Now: now,
+		Name: w.o.Name, Version: w.o.Version, Revision: w.rules.p.Load().name, Mode: string(w.set().Mode), Since: w.since.UTC(), Now: now,
 		Policies: len(w.set().Policies), Regions: w.inv.status(), Open: w.lives.count(), Paused: w.memory.paused(now),
 	}
 	if !w.ready.Load() {

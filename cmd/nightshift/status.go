@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,8 +26,8 @@ func newStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Ask the daemon how it is doing",
-		Long: `status asks the daemon for its state: regions and when they were read, actions
-under way, and the next edges.
+		Long: `status asks the daemon, and every replica of it, for its state: regions and when
+they were read, actions under way, pauses, and the next edges.
 
 With --ready it is a health check: nothing but a line, exit code 0 when the
 daemon is ready and 1 when it is not or does not answer.`,
@@ -38,22 +39,30 @@ daemon is ready and 1 when it is not or does not answer.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), 5*time.Second)
 			defer cancel()
-			bus, err := n.dial(ctx)
-			if err != nil {
-				return fmt.Errorf("%w: %w", events.ErrNoDaemon, err)
-			}
-			var s worker.Status
-			err = errors.Join(bus.Ask(ctx, "status", struct{}{}, &s), bus.Close(ctx))
+			var replicas []worker.Status
+			err := n.with(ctx, func(ctx context.Context, bus *events.Bus) (err error) {
+				replicas, err = events.AskAll[worker.Status](ctx, bus, "status")
+				return err
+			})
 			if err != nil {
 				return err
 			}
+			slices.SortFunc(replicas, func(a, b worker.Status) int { return strings.Compare(a.Name, b.Name) })
 			if ready {
-				return printReady(cmd.OutOrStdout(), s)
+				return printReady(cmd.OutOrStdout(), replicas)
 			}
 			if output == "json" {
-				return printJSON(cmd.OutOrStdout(), s)
+				return printJSON(cmd.OutOrStdout(), replicas)
 			}
-			printStatus(cmd.OutOrStdout(), s)
+			for i, s := range replicas {
+				if i > 0 {
+					fmt.Fprintln(cmd.OutOrStdout())
+				}
+				if len(replicas) > 1 {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: ", s.Name)
+				}
+				printStatus(cmd.OutOrStdout(), s)
+			}
 			return nil
 		},
 	}
@@ -63,12 +72,15 @@ daemon is ready and 1 when it is not or does not answer.`,
 	return cmd
 }
 
-func printReady(w io.Writer, s worker.Status) error {
-	if s.Ready {
-		fmt.Fprintln(w, "ready")
-		return nil
+// printReady is good when every replica that answers is ready.
+func printReady(w io.Writer, replicas []worker.Status) error {
+	for _, s := range replicas {
+		if !s.Ready {
+			return fmt.Errorf("%s is not ready: %s", s.Name, strings.Join(s.NotReady, "; "))
+		}
 	}
-	return fmt.Errorf("not ready: %s", strings.Join(s.NotReady, "; "))
+	_, err := fmt.Fprintln(w, "ready")
+	return err
 }
 
 func printStatus(w io.Writer, s worker.Status) {
