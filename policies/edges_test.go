@@ -349,6 +349,8 @@ func TestWhatAnEdgeIsPutDownTo(t *testing.T) {
 			policies.Facts{}, "2026-03-04 19:59", "2026-03-04 20:00", "no want batch 20:00 "},
 		{"what was started for an earlier time is not stopped at this end", set(impulse(t, "batch", 0, "0 17 * * *", 3*time.Hour, policies.Step{Verb: policies.Start})), instance("a", "ACTIVE"),
 			policies.Facts{Impulses: policies.Impulses{"a": {{Policy: "batch", State: schedule.Running, At: at("2026-03-02 17:00"), Until: at("2026-03-02 20:00"), Started: true}}}}, "2026-03-04 19:59", "2026-03-04 20:00", "no want batch 20:00 "},
+		{"nor what was started more than a week ago, which is not remembered for sure", set(impulse(t, "batch", 0, "0 20 1 * *", 8*24*time.Hour, policies.Step{Verb: policies.Start})), instance("a", "ACTIVE"),
+			policies.Facts{Impulses: policies.Impulses{"a": {{Policy: "batch", State: schedule.Running, At: at("2026-03-01 20:00"), Until: at("2026-03-09 20:00"), Started: true}}}}, "2026-03-09 19:59", "2026-03-09 20:00", "no want batch 20:00 "},
 		{"what was started for this time is", set(impulse(t, "batch", 0, "0 17 * * *", 3*time.Hour, policies.Step{Verb: policies.Start})), instance("a", "ACTIVE"),
 			policies.Facts{Impulses: policies.Impulses{"a": {{Policy: "batch", State: schedule.Running, At: at("2026-03-04 17:00"), Until: at("2026-03-04 20:00"), Started: true}}}}, "2026-03-04 19:59", "2026-03-04 20:00", "stop batch 20:00 end of batch, which started it"},
 	} {
