@@ -452,6 +452,17 @@ func TestTheAgendaKnowsTheHoursInTags(t *testing.T) {
 	}
 }
 
+func TestAnEdgeThatStandsForSeveralIsPutDownToTheNewest(t *testing.T) {
+	s := owned(set())
+	for _, tags := range [][]string{{"nightshift.mark=start@2026-03-04T20:00", "nightshift.mark=stop@2026-03-04T19:30"}, {"nightshift.mark=stop@2026-03-04T19:30", "nightshift.mark=start@2026-03-04T20:00"}} {
+		edge := policies.Edge{Policy: policies.MarkSource, From: at("2026-03-04 19:30"), Planned: at("2026-03-04 20:00")}
+		plan := policies.Decide(s, []policies.Instance{instance("a", "SHUTOFF", tags...)}, policies.Facts{}, policies.Trigger{ID: "x", At: edge.Planned, Edges: []policies.Edge{edge}}, at("2026-03-04 20:10"))
+		if got := lines(plan); got != "start a" || !plan.Actions[0].Planned.Equal(edge.Planned) {
+			t.Errorf("%v: %q %+v", tags, got, plan)
+		}
+	}
+}
+
 func TestTheAgendaHasEachEdgeOnce(t *testing.T) {
 	s := set(impulse(t, "batch", 0, "0 17 * * *", 3*time.Hour, policies.Step{Verb: policies.Start}))
 	keep := policies.Keep{State: schedule.Running, Since: at("2026-03-04 19:00"), Until: at("2026-03-04 20:00")}
