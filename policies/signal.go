@@ -245,7 +245,7 @@ func (d *decision) quiets(inst *Instance, a *Action) (Reason, string) {
 func CoolingDown(p *Policy, c Cooldown, now time.Time) (Reason, string) {
 	end := c.At.Add(c.Span(p))
 	switch {
-	case c.At.IsZero() || !now.Before(end):
+	case !now.Before(end):
 		return "", ""
 	case c.Streak > 0:
 		return ReasonFlapping, fmt.Sprintf("policy %s acted again and again, %d times in a row; its cool-down has grown to %s and ends at %s", p.Name, c.Streak+1, SpanWords(c.Span(p)), end.UTC().Format(time.RFC3339))
