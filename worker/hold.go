@@ -30,6 +30,8 @@ func (r *runner) awaitApproval(ctx context.Context, d *events.RunDelivery) (appr
 	if err := r.noticeHeld(ctx, run); err != nil {
 		return false, err
 	}
+	r.lives.hold(run.Items, 1)
+	defer r.lives.hold(run.Items, -1)
 	var lives []*life
 	for _, it := range run.Items {
 		lives = append(lives, r.lives.open(d.Seq, it))

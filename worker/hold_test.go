@@ -234,3 +234,19 @@ func TestACommandIsDueLater(t *testing.T) {
 		w.wantStatus(web1, "SHUTOFF")
 	})
 }
+
+func TestDriftThatWaitsForApprovalAsksOnce(t *testing.T) {
+	inBubble(t, "2026-03-04 20:00", asking(with(devHours+"    enforce: strict\n")), func(t *testing.T, w *world) {
+		w.after(45 * time.Minute) // four looks; it runs, and nobody approves
+		asked := 0
+		for _, r := range w.records(events.Noticed) {
+			if r.Reason == "held" {
+				asked++
+			}
+		}
+		if asked != 1 {
+			t.Errorf("it was asked %d times, want once", asked)
+		}
+		w.wantOutcomes()
+	})
+}

@@ -35,6 +35,7 @@ type planner struct {
 	bus    *events.Bus
 	inv    *Inventory
 	memory *memory
+	lives  *lives
 	clock  Clock
 	log    *zap.Logger
 
