@@ -3,6 +3,7 @@ package worker_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -248,5 +249,24 @@ func TestDriftThatWaitsForApprovalAsksOnce(t *testing.T) {
 			t.Errorf("it was asked %d times, want once", asked)
 		}
 		w.wantOutcomes()
+	})
+}
+
+func TestAThousandRunsThatWaitDoNotKeepACommandFromActing(t *testing.T) {
+	const file = `  - name: gather
+    select: { all: ["*"] }
+    mode: ask
+    trigger: { signal: seen }
+    do: { retag: { add: [seen] } }
+    cooldown: 1s
+`
+	inBubble(t, "2026-03-04 12:00", with(file+devHours), func(t *testing.T, w *world) {
+		for i := range 1100 {
+			w.signal(events.Signal{ID: fmt.Sprint("n", i), Instance: web1, Name: "seen"})
+		}
+		w.after(time.Minute)
+		w.command(events.Command{ID: "c", Instance: api1, Action: "stop"})
+		w.after(2 * time.Minute)
+		w.wantStatus(api1, "SHUTOFF")
 	})
 }

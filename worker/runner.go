@@ -45,6 +45,7 @@ type runner struct {
 
 	calls   context.Context     // the life of calls under way; ends when the grace period is over
 	slots   *semaphore.Weighted // one per call to the API
+	holding *semaphore.Weighted // one per run that waits for approval here
 	lives   *lives
 	memory  *memory
 	hour    *hourly
@@ -68,6 +69,11 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 		r.lives.open(d.Seq, it)
 	}
 	if run.Held != "" {
+		if !r.holding.TryAcquire(1) { // those that wait must not take the places of those that need not
+			_ = d.Nak(heldAgain)
+			return
+		}
+		defer r.holding.Release(1)
 		if approved, err := r.awaitApproval(ctx, d); err != nil || !approved {
 			r.finish(ctx, d, err)
 			return
