@@ -3,7 +3,6 @@ package worker_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -254,15 +253,17 @@ func TestDriftThatWaitsForApprovalAsksOnce(t *testing.T) {
 
 func TestAThousandRunsThatWaitDoNotKeepACommandFromActing(t *testing.T) {
 	const file = `  - name: gather
-    select: { all: ["*"] }
+    select: { all: [seen-often] }
     mode: ask
     trigger: { signal: seen }
     do: { retag: { add: [seen] } }
-    cooldown: 1s
 `
-	inBubble(t, "2026-03-04 12:00", with(file+devHours), func(t *testing.T, w *world) {
-		for i := range 1100 {
-			w.signal(events.Signal{ID: fmt.Sprint("n", i), Instance: web1, Name: "seen"})
+	many := fleet + "  - { hostname: \"many-%d\", count: 1050, region: LON1, size: g3.small, tags: [seen-often] }\n"
+	inBubbleWith(t, "2026-03-04 12:00", with(file+devHours), many, func(t *testing.T, w *world) {
+		for _, i := range w.sim.Instances() {
+			if strings.HasPrefix(i.Hostname, "many-") {
+				w.signal(events.Signal{ID: "n-" + i.ID, Instance: i.ID, Name: "seen"})
+			}
 		}
 		w.after(time.Minute)
 		w.command(events.Command{ID: "c", Instance: api1, Action: "stop"})
