@@ -20,11 +20,12 @@ func (b *Bus) StoreRun(ctx context.Context, r Run) (stored bool, err error) {
 	if err := checkTokens([]string{"region", "trigger"}, r.Region, r.Trigger); err != nil {
 		return false, err
 	}
+	r.Trace = TraceOf(ctx)
 	body, err := json.Marshal(r)
 	if err != nil {
 		return false, err
 	}
-	_, stored, err = b.publishExpecting(ctx, &nats.Msg{Subject: runSubject(r.Region, r.Trigger), Data: body}, 0, "")
+	_, stored, err = b.publishExpecting(ctx, traced(ctx, &nats.Msg{Subject: runSubject(r.Region, r.Trigger), Data: body}), 0, "")
 	return stored, err
 }
 
@@ -80,7 +81,8 @@ type RunDelivery struct {
 	Run Run
 }
 
-// ConsumeRuns hands stored plans to handle; see ConsumeIn.
+// ConsumeRuns hands stored plans to handle, with the trace context of what asked
+// for them; see ConsumeIn.
 func (b *Bus) ConsumeRuns(ctx context.Context, n int, handle func(context.Context, *RunDelivery)) error {
 	return b.consume(ctx, StreamRun, "runner", n, func(ctx context.Context, d delivery) {
 		rd := &RunDelivery{delivery: d}
@@ -88,7 +90,7 @@ func (b *Bus) ConsumeRuns(ctx context.Context, n int, handle func(context.Contex
 			b.bury(ctx, d, err.Error())
 			return
 		}
-		handle(ctx, rd)
+		handle(WithTrace(ctx, rd.Run.Trace), rd)
 	})
 }
 
