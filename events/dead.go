@@ -170,19 +170,14 @@ func (b *Bus) DropDead(ctx context.Context, n uint64) error {
 	}
 	ask, cancel := bounded(ctx)
 	defer cancel()
-	err = s.DeleteMsg(ask, n)
-	var refusal *jetstream.APIError
-	switch {
-	case err == nil:
+	if err = s.DeleteMsg(ask, n); err == nil {
 		return nil
-	case errors.Is(err, jetstream.ErrMsgNotFound), errors.As(err, &refusal) && refusal.ErrorCode == errNoSequence:
-		return fmt.Errorf("dead letter %d: %w", n, ErrNoDeadLetter)
+	}
+	if _, gone := b.DeadLetter(ctx, n); errors.Is(gone, ErrNoDeadLetter) { // the server has one code for several failures
+		return gone
 	}
 	return fmt.Errorf("drop dead letter %d: %w", n, b.explain(err))
 }
-
-// errNoSequence is the server's answer to a sequence that it does not have.
-const errNoSequence jetstream.ErrorCode = 10057
 
 // RetryDead publishes the message of a dead letter once more, as it came, and
 // forgets the letter. Asked for twice it is published once. It returns the

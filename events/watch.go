@@ -34,19 +34,17 @@ const maxFilters = 32
 
 // filters are the conditions that the server can look after.
 func (q *Query) filters() ([]string, error) {
-	all := []string{"*"}
-	regions, instances, outcomes := all, all, all
-	if len(q.Regions) > 0 {
-		regions = q.Regions
+	regions, err := tokensOrAny("region", q.Regions)
+	if err != nil {
+		return nil, err
 	}
-	if len(q.Instances) > 0 {
-		instances = q.Instances
+	instances, err := tokensOrAny("instance", q.Instances)
+	if err != nil {
+		return nil, err
 	}
-	if len(q.Outcomes) > 0 {
-		outcomes = nil
-		for _, o := range q.Outcomes {
-			outcomes = append(outcomes, string(o))
-		}
+	outcomes, err := tokensOrAny("outcome", q.Outcomes)
+	if err != nil {
+		return nil, err
 	}
 	if len(regions)*len(instances)*len(outcomes) > maxFilters {
 		return []string{EvtAll}, nil
@@ -55,20 +53,26 @@ func (q *Query) filters() ([]string, error) {
 	for _, r := range regions {
 		for _, i := range instances {
 			for _, o := range outcomes {
-				for name, token := range map[string]string{"region": r, "instance": i, "outcome": o} {
-					if token == "*" {
-						continue
-					}
-					if err := checkTokens([]string{name}, token); err != nil {
-						return nil, err
-					}
-				}
 				out = append(out, prefix+"evt."+r+"."+i+".*."+o+".*")
 			}
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil // the server refuses filters that overlap
+}
+
+func tokensOrAny[T ~string](name string, values []T) ([]string, error) {
+	if len(values) == 0 {
+		return []string{"*"}, nil
+	}
+	out := make([]string, len(values))
+	for i, v := range values {
+		if err := checkTokens([]string{name}, string(v)); err != nil {
+			return nil, err
+		}
+		out[i] = string(v)
+	}
+	return out, nil
 }
 
 // Matches reports whether an event meets all conditions.
