@@ -146,6 +146,11 @@ const (
 	Noticed  Outcome = "noticed"  // seen, and nothing done about it: drift, a change by hand, a tag that cannot be read
 )
 
+// Outcomes are all outcomes, and then all notes.
+func Outcomes() []Outcome {
+	return []Outcome{Done, Skipped, Planned, Superseded, Expired, Failed, Unknown, Started, Accepted, PutOff, Waiting, Noticed}
+}
+
 // Record is the data of an event of NS_EVT, inside a CloudEvent. Programs of
 // others read it: a field is never taken away and never changes its type
 // (schemas/record.json, and the test beside it). The tags describe the fields
