@@ -28,37 +28,78 @@ func (b *Bus) PublishTick(ctx context.Context, t Tick) (stored bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	_, stored, err = b.publishExpecting(ctx, &nats.Msg{Subject: tickSubject(t.Policy, t.Planned), Data: body}, 0, "")
+	msg := &nats.Msg{Subject: tickSubject(t.Policy, t.Planned), Data: body}
+	return b.storeOnce(ctx, StreamIn, msg, func(data []byte) error {
+		_, err := parseMessage(msg.Subject, "", data)
+		return err
+	})
+}
+
+// storeOnce stores a message unless its subject has one that can be read. One that
+// cannot be read is a dead letter: it must not keep the place of what is meant.
+func (b *Bus) storeOnce(ctx context.Context, stream string, msg *nats.Msg, check func(data []byte) error) (stored bool, err error) {
+	_, stored, err = b.publishExpecting(ctx, msg, 0, "")
+	if stored || err != nil {
+		return stored, err
+	}
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return false, err
+	}
+	ask, cancel := bounded(ctx)
+	defer cancel()
+	there, err := s.GetLastMsgForSubject(ask, msg.Subject)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("read %s: %w", msg.Subject, b.explain(err))
+	case check(there.Data) == nil:
+		return false, nil
+	}
+	_, stored, err = b.publishExpecting(ctx, msg, there.Sequence, "")
 	return stored, err
 }
 
 // LoadTick reads the tick of an edge, "<policy>@<unix>".
 func (b *Bus) LoadTick(ctx context.Context, edgeID string) (Tick, bool, error) {
 	var t Tick
-	policy, unix, ok := cutLast(edgeID, '@')
-	n, err := strconv.ParseInt(unix, 10, 64)
-	if !ok || err != nil {
-		return t, false, fmt.Errorf("%q is not the id of an edge", edgeID)
+	if err := checkEdge(edgeID); err != nil {
+		return t, false, err
 	}
-	found, err := b.load(ctx, StreamIn, tickSubject(policy, time.Unix(n, 0)), &t)
+	policy, unix, _ := cutLast(edgeID, '@')
+	n, err := strconv.ParseInt(unix, 10, 64)
+	if err != nil {
+		return t, false, err
+	}
+	subject := tickSubject(policy, time.Unix(n, 0))
+	found, err := b.load(ctx, StreamIn, subject, func(data []byte) error {
+		elements, err := parseMessage(subject, "", data)
+		if err == nil {
+			t = *elements[0].in.Tick
+		}
+		return err
+	})
 	return t, found, err
 }
 
-// load reads the newest message of a subject.
-func (b *Bus) load(ctx context.Context, stream, subject string, into any) (bool, error) {
+// load reads the newest message of a subject. One that cannot be read is as good
+// as none: it is a dead letter, and storeOnce replaces it.
+func (b *Bus) load(ctx context.Context, stream, subject string, read func(data []byte) error) (bool, error) {
 	s, err := b.stream(ctx, stream)
 	if err != nil {
 		return false, err
 	}
-	msg, err := s.GetLastMsgForSubject(ctx, subject)
+	ask, cancel := bounded(ctx)
+	defer cancel()
+	msg, err := s.GetLastMsgForSubject(ask, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("read %s: %w", subject, b.explain(err))
 	}
-	if err := json.Unmarshal(msg.Data, into); err != nil {
-		return false, fmt.Errorf("read %s: %w", subject, err)
+	if err := read(msg.Data); err != nil {
+		b.log.Warn("a stored message cannot be read", zap.String("subject", subject), zap.Uint64("seq", msg.Sequence), zap.Error(err))
+		return false, nil
 	}
 	return true, nil
 }

@@ -25,15 +25,19 @@ func (b *Bus) StoreRun(ctx context.Context, r Run) (stored bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	_, stored, err = b.publishExpecting(ctx, traced(ctx, &nats.Msg{Subject: runSubject(r.Region, r.Trigger), Data: body}), 0, "")
-	return stored, err
+	msg := traced(ctx, &nats.Msg{Subject: runSubject(r.Region, r.Trigger), Data: body})
+	return b.storeOnce(ctx, StreamRun, msg, func(data []byte) error { return parseRun(msg.Subject, data, new(Run)) })
 }
 
 // LoadRun reads the stored plan of a trigger in a region (lower case).
 func (b *Bus) LoadRun(ctx context.Context, region, trigger string) (Run, bool, error) {
 	var r Run
-	found, err := b.load(ctx, StreamRun, runSubject(region, trigger), &r)
-	return r, found, err
+	subject := runSubject(region, trigger)
+	found, err := b.load(ctx, StreamRun, subject, func(data []byte) error { return parseRun(subject, data, &r) })
+	if !found {
+		return Run{}, false, err
+	}
+	return r, true, nil
 }
 
 // Runs are the plans stored since a time, oldest first.
