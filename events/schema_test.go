@@ -223,3 +223,25 @@ func TestAnEventOfTheFirstVersionIsRead(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTheExampleOfThePageIsAnEvent(t *testing.T) {
+	page, err := os.ReadFile("../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := bytes.Cut(page, []byte("```json\n"))
+	example, _, _ := bytes.Cut(rest, []byte("```"))
+	if err := check(t, "event", example); err != nil {
+		t.Error(err)
+	}
+	for field := range generate(t)["record"].Properties {
+		if !bytes.Contains(page, []byte("`"+field+"`")) {
+			t.Errorf("the page does not tell of the field %s", field)
+		}
+	}
+	for _, o := range Outcomes() {
+		if !bytes.Contains(page, []byte("| `"+string(o)+"` |")) {
+			t.Errorf("the page does not tell of the outcome or note %s", o)
+		}
+	}
+}
