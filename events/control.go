@@ -95,6 +95,7 @@ func (e *Endpoint) metadata() map[string]string {
 func (b *Bus) answer(ctx context.Context, e Endpoint, req micro.Request) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
+	ctx = WithTrace(ctx, req.Headers().Get(traceHeader))
 	answer, err := e.handle(ctx, req)
 	if err == nil {
 		err = req.RespondJSON(answer)
@@ -158,7 +159,7 @@ func (b *Bus) Ask(ctx context.Context, name string, in, out any) error {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	msg, err := b.nc.RequestWithContext(ctx, ctlSubject(name, ""), body)
+	msg, err := b.nc.RequestMsgWithContext(ctx, traced(ctx, &nats.Msg{Subject: ctlSubject(name, ""), Data: body}))
 	if err != nil {
 		return b.unanswered(name, err)
 	}

@@ -35,6 +35,9 @@ func (w *Worker) endpoints(p *planner) []events.Endpoint {
 		endpoint("approve", "Let a held run go on.", w.approveRun),
 		endpoint("retry", "Ask again for what failed in a run.", w.retryRun),
 		endpoint("undo", "Ask for the opposite of what a run has done.", w.undoRun),
+		endpoint("dead", "List the messages that could not be read, or one with its payload.", w.dead),
+		endpoint("dead-retry", "Send the message of a dead letter again, as it came.", w.retryDead),
+		endpoint("dead-drop", "Forget a dead letter.", w.dropDead),
 	}
 }
 
@@ -73,6 +76,7 @@ func decode(body []byte, into any) error {
 func schemaOf[T any]() string {
 	schema, err := jsonschema.For[T](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[time.Time](): {Type: "string", Format: "date-time"},
+		reflect.TypeFor[[]byte]():    {Type: "string", ContentEncoding: "base64"},
 	}})
 	if err != nil {
 		panic(fmt.Sprintf("schema of %s: %v", reflect.TypeFor[T](), err)) // a form that JSON cannot hold

@@ -86,7 +86,7 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 func (p *planner) noticeDrift(ctx context.Context, s policies.Skip) error {
 	rec := events.Record{
 		ActionID: policies.ActionID("drift "+string(s.Reason)+" "+s.Policy, int(s.Planned.Unix()), s.Instance, s.Kind), Action: "power", Reason: string(s.Reason),
-		Detail: s.Why + "; " + s.Detail, Trigger: "drift", Policy: s.Policy, Region: strings.ToLower(s.Region), Instance: s.Instance, Hostname: s.Hostname, Planned: s.Planned.UTC(),
+		Detail: s.Why + "; " + s.Detail, Trigger: "drift", Policy: s.Policy, Revision: p.rules.hash(s.Policy), Region: strings.ToLower(s.Region), Instance: s.Instance, Hostname: s.Hostname, Planned: s.Planned.UTC(),
 	}
 	if err := p.bus.PublishNoticed(ctx, rec); err != nil {
 		return fmt.Errorf("report drift of instance %s: %w", s.Instance, err)

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -107,68 +105,4 @@ func printStatus(w io.Writer, s worker.Status) {
 	for _, e := range s.Next {
 		fmt.Fprintf(w, "next  %s  %s %s\n", e.Planned.Local().Format("Mon 2006-01-02 15:04 MST"), e.Policy, e.Want)
 	}
-}
-
-func newWatchCommand() *cobra.Command {
-	var n natsFlags
-	var since, instance, output string
-	cmd := &cobra.Command{
-		Use:   "watch",
-		Short: "Print events as they come",
-		Long: `watch prints what the daemon does and leaves undone, as it happens: started,
-accepted and put off on the way, and the outcome with its reason. It ends with
-Ctrl-C.`,
-		Example: "  nightshift watch\n  nightshift watch --since 2h -o json\n  nightshift watch --instance dev-1",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := oneOf("output", output, "table", "json"); err != nil {
-				return err
-			}
-			ctx := cmd.Context()
-			bus, err := n.dial(ctx)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, bus.Close(context.WithoutCancel(ctx))) }()
-			o := events.WatchOptions{}
-			if since != "" {
-				if o.Since, err = parseSince(since); err != nil {
-					return err
-				}
-			}
-			if instance != "" {
-				inst, err := find(ctx, bus, instance, "")
-				if err != nil {
-					return err
-				}
-				o.Filter = events.InstanceFilter(strings.ToLower(inst.Region), inst.ID)
-			}
-			enc := json.NewEncoder(cmd.OutOrStdout())
-			return bus.Watch(ctx, o, func(rec events.Record, stored time.Time, _ uint64) error {
-				if output == "json" {
-					return enc.Encode(watched{stored.UTC(), rec})
-				}
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", stored.Local().Format("2006-01-02 15:04:05"), eventLine(rec))
-				return err
-			})
-		},
-	}
-	n.add(cmd)
-	cmd.Flags().StringVar(&since, "since", "", "begin in the past: a span such as 2h, or an instant such as 2026-11-27T19:00:00Z")
-	cmd.Flags().StringVar(&instance, "instance", "", "of one instance only: id or host name")
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
-	return cmd
-}
-
-// watched is an event in a line of JSON.
-type watched struct {
-	Time time.Time `json:"time"`
-	events.Record
-}
-
-func parseSince(s string) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil && d > 0 {
-		return time.Now().Add(-d), nil
-	}
-	return parseAt(s, time.Local)
 }
