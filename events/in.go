@@ -103,9 +103,10 @@ func (b *Bus) PublishSignal(ctx context.Context, s Signal) (seq uint64, err erro
 func (b *Bus) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	ctx, end := b.guard(ctx, msg.Subject)
 	ack, err := b.js.PublishMsg(ctx, msg, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("publish on %s: %w", msg.Subject, b.explain(err))
+	if err = end(err); err != nil {
+		return nil, fmt.Errorf("publish on %s: %w", msg.Subject, err)
 	}
 	return ack, nil
 }
@@ -282,7 +283,9 @@ func parseIncoming(subject string, data []byte) (*Incoming, error) {
 		}
 	case "cmd":
 		in.Command = &Command{}
-		if err := json.Unmarshal(data, in.Command); err != nil {
+		// Strictly: a misspelt dry_run must not act, and neither must the answer to
+		// somebody else's question.
+		if err := unmarshalStrictly(data, in.Command); err != nil {
 			return nil, fmt.Errorf("the body is not a command: %w", err)
 		}
 		c := in.Command
@@ -305,8 +308,11 @@ func parseIncoming(subject string, data []byte) (*Incoming, error) {
 // while it runs the message is kept from being delivered again. What cannot be
 // read is a dead letter.
 func (b *Bus) ConsumeIn(ctx context.Context, n int, handle func(context.Context, *Incoming)) error {
-	return b.consume(ctx, StreamIn, "planner", n, func(ctx context.Context, d delivery) {
+	return b.consume(ctx, StreamIn, durablePlanner, n, func(ctx context.Context, d delivery) {
 		in, err := parseIncoming(d.Subject, d.msg.Data())
+		if err == nil && isAnswer(d.msg.Headers()) {
+			err = errors.New("it is the answer to a question of somebody who had it sent here")
+		}
 		if err != nil {
 			b.bury(ctx, d, err.Error())
 			return

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,7 +17,9 @@ type WatchOptions struct {
 
 // Watch hands events to handle in the order in which they were stored, until ctx
 // ends (then it returns nil) or handle returns an error (then it returns that).
-// An event that cannot be read is passed over.
+// An event that cannot be read is passed over. Whose rights do not reach to what
+// is stored sees events from now on all the same; one of two replicas that say the
+// same at once is seen then, too, although only one is stored.
 func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record, stored time.Time, seq uint64) error) error {
 	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy, FilterSubjects: []string{EvtAll}}
 	if o.Filter != "" {
@@ -25,9 +28,14 @@ func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record,
 	if !o.Since.IsZero() {
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &o.Since
 	}
-	consumer, err := b.js.OrderedConsumer(ctx, StreamEvt, cfg)
-	if err != nil {
-		return fmt.Errorf("watch events: %w", b.explain(err))
+	making, end := b.guard(ctx, "$JS.API.CONSUMER.CREATE."+StreamEvt)
+	consumer, err := b.js.OrderedConsumer(making, StreamEvt, cfg)
+	if err = end(err); err != nil {
+		var denied *Denied
+		if errors.As(err, &denied) && o.Since.IsZero() {
+			return b.listenFor(ctx, cfg.FilterSubjects[0], handle)
+		}
+		return fmt.Errorf("watch events: %w", err)
 	}
 	messages, err := consumer.Messages()
 	if err != nil {
@@ -52,6 +60,35 @@ func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record,
 			rec.StoredAt, rec.Seq = meta.Timestamp, meta.Sequence.Stream
 		}
 		if err := handle(rec, rec.StoredAt, rec.Seq); err != nil {
+			return err
+		}
+	}
+}
+
+// listenFor hands on what is published from now on, as it is published.
+func (b *Bus) listenFor(ctx context.Context, filter string, handle func(rec Record, stored time.Time, seq uint64) error) error {
+	sub, err := b.nc.SubscribeSync(filter)
+	if err != nil {
+		return fmt.Errorf("watch events: %w", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	for {
+		msg, err := sub.NextMsgWithContext(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if denied := deniedIn(err); denied != nil {
+			return fmt.Errorf("watch events: %w", denied)
+		}
+		if err != nil {
+			return fmt.Errorf("watch events: %w", err)
+		}
+		rec, err := decodeEvent(msg.Data)
+		if err != nil {
+			continue
+		}
+		rec.StoredAt = time.Now()
+		if err := handle(rec, rec.StoredAt, 0); err != nil {
 			return err
 		}
 	}
