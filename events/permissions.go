@@ -147,6 +147,7 @@ func (g *Grant) observer(s Scope) {
 }
 
 func (g *Grant) provisioner() {
+	g.may("$JS.API.INFO")
 	for _, stream := range allStreams {
 		g.may("$JS.API.STREAM.INFO."+stream, "$JS.API.STREAM.CREATE."+stream, "$JS.API.STREAM.UPDATE."+stream)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -95,7 +96,7 @@ func (b *Bus) stores(l layout) []store {
 
 func (b *Bus) streamStore(want jetstream.StreamConfig) store {
 	return store{
-		what: "stream " + want.Name, subject: "$JS.API.STREAM.",
+		what: "stream " + want.Name, subject: "$JS.API.",
 		look: func(ctx context.Context) ([]string, bool, error) {
 			s, err := b.js.Stream(ctx, want.Name)
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -134,7 +135,7 @@ func streamDiffers(have, want jetstream.StreamConfig) []string {
 
 func (b *Bus) bucketStore(l layout) store {
 	return store{
-		what: "bucket " + Bucket, subject: "$JS.API.STREAM.",
+		what: "bucket " + Bucket, subject: "$JS.API.",
 		look: func(ctx context.Context) ([]string, bool, error) {
 			s, err := b.js.Stream(ctx, bucketStream)
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -148,7 +149,7 @@ func (b *Bus) bucketStore(l layout) store {
 			d.add("history", have.MaxMsgsPerSubject, int64(1))
 			d.add("storage", have.Storage, l.storage)
 			d.add("num_replicas", have.Replicas, l.replicas)
-			d.add("ttl", have.MaxAge, 0)
+			d.add("ttl", have.MaxAge, time.Duration(0))
 			return d, false, nil
 		},
 		put: func(ctx context.Context) error {
