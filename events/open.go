@@ -88,7 +88,10 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 			}
 		}),
 		nats.ReconnectErrHandler(b.onReconnectError),
-		nats.ReconnectHandler(func(nc *nats.Conn) { b.log.Info("NATS is back", zap.String("url", redact(nc.ConnectedUrl()))) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			b.remember(nil)
+			b.log.Info("NATS is back", zap.String("url", redact(nc.ConnectedUrl())))
+		}),
 	}
 	if o.URL == "" {
 		inProcess, err := b.embed(o)
@@ -337,7 +340,11 @@ func (b *Bus) Ready(ctx context.Context) error {
 	return nil
 }
 
-func (b *Bus) onError(_ *nats.Conn, _ *nats.Subscription, err error) {
+func (b *Bus) onError(nc *nats.Conn, _ *nats.Subscription, err error) {
+	if isRefusal(err) { // here, not with the attempt to connect
+		b.onReconnectError(nc, err)
+		return
+	}
 	b.remember(err)
 	if d := deniedIn(err); d != nil {
 		b.refuse(d)
