@@ -32,9 +32,14 @@ type Config struct {
 
 // NATS says where the bus is.
 type NATS struct {
-	URL, Creds string // of an external one; empty: embedded
-	Listen     string // of the embedded one: host:port, or none
-	Replicas   int    // 0: by what is there
+	URL                    string // of an external one; empty: embedded
+	Creds, NKey, TokenFile string // files that show it who we are; at most one
+	Token                  string // from the environment only
+	TLSCA, TLSCert, TLSKey string // files
+	Inbox                  string // beginning of the subjects of answers; empty: the worker's
+	Listen                 string // of the embedded one: host:port, or none
+	UsersFile              string // of the embedded one
+	Replicas               int    // 0: by what is there
 }
 
 // Civo says how the API is called.
@@ -183,6 +188,9 @@ func (c *Config) variables() map[string]func(string) error {
 	}
 	return map[string]func(string) error{
 		"NIGHTSHIFT_NATS_URL": text(&c.NATS.URL, nil), "NIGHTSHIFT_NATS_CREDS": text(&c.NATS.Creds, nil), "NIGHTSHIFT_NATS_LISTEN": text(&c.NATS.Listen, checkListen),
+		"NIGHTSHIFT_NATS_NKEY": text(&c.NATS.NKey, nil), "NIGHTSHIFT_NATS_TOKEN_FILE": text(&c.NATS.TokenFile, nil),
+		"NIGHTSHIFT_NATS_TLS_CA": text(&c.NATS.TLSCA, nil), "NIGHTSHIFT_NATS_TLS_CERT": text(&c.NATS.TLSCert, nil), "NIGHTSHIFT_NATS_TLS_KEY": text(&c.NATS.TLSKey, nil),
+		"NIGHTSHIFT_NATS_INBOX": text(&c.NATS.Inbox, checkInbox), "NIGHTSHIFT_NATS_USERS_FILE": text(&c.NATS.UsersFile, nil),
 		"NIGHTSHIFT_NATS_REPLICAS": whole(&c.NATS.Replicas, replicas), "NIGHTSHIFT_CIVO_API_URL": text(&c.Civo.APIURL, checkAPIURL),
 		"NIGHTSHIFT_CIVO_RATE":    func(s string) (err error) { c.Civo.Rate, err = parseRate(s); return err },
 		"NIGHTSHIFT_CIVO_TIMEOUT": span(&c.Civo.Timeout), "NIGHTSHIFT_DATA_DIR": text(&c.DataDir, checkFilled), "NIGHTSHIFT_WORKERS": whole(&c.Workers, workers),
@@ -230,7 +238,9 @@ func (c *Config) environment(environ []string) Faults {
 				c.Policies.Regions = []string{strings.ToUpper(value)}
 				c.testIn(strings.ToUpper(value))
 			}
-		case ofKubernetes.MatchString(name):
+		case name == "NIGHTSHIFT_NATS_TOKEN":
+			c.NATS.Token = value
+		case ofKubernetes.MatchString(name), name == "NIGHTSHIFT_NATS_WHO": // of the command line, which may share its environment
 		case strings.HasPrefix(name, "NIGHTSHIFT_"):
 			set, ok := known[name]
 			if !ok {

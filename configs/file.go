@@ -113,7 +113,11 @@ func (r *reader) settings() keys {
 	return keys{
 		"nats": func(n *yaml.Node, path string) {
 			r.mapping(n, path, &natsShape, keys{
-				"url": r.str(&c.NATS.URL, nil), "creds": r.str(&c.NATS.Creds, nil), "listen": r.str(&c.NATS.Listen, checkListen), "replicas": r.whole(&c.NATS.Replicas, replicas),
+				"url": r.str(&c.NATS.URL, checkNoUser), "creds": r.str(&c.NATS.Creds, nil), "listen": r.str(&c.NATS.Listen, checkListen), "replicas": r.whole(&c.NATS.Replicas, replicas),
+				"nkey": r.str(&c.NATS.NKey, nil), "token_file": r.str(&c.NATS.TokenFile, nil), "inbox": r.str(&c.NATS.Inbox, checkInbox), "users_file": r.str(&c.NATS.UsersFile, nil),
+				"tls": func(n *yaml.Node, path string) {
+					r.mapping(n, path, &natsTLSShape, keys{"ca": r.str(&c.NATS.TLSCA, nil), "cert": r.str(&c.NATS.TLSCert, nil), "key": r.str(&c.NATS.TLSKey, nil)})
+				},
 			})
 		},
 		"civo": func(n *yaml.Node, path string) {
@@ -158,6 +162,25 @@ func checkListen(s string) error {
 	_, port, err := net.SplitHostPort(s)
 	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > math.MaxUint16 {
 		return fmt.Errorf("%q is neither host:port nor none", s)
+	}
+	return nil
+}
+
+// checkNoUser keeps passwords out of the file.
+func checkNoUser(addresses string) error {
+	for one := range strings.SplitSeq(addresses, ",") {
+		if strings.Contains(one, "@") {
+			return errors.New("a user, a password or a token does not belong in a file: set the variable NIGHTSHIFT_NATS_URL instead")
+		}
+	}
+	return nil
+}
+
+var inboxPattern = regexp.MustCompile(inboxForm)
+
+func checkInbox(s string) error {
+	if !inboxPattern.MatchString(s) {
+		return fmt.Errorf("%q is not the beginning of a subject, such as _INBOX.worker", s)
 	}
 	return nil
 }

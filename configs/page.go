@@ -81,6 +81,8 @@ func (s *shape) title() string {
 		return "An included file"
 	case &natsShape:
 		return "NATS"
+	case &natsTLSShape:
+		return "NATS TLS"
 	}
 	words := strings.ReplaceAll(s.name, "-", " ")
 	return strings.ToUpper(words[:1]) + words[1:]
@@ -92,7 +94,7 @@ func (s *shape) variablePath(name string) string {
 	if s == &topShape {
 		return name
 	}
-	return join(s.name, name)
+	return join(strings.ReplaceAll(s.name, "-", "."), name)
 }
 
 // variable is the variable of the environment that sets what is at a path.

@@ -392,13 +392,43 @@ var natsShape = shape{
 	about: "Without `url` the daemon embeds a NATS server, with its store in `data_dir`.",
 	fields: []field{
 		{name: "url", is: text("one or more addresses, separated by `,`", ""), variable: true, example: "nats://nats.example.com:4222",
-			about: "The external NATS. Default: none, the embedded one."},
+			about: "The external NATS. Default: none, the embedded one. With a user and a password in it, it is written into the variable only."},
 		{name: "creds", is: text("a path", ""), variable: true, example: "/etc/nightshift/nightshift.creds",
-			about: "The file with credentials for the external NATS."},
+			about: "The file with credentials for the external NATS. This, `nkey` and `token_file` are read again at each connection; one of them at most is given."},
+		{name: "nkey", is: text("a path", ""), variable: true, example: "/etc/nightshift/nightshift.nk",
+			about: "The file with the seed of an NKey."},
+		{name: "token_file", is: text("a path", ""), variable: true, example: "/run/secrets/nats-token",
+			about: "The file with a token. The variable `NIGHTSHIFT_NATS_TOKEN` holds the token itself."},
+		{name: "token", refused: "the token does not belong in a file", hint: "set the variable NIGHTSHIFT_NATS_TOKEN, or name a file with token_file"},
+		{name: "user", refused: "the user does not belong in a file", hint: "set the variable NIGHTSHIFT_NATS_URL to nats://user:password@host:port"},
+		{name: "password", refused: "the password does not belong in a file", hint: "set the variable NIGHTSHIFT_NATS_URL to nats://user:password@host:port"},
+		{name: "tls", is: a(&natsTLSShape), example: "{ ca: /etc/nightshift/ca.pem }",
+			about: "TLS to the external NATS, with files of one's own."},
+		{name: "inbox", is: text("the beginning of a subject", inboxForm), variable: true, example: "_INBOX.worker",
+			about: "Where answers to the daemon come. Default: `_INBOX.worker`, as `nightshift nats permissions worker` allows."},
 		{name: "listen", is: text("`host:port`, or `none`", `^(none|.*:[0-9]+)$`), standard: DefaultNATSListen, variable: true, example: `"127.0.0.1:4222"`,
 			about: "Where the embedded server answers; port 0 is a free one. `none`: within the process only."},
+		{name: "users_file", is: text("a path", ""), variable: true, example: "/etc/nightshift/users.conf",
+			about: "The users of the embedded server, as `nightshift nats permissions` prints them. Without it `listen` is on loopback only."},
 		{name: "replicas", is: whole(replicas), variable: true, example: "3",
 			about: "Of the streams on an external NATS. Default: 3 in a cluster, else 1."},
+	},
+}
+
+const inboxForm = `^[^ .*>][^ *>]*[^ .*>]$`
+
+var natsTLSShape = shape{
+	name: "nats-tls", the: "tls",
+	about: "TLS to the external NATS. The files are read again at each connection.",
+	such:  "{ ca: /etc/nightshift/ca.pem }",
+	some:  true,
+	fields: []field{
+		{name: "ca", is: text("a path", ""), variable: true, example: "/etc/nightshift/ca.pem",
+			about: "The certificates that the server's is signed by. Default: those of the system."},
+		{name: "cert", is: text("a path", ""), variable: true, with: []string{"key"}, hint: "a certificate goes with its key", example: "/etc/nightshift/client.pem",
+			about: "The client's certificate."},
+		{name: "key", is: text("a path", ""), variable: true, with: []string{"cert"}, hint: "a key goes with its certificate", example: "/etc/nightshift/client.key",
+			about: "The key of the client's certificate."},
 	},
 }
 

@@ -26,7 +26,7 @@ protect: { all: [protected] }
 limits: { per_run: 1 }
 owners: { keys: [keep] }
 tests: [ { instance: { name: x }, at: 2026-12-25, want: any } ]
-nats: { replicas: 1 }
+nats: { replicas: 1, tls: { ca: x } }
 civo: { rate: 5 }
 verify: { within: 1m }
 `

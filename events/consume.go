@@ -83,11 +83,12 @@ func (b *Bus) consume(ctx context.Context, stream, durable string, n int, handle
 }
 
 func (b *Bus) consumeOnce(ctx context.Context, stream, durable string, n int, first bool, handle func(context.Context, delivery)) error {
-	consumer, err := b.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
-	})
+	if err := b.ensure(ctx, b.consumerStore(stream, durable)); err != nil {
+		return err
+	}
+	consumer, err := b.js.Consumer(ctx, stream, durable)
 	if err != nil {
-		return fmt.Errorf("set up consumer %s of %s: %w", durable, stream, b.explain(err))
+		return fmt.Errorf("open consumer %s of %s: %w", durable, stream, b.explain(err))
 	}
 	if first && b.embedded != nil {
 		// This process is the only one: nobody works on what is not acknowledged,

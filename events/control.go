@@ -93,6 +93,10 @@ func (e *Endpoint) metadata() map[string]string {
 
 // answer answers one question, whatever it does to its handler.
 func (b *Bus) answer(ctx context.Context, e Endpoint, req micro.Request) {
+	if reply := req.Reply(); isOurs(reply) {
+		b.log.Warn("a question wants its answer where no answer belongs, and gets none", zap.String("endpoint", e.Name), zap.String("reply", reply))
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	ctx = WithTrace(ctx, req.Headers().Get(traceHeader))
@@ -159,8 +163,9 @@ func (b *Bus) Ask(ctx context.Context, name string, in, out any) error {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	msg, err := b.nc.RequestMsgWithContext(ctx, traced(ctx, &nats.Msg{Subject: ctlSubject(name, ""), Data: body}))
-	if err != nil {
+	asking, end := b.guard(ctx, ctlSubject(name, ""))
+	msg, err := b.nc.RequestMsgWithContext(asking, traced(ctx, &nats.Msg{Subject: ctlSubject(name, ""), Data: body}))
+	if err = end(err); err != nil {
 		return b.unanswered(name, err)
 	}
 	return readAnswer(msg, out)
@@ -174,6 +179,8 @@ const replicaPatience = 300 * time.Millisecond
 func AskAll[A any](ctx context.Context, b *Bus, name string) (answers []A, err error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	ctx, end := b.guard(ctx, ctlSubject(name, ""))
+	defer func() { err = end(err) }()
 	inbox, err := b.nc.SubscribeSync(b.nc.NewInbox())
 	if err != nil {
 		return nil, err
@@ -204,9 +211,9 @@ func AskAll[A any](ctx context.Context, b *Bus, name string) (answers []A, err e
 
 func (b *Bus) unanswered(name string, err error) error {
 	if errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("%w at %s", ErrNoDaemon, b.nc.ConnectedUrlRedacted())
+		return fmt.Errorf("%w at %s", ErrNoDaemon, redact(b.nc.ConnectedUrl()))
 	}
-	return fmt.Errorf("ask the daemon (%s): %w", name, b.explain(err))
+	return fmt.Errorf("ask the daemon (%s): %w", name, err)
 }
 
 func readAnswer(msg *nats.Msg, out any) error {

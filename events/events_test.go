@@ -427,7 +427,7 @@ func TestAnOpenAddressIsRefused(t *testing.T) {
 }
 
 func TestNobodyAnswers(t *testing.T) {
-	if _, err := events.Dial(t.Context(), "nats://user:pass@127.0.0.1:1", ""); err == nil || strings.Contains(err.Error(), "pass") {
+	if _, err := events.Dial(t.Context(), "nats://user:pass@127.0.0.1:1", events.Auth{}); err == nil || strings.Contains(err.Error(), "pass") {
 		t.Errorf("got %v, want an error without the password", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -453,7 +453,7 @@ func TestTheControlServiceAnswers(t *testing.T) {
 			{Name: "tokens", Subject: "*.*", Handle: func(_ context.Context, r events.Request) (any, error) { return r.Tokens, nil }},
 		})
 	}()
-	client, err := events.Dial(t.Context(), b.URL(), "")
+	client, err := events.Dial(t.Context(), b.URL(), events.Auth{})
 	if err != nil {
 		t.Fatal(err)
 	}

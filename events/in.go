@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -147,9 +146,10 @@ func (b *Bus) PublishSignal(ctx context.Context, s Signal) (seq uint64, err erro
 func (b *Bus) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	ctx, end := b.guard(ctx, msg.Subject)
 	ack, err := b.js.PublishMsg(ctx, msg, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("publish on %s: %w", msg.Subject, b.explain(err))
+	if err = end(err); err != nil {
+		return nil, fmt.Errorf("publish on %s: %w", msg.Subject, err)
 	}
 	return ack, nil
 }
@@ -402,13 +402,10 @@ func parseIncoming(sub inSubject, data []byte) (*Incoming, error) {
 		data = []byte("{}") // a stop needs no more than its subject
 	}
 	c := &Command{}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields() // a dry_run that is misspelt must not act
-	if err := dec.Decode(c); err != nil {
+	// Strictly: a misspelt dry_run must not act, and neither must the answer to
+	// somebody else's question.
+	if err := unmarshalStrictly(data, c); err != nil {
 		return nil, fmt.Errorf("the body is not a command: %w", err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("the body is not a command: something follows it")
 	}
 	c.Who, c.Region, c.Instance, c.Action = sub.who, sub.region, sub.instance, sub.action
 	return &Incoming{Command: c}, c.Check()
@@ -430,10 +427,13 @@ func checkEdge(id string) error {
 // them is handed back, all are delivered again. What cannot be read is a dead
 // letter. The context carries the message's trace context.
 func (b *Bus) ConsumeIn(ctx context.Context, n int, handle func(context.Context, *Incoming)) error {
-	return b.consume(ctx, StreamIn, "planner", n, func(ctx context.Context, d delivery) {
+	return b.consume(ctx, StreamIn, durablePlanner, n, func(ctx context.Context, d delivery) {
 		headers := d.msg.Headers()
 		ctx = WithTrace(ctx, headers.Get(traceHeader))
 		elements, err := parseMessage(d.Subject, headers.Get(contentTypeHeader), d.msg.Data())
+		if err == nil && isAnswer(headers) {
+			err = errors.New("it is the answer to a question of somebody who had it sent here")
+		}
 		if err != nil {
 			b.bury(ctx, d, err.Error())
 			return

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -19,9 +21,10 @@ import (
 // Options say where the bus is. The zero value of each field is the documented default.
 type Options struct {
 	URL      string // of an external NATS; empty: an embedded server
-	Creds    string // file with credentials for the external NATS
+	Auth     Auth   // for the external NATS; Inbox for both
 	DataDir  string // of the embedded server's store
 	Listen   string // of the embedded server: host:port (port 0: a free one), or "none"; default 127.0.0.1:4222
+	Users    string // of the embedded server: file with its users, without which it listens on loopback only
 	Replicas int    // of streams on an external NATS; 0: 3 in a cluster, else 1
 	Name     string // of the connection; default nightshift
 	Memory   bool   // embedded server keeps nothing on disk: for tests
@@ -37,6 +40,8 @@ const (
 	keepRun = 7 * 24 * time.Hour
 	keepEvt = 30 * 24 * time.Hour
 	keepDLQ = 30 * 24 * time.Hour
+	// dedupWindow is for how long NS_IN knows the ids of messages.
+	dedupWindow = time.Hour
 	// maxEvents bounds NS_EVT by count: each distinct subject costs the server
 	// about 600 bytes of memory.
 	maxEvents = 500_000
@@ -55,56 +60,57 @@ type Bus struct {
 	embedded *server.Server // nil when external
 	unlock   func() error
 	source   string
+	inbox    string // beginning of the subjects on which answers come
+	auth     Auth
 
 	mu      sync.Mutex
 	lastErr error                       // newest error that only the connection was told of
 	streams map[string]jetstream.Stream // those looked up
+	guarded map[*refusable]struct{}     // what permissions may refuse and is under way
 }
 
 // Open starts the embedded server on DataDir, or connects to URL, and makes sure
-// that the streams are there. While an external NATS is away it goes on trying
-// until ctx ends. A data directory in use by another process is an error that
-// names it.
+// that the streams are there: where its rights do not allow to create them, they
+// must be. While an external NATS is away, or refuses the credentials, it goes on
+// trying until ctx ends. A data directory in use by another process is an error
+// that names it.
 func Open(ctx context.Context, o Options) (*Bus, error) {
-	b := &Bus{log: o.Log, unlock: func() error { return nil }}
+	b := &Bus{log: o.Log, unlock: func() error { return nil }, source: "nightshift", auth: o.Auth}
 	if b.log == nil {
 		b.log = zap.NewNop()
 	}
-	o.Name = cmp.Or(o.Name, "nightshift")
-	b.source = "nightshift"
-	opts := []nats.Option{nats.Name(o.Name), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.ErrorHandler(b.onError),
+	b.inbox = cmp.Or(o.Auth.Inbox, InboxOf(string(Worker)))
+	opts := []nats.Option{
+		nats.Name(cmp.Or(o.Name, "nightshift")), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				b.log.Warn("NATS is away", zap.Error(err))
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { b.log.Info("NATS is back", zap.String("url", nc.ConnectedUrlRedacted())) })}
-	url := o.URL
-	if err := checkURL(url); err != nil {
-		return nil, err
+		nats.ReconnectErrHandler(b.onReconnectError),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			b.remember(nil)
+			b.log.Info("NATS is back", zap.String("url", redact(nc.ConnectedUrl())))
+		}),
 	}
-	if url == "" {
-		if err := b.embed(o); err != nil {
+	if o.URL == "" {
+		inProcess, err := b.embed(o)
+		if err != nil {
 			return nil, err
 		}
-		opts = append(opts, nats.InProcessServer(b.embedded))
+		opts = append(opts, inProcess...)
 	} else {
-		opts = append(opts, nats.RetryOnFailedConnect(true))
-		if o.Creds != "" {
-			opts = append(opts, nats.UserCredentials(o.Creds))
-		}
+		// Credentials that were refused may be the right ones a moment later: they
+		// are being changed here or there.
+		opts = append(opts, nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort())
 	}
-	var err error
-	if b.nc, err = nats.Connect(url, opts...); err != nil {
-		return nil, errors.Join(fmt.Errorf("connect to NATS at %s: %w", redact(url), err), b.stop())
-	}
-	if b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(publishTimeout)); err != nil {
+	if err := b.connect(o.URL, opts); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
-	if err := b.untilThere(ctx, redact(url)); err != nil {
+	if err := b.untilThere(ctx, redact(o.URL)); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
-	if err := b.setUp(ctx, o); err != nil {
+	if err := b.prepare(ctx, o); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
 	return b, nil
@@ -112,74 +118,121 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 
 // Dial connects for the command line: nothing is set up, and when nobody
 // answers that is an error at once.
-func Dial(ctx context.Context, url, creds string) (*Bus, error) {
-	b := &Bus{log: zap.NewNop(), unlock: func() error { return nil }, source: "nightshift"}
-	if err := checkURL(url); err != nil {
-		return nil, err
-	}
-	opts := []nats.Option{nats.Name("nightshift command line"), nats.Timeout(3 * time.Second), nats.ErrorHandler(b.onError)}
-	if creds != "" {
-		opts = append(opts, nats.UserCredentials(creds))
-	}
-	var err error
-	if b.nc, err = nats.Connect(url, opts...); err != nil {
-		return nil, fmt.Errorf("no NATS answers at %s: %w", redact(url), err)
-	}
-	if b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(publishTimeout)); err != nil {
+func Dial(ctx context.Context, address string, auth Auth) (*Bus, error) {
+	b := &Bus{log: zap.NewNop(), unlock: func() error { return nil }, source: "nightshift", auth: auth}
+	b.inbox = cmp.Or(auth.Inbox, strings.TrimSuffix(nats.InboxPrefix, "."))
+	if err := b.connect(address, []nats.Option{nats.Name("nightshift command line"), nats.Timeout(dialTimeout)}); err != nil {
+		if errors.Is(err, errNoNATS) {
+			err = fmt.Errorf("%w: %w", ErrNoDaemon, err)
+		}
 		return nil, errors.Join(err, b.stop())
 	}
 	return b, ctx.Err()
 }
 
-// embed starts the server of this process.
-func (b *Bus) embed(o Options) error {
-	so := &server.Options{ServerName: "nightshift", NoSigs: true, JetStream: true, SyncAlways: true, MaxPayload: 1 << 20, NoLog: true}
-	listen := cmp.Or(o.Listen, DefaultListen)
-	if listen == "none" {
-		so.DontListen = true
-	} else {
-		host, port, err := net.SplitHostPort(listen)
-		if err != nil {
-			return fmt.Errorf("nats.listen %q: want host:port, or none: %w", listen, err)
-		}
-		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			return fmt.Errorf("nats.listen %q: without credentials NATS may listen on loopback only (127.0.0.1:4222); for other machines use an external NATS and nats.url", listen)
-		}
-		so.Host = host
-		if so.Port, err = strconv.Atoi(port); err != nil || so.Port < 0 || so.Port > 65535 {
-			return fmt.Errorf("nats.listen %q: %q is no port", listen, port)
-		}
-		if so.Port == 0 {
-			so.Port = server.RANDOM_PORT
-		} else if ln, err := net.Listen("tcp", listen); err != nil {
-			return fmt.Errorf("nats.listen %s is taken: choose another, or none: %w", listen, err)
-		} else if err := ln.Close(); err != nil {
+var errNoNATS = errors.New("no NATS answers")
+
+// connect makes the connection, which shows who it is when it is not in-process.
+func (b *Bus) connect(address string, opts []nats.Option) error {
+	opts = append(opts, nats.ErrorHandler(b.onError), nats.CustomInboxPrefix(b.inbox), nats.PermissionErrOnSubscribe(true))
+	var conn atomic.Pointer[nats.Conn]
+	if b.embedded == nil {
+		if err := checkURL(address); err != nil {
 			return err
 		}
+		if err := b.auth.check(address); err != nil {
+			return err
+		}
+		shown, err := b.auth.options(b.log, &conn)
+		if err != nil {
+			return err
+		}
+		opts = append(opts, shown...)
+	}
+	var err error
+	if b.nc, err = nats.Connect(address, opts...); err != nil {
+		err = b.auth.refusedBy(address, err)
+		if answered := errors.Is(err, ErrRefused) || isTLS(err); answered {
+			return fmt.Errorf("NATS at %s: %w", redact(address), err)
+		}
+		return fmt.Errorf("%w at %s: %w", errNoNATS, redact(address), err)
+	}
+	conn.Store(b.nc)
+	b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(publishTimeout))
+	return err
+}
+
+// embed starts the server of this process, and says how to connect to it.
+func (b *Bus) embed(o Options) ([]nats.Option, error) {
+	so := &server.Options{ServerName: "nightshift", NoSigs: true, JetStream: true, SyncAlways: true, MaxPayload: 1 << 20, NoLog: true}
+	if err := b.listen(so, o); err != nil {
+		return nil, err
 	}
 	if !o.Memory {
 		if o.DataDir == "" {
-			return errors.New("the embedded NATS needs a data directory")
+			return nil, errors.New("the embedded NATS needs a data directory")
 		}
 		unlock, err := lockDir(o.DataDir)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		b.unlock = unlock
 		so.StoreDir = o.DataDir
 	}
 	s, err := server.NewServer(so)
 	if err != nil {
-		return errors.Join(fmt.Errorf("start the embedded NATS: %w", err), b.unlock())
+		return nil, errors.Join(fmt.Errorf("start the embedded NATS: %w", err), b.unlock())
 	}
 	s.SetLoggerV2(serverLog{b.log.Named("nats").WithOptions(zap.AddCallerSkip(1))}, false, false, false)
 	s.Start()
 	if !s.ReadyForConnections(10 * time.Second) {
 		s.Shutdown()
 		s.WaitForShutdown()
-		return errors.Join(fmt.Errorf("the embedded NATS is not ready after 10 s; its store is %s", o.DataDir), b.unlock())
+		return nil, errors.Join(fmt.Errorf("the embedded NATS is not ready after 10 s; its store is %s", o.DataDir), b.unlock())
 	}
 	b.embedded = s
+	opts := []nats.Option{nats.InProcessServer(s)}
+	if n := len(so.Users); n > 0 { // the last is this process
+		opts = append(opts, nats.UserInfo(so.Users[n-1].Username, so.Users[n-1].Password))
+	}
+	return opts, nil
+}
+
+// listen says where the embedded server answers, and whom.
+func (b *Bus) listen(so *server.Options, o Options) error {
+	listen := cmp.Or(o.Listen, DefaultListen)
+	if listen == "none" {
+		so.DontListen = true
+		return nil
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return fmt.Errorf("nats.listen %q: want host:port, or none: %w", listen, err)
+	}
+	ip := net.ParseIP(host)
+	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
+	if !loopback && o.Users == "" {
+		return fmt.Errorf("nats.listen %q: without credentials NATS may listen on loopback only (127.0.0.1:4222); for other machines name its users in nats.users_file, or use an external NATS and nats.url", listen)
+	}
+	so.Host = host
+	if so.Port, err = strconv.Atoi(port); err != nil || so.Port < 0 || so.Port > 65535 {
+		return fmt.Errorf("nats.listen %q: %q is no port", listen, port)
+	}
+	if o.Users != "" {
+		if err := admit(so, o.Users); err != nil {
+			return err
+		}
+		if !loopback && so.TLSConfig == nil {
+			b.log.Warn("NATS answers other machines without TLS: passwords and commands can be read on the way; write a tls block into nats.users_file", zap.String("listen", listen))
+		}
+	}
+	if so.Port == 0 {
+		so.Port = server.RANDOM_PORT
+	} else if ln, err := net.Listen("tcp", listen); err != nil {
+		return fmt.Errorf("nats.listen %s is taken: choose another, or none: %w", listen, err)
+	} else if err := ln.Close(); err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -207,45 +260,6 @@ func (b *Bus) untilThere(ctx context.Context, url string) error {
 			timer.Stop()
 		}
 	}
-}
-
-// setUp creates the streams and the bucket, or brings them up to date.
-func (b *Bus) setUp(ctx context.Context, o Options) error {
-	storage := jetstream.FileStorage
-	if o.Memory {
-		storage = jetstream.MemoryStorage
-	}
-	replicas := o.Replicas
-	if replicas == 0 {
-		replicas = 1
-		if b.embedded == nil && b.nc.ConnectedClusterName() != "" {
-			replicas = 3
-		}
-	}
-	if b.embedded == nil && replicas == 1 {
-		b.log.Warn("streams are kept once: a lost disk of the NATS server loses what is planned and the audit trail")
-	}
-	for _, c := range []jetstream.StreamConfig{
-		{Name: StreamIn, Subjects: []string{prefix + "tick.>", prefix + "cmd.>", prefix + "sig.>"}, MaxAge: keepIn, Description: "ticks, commands, signals"},
-		{Name: StreamRun, Subjects: []string{prefix + "run.>"}, MaxAge: keepRun, Description: "stored plans"},
-		{Name: StreamEvt, Subjects: []string{EvtAll}, MaxAge: keepEvt, MaxMsgs: maxEvents, DenyDelete: true, DenyPurge: true, Description: "ledger and audit trail"},
-		{Name: StreamDLQ, Subjects: []string{prefix + "dlq.>"}, MaxAge: keepDLQ, Description: "what could not be read"},
-	} {
-		c.Storage, c.Replicas, c.AllowDirect, c.Retention = storage, replicas, true, jetstream.LimitsPolicy
-		if c.Name == StreamIn {
-			c.AllowAtomicPublish = true
-			c.Duplicates = time.Hour
-		}
-		if _, err := b.js.CreateOrUpdateStream(ctx, c); err != nil {
-			return fmt.Errorf("set up stream %s: %w", c.Name, b.explain(err))
-		}
-	}
-	kv, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: Bucket, Storage: storage, Replicas: replicas, History: 1, Description: "what nightshift remembers"})
-	if err != nil {
-		return fmt.Errorf("set up bucket %s: %w", Bucket, b.explain(err))
-	}
-	b.state = kv
-	return nil
 }
 
 // Close ends the connection, then the embedded server, then frees its directory.
@@ -276,7 +290,7 @@ func (b *Bus) stop() error {
 // the embedded server answers this process only.
 func (b *Bus) URL() string {
 	if b.embedded == nil {
-		return b.nc.ConnectedUrlRedacted()
+		return redact(b.nc.ConnectedUrl())
 	}
 	if addr, ok := b.embedded.Addr().(*net.TCPAddr); ok {
 		return "nats://" + addr.String()
@@ -326,11 +340,39 @@ func (b *Bus) Ready(ctx context.Context) error {
 	return nil
 }
 
-func (b *Bus) onError(_ *nats.Conn, _ *nats.Subscription, err error) {
-	b.mu.Lock()
-	b.lastErr = err
-	b.mu.Unlock()
+func (b *Bus) onError(nc *nats.Conn, _ *nats.Subscription, err error) {
+	if isRefusal(err) { // here, not with the attempt to connect
+		b.onReconnectError(nc, err)
+		return
+	}
+	b.remember(err)
+	if d := deniedIn(err); d != nil {
+		b.refuse(d)
+	}
 	b.log.Warn("NATS reports", zap.Error(err))
+}
+
+// onReconnectError is told of each attempt that fails; the log is, of the first
+// and whenever it is another.
+func (b *Bus) onReconnectError(nc *nats.Conn, err error) {
+	err = b.auth.refusedBy(nc.Opts.Url, err)
+	if last := b.remember(err); last != nil && last.Error() == err.Error() {
+		return
+	}
+	if errors.Is(err, ErrRefused) {
+		b.log.Error("NATS is away, will be tried again", zap.Error(err))
+		return
+	}
+	b.log.Warn("NATS is away, will be tried again", zap.Error(err))
+}
+
+// remember keeps an error that only the connection was told of, and returns the
+// one before.
+func (b *Bus) remember(err error) (last error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last, b.lastErr = b.lastErr, err
+	return last
 }
 
 // explain adds what only the connection was told: a publish that permissions
@@ -341,5 +383,8 @@ func (b *Bus) explain(err error) error {
 	if err == nil || b.lastErr == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) {
 		return err
 	}
-	return fmt.Errorf("%w (NATS said last: %v)", err, b.lastErr)
+	if d := deniedIn(b.lastErr); d != nil {
+		return fmt.Errorf("%w (%w)", err, d)
+	}
+	return fmt.Errorf("%w (NATS said last: %w)", err, b.lastErr)
 }

@@ -31,14 +31,18 @@ func checkURL(u string) error {
 	return nil
 }
 
-// redact hides the password of a URL.
-func redact(u string) string {
-	p, err := url.Parse(u)
-	if err != nil {
-		return "the address given"
+// redact hides what addresses hold of a user, a password or a token.
+func redact(addresses string) string {
+	var out []string
+	for one := range strings.SplitSeq(addresses, ",") {
+		p, err := url.Parse(strings.TrimSpace(one))
+		if err != nil {
+			return "the address given"
+		}
+		if p.User != nil {
+			p.User = url.User("redacted")
+		}
+		out = append(out, p.String())
 	}
-	if p.User != nil {
-		p.User = url.User("redacted")
-	}
-	return p.String()
+	return strings.Join(out, ",")
 }

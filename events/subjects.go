@@ -16,6 +16,8 @@ const (
 	StreamEvt = "NS_EVT"
 	StreamDLQ = "NS_DLQ"
 	Bucket    = "ns_state"
+	// bucketStream is the stream below the bucket.
+	bucketStream = "KV_" + Bucket
 
 	prefix   = "nightshift.v1."
 	maxToken = 80

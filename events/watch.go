@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,7 +89,9 @@ func hasOr[T comparable](list []T, value T) bool {
 // Watch hands events to handle in the order in which they were stored, until ctx
 // ends (then it returns nil), or with Replay the newest is reached, or handle
 // returns an error (then it returns that). An event that cannot be read is passed
-// over.
+// over. Whose rights do not reach to what is stored sees events from now on all
+// the same; one of two replicas that say the same at once is seen then, too,
+// although only one is stored.
 func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record, stored time.Time, seq uint64) error) error {
 	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy}
 	filters, err := o.Query.filters()
@@ -104,9 +107,14 @@ func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record,
 	case o.Replay:
 		cfg.DeliverPolicy = jetstream.DeliverAllPolicy
 	}
-	consumer, err := b.js.OrderedConsumer(ctx, StreamEvt, cfg)
-	if err != nil {
-		return fmt.Errorf("watch events: %w", b.explain(err))
+	making, end := b.guard(ctx, "$JS.API.CONSUMER.CREATE."+StreamEvt)
+	consumer, err := b.js.OrderedConsumer(making, StreamEvt, cfg)
+	if err = end(err); err != nil {
+		var denied *Denied
+		if errors.As(err, &denied) && o.Since.IsZero() {
+			return b.listenFor(ctx, cfg.FilterSubjects[0], handle)
+		}
+		return fmt.Errorf("watch events: %w", err)
 	}
 	if o.Replay && consumer.CachedInfo().NumPending == 0 {
 		return nil
@@ -140,6 +148,35 @@ func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record,
 		}
 		if o.Replay && meta.NumPending == 0 {
 			return nil
+		}
+	}
+}
+
+// listenFor hands on what is published from now on, as it is published.
+func (b *Bus) listenFor(ctx context.Context, filter string, handle func(rec Record, stored time.Time, seq uint64) error) error {
+	sub, err := b.nc.SubscribeSync(filter)
+	if err != nil {
+		return fmt.Errorf("watch events: %w", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	for {
+		msg, err := sub.NextMsgWithContext(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if denied := deniedIn(err); denied != nil {
+			return fmt.Errorf("watch events: %w", denied)
+		}
+		if err != nil {
+			return fmt.Errorf("watch events: %w", err)
+		}
+		rec, err := decodeEvent(msg.Data)
+		if err != nil {
+			continue
+		}
+		rec.StoredAt = time.Now()
+		if err := handle(rec, rec.StoredAt, 0); err != nil {
+			return err
 		}
 	}
 }

@@ -22,31 +22,6 @@ import (
 	"nightshift/worker"
 )
 
-// who is the publisher of what the command line asks for; a server with
-// permissions vouches for it, without them it is what design.md calls local.
-const who = "local"
-
-// natsFlags say where the daemon is asked.
-type natsFlags struct{ url, creds string }
-
-func (n *natsFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&n.url, "nats-url", "", "NATS of the daemon (default NIGHTSHIFT_NATS_URL, else nats://127.0.0.1:4222)")
-	cmd.Flags().StringVar(&n.creds, "nats-creds", "", "file with credentials for it (default NIGHTSHIFT_NATS_CREDS)")
-}
-
-func (n *natsFlags) dial(ctx context.Context) (*events.Bus, error) {
-	return events.Dial(ctx, firstOf(n.url, env("NIGHTSHIFT_NATS_URL"), "nats://"+events.DefaultListen), firstOf(n.creds, env("NIGHTSHIFT_NATS_CREDS")))
-}
-
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
-}
-
 // actFlags are those of every command that acts on one instance.
 type actFlags struct {
 	nats                   natsFlags
@@ -91,7 +66,7 @@ func newActCommands() []*cobra.Command {
 			flags(cmd)
 		}
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			c := events.Command{Action: string(verb), Who: who, Reason: f.reason, DryRun: f.dryRun}
+			c := events.Command{Action: string(verb), Who: f.nats.name(), Reason: f.reason, DryRun: f.dryRun}
 			if f.giveUp > 0 {
 				c.GiveUpAfter = f.giveUp.String()
 			}
@@ -156,7 +131,7 @@ func (f *actFlags) act(cmd *cobra.Command, c events.Command, name string) (err e
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	bus, err := f.nats.dial(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", events.ErrNoDaemon, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, bus.Close(context.WithoutCancel(ctx))) }()
 	inst, err := find(ctx, bus, name, f.region)

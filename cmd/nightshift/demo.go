@@ -186,7 +186,7 @@ func (d *demo) introduce(out io.Writer, simURL string) {
 // world is what happens outside: alerts and load come in over NATS, as from any
 // other program, and the API has its bad moments.
 func (d *demo) world(ctx context.Context) error {
-	outside, err := events.Dial(ctx, d.bus.URL(), "")
+	outside, err := events.Dial(ctx, d.bus.URL(), events.Auth{})
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ var keepStates = []string{"running", "stopped", "asis"}
 func (n *natsFlags) with(ctx context.Context, ask func(context.Context, *events.Bus) error) (err error) {
 	bus, err := n.dial(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", events.ErrNoDaemon, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, bus.Close(context.WithoutCancel(ctx))) }()
 	return ask(ctx, bus)

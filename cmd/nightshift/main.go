@@ -85,7 +85,10 @@ func report(w io.Writer, err error) int {
 
 func hintOf(err error) string {
 	var api *civo.Error
+	var denied *events.Denied
 	switch {
+	case errors.As(err, &denied):
+		return denied.Hint()
 	case errors.As(err, &api):
 		return api.Hint
 	case errors.Is(err, events.ErrNoDaemon):
@@ -156,7 +159,7 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 	add("look", newInitCommand(), newPlanCommand(), newDiffCommand(), newSimulateCommand(), newExplainCommand(), newWhenCommand(), newCheckCommand(), newTestCommand(), newStatusCommand(), newWatchCommand(), newHistoryCommand(), newRunsCommand())
 	add("act", append(newActCommands(), newKeepCommand(), newPauseCommand(), newResumeCommand())...)
 	add("act", newRunActCommands()...)
-	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newInstancesCommand(), newImportCommand(), newDeadCommand(), newSchemaCommand(), newVersionCommand())
+	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newInstancesCommand(), newImportCommand(), newDeadCommand(), newNATSCommand(), newSchemaCommand(), newVersionCommand())
 	return root
 }
 

@@ -93,6 +93,9 @@ Exit codes: 0 after an ordered stop, 1 when it could not start.`,
 			if err != nil {
 				return err
 			}
+			if events.HasUser(f.over.NATSURL) {
+				return usagef("%s", userInFlag)
+			}
 			if form != "" && form != "console" && form != "json" {
 				return usagef("--log-format %q is neither console nor json", form)
 			}
@@ -123,7 +126,7 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 		return err
 	}
 	bus, err := events.Open(ctx, events.Options{
-		URL: cfg.NATS.URL, Creds: cfg.NATS.Creds, DataDir: cfg.DataDir, Listen: cfg.NATS.Listen, Replicas: cfg.NATS.Replicas, Log: log,
+		URL: cfg.NATS.URL, Auth: natsAuth(cfg.NATS), DataDir: cfg.DataDir, Listen: cfg.NATS.Listen, Users: cfg.NATS.UsersFile, Replicas: cfg.NATS.Replicas, Log: log,
 	})
 	if err != nil {
 		if ctx.Err() != nil {

@@ -139,7 +139,7 @@ func waitFor(isSo func() bool, otherwise string) error {
 }
 
 func readyNow(addr string) bool {
-	bus, err := events.Dial(context.Background(), "nats://"+addr, "")
+	bus, err := events.Dial(context.Background(), "nats://"+addr, events.Auth{})
 	if err != nil {
 		return false
 	}

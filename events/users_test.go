@@ -1,0 +1,142 @@
+package events_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"nightshift/events"
+)
+
+func grants(t *testing.T) []events.Grant {
+	t.Helper()
+	var all []events.Grant
+	for _, x := range []struct {
+		role  events.Role
+		scope events.Scope
+	}{{events.Commander, events.Scope{Who: "oncall"}}, {events.Observer, events.Scope{Who: "grafana"}}} {
+		g, err := events.Permissions(x.role, x.scope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, g)
+	}
+	return all
+}
+
+// TestTheEmbeddedServerListensElsewhereWithUsersOnly lets it answer on every
+// address, and comes as each user and as nobody.
+func TestTheEmbeddedServerListensElsewhereWithUsersOnly(t *testing.T) {
+	t.Setenv(events.PasswordVariable("oncall"), "pw-of-oncall")
+	t.Setenv(events.PasswordVariable("grafana"), "pw-of-grafana")
+	log, logged := aLog(t)
+	b := open(t, events.Options{Listen: "0.0.0.0:0", Users: file(t, "users.conf", []byte(events.ServerConfig(grants(t), nil))), Log: log})
+	if !strings.Contains(contents(t, logged), "without TLS") {
+		t.Error("the log does not say that nothing is encrypted")
+	}
+	_, at, err := net.SplitHostPort(strings.TrimPrefix(b.URL(), "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := func(user string) string { return "nats://" + user + "127.0.0.1:" + at }
+	for _, nobody := range []string{"", "oncall:wrong@", "nightshift:@"} {
+		if _, err := events.Dial(t.Context(), address(nobody), events.Auth{}); !errors.Is(err, events.ErrRefused) || strings.Contains(err.Error(), "wrong") {
+			t.Errorf("%q: got %v", nobody, err)
+		}
+	}
+	if _, err := b.PublishCommand(t.Context(), events.Command{Who: "local", Region: "lon1", Instance: "i-1", Action: "stop"}); err != nil {
+		t.Errorf("the daemon itself: %v", err)
+	}
+	oncall, err := events.Dial(t.Context(), address("oncall:pw-of-oncall@"), events.Auth{Inbox: events.InboxOf("oncall")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = oncall.Close(context.Background()) }()
+	if err := oncall.Ask(t.Context(), "do.oncall.lon1.i-1.stop", nil, nil); !errors.Is(err, events.ErrNoDaemon) {
+		t.Errorf("got %v, want that it may ask, and nobody answers", err)
+	}
+	var denied *events.Denied
+	if err := oncall.Ask(t.Context(), "do.boss.lon1.i-1.stop", nil, nil); !errors.As(err, &denied) {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if strings.Contains(contents(t, logged), "pw-of-") {
+		t.Error("the log has a password")
+	}
+}
+
+func TestAUsersFileThatIsNotOneIsRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                 "is empty",
+		"authorization { token: hunter2 }": "it names no users",
+		"authorization { user: a, password: hunter2 }": "it names no users",
+		"authorization { users = [] }":                 "it names no users",
+		"port: 4333":                                   "only authorization and tls may stand there, not port",
+		"no_auth_user: a":                              "not no_auth_user",
+		"authorization { users = [ { user: a } ] }":    "",
+		"authorization { users = [ { user: a, password: $NIGHTSHIFT_TEST_UNSET } ] }": "can not be found",
+		"authorization { users = [ { user: a, password: 'hunter2' } ":                 "",
+	} {
+		_, err := events.Open(t.Context(), events.Options{DataDir: t.TempDir(), Listen: "0.0.0.0:0", Users: file(t, "u", []byte(text))})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "nats.users_file") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+	}
+	_, err := events.Open(t.Context(), events.Options{DataDir: t.TempDir(), Listen: "0.0.0.0:0", Users: "/none/users.conf"})
+	if !errors.Is(err, os.ErrNotExist) && (err == nil || !strings.Contains(err.Error(), "/none/users.conf")) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestAnAnswerIsNoCommand has NATS and the daemon send their answers to where
+// commands are read: whoever may ask anything at all can do that.
+func TestAnAnswerIsNoCommand(t *testing.T) {
+	b := open(t, events.Options{Listen: "none"})
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { // until stop
+		served <- b.Serve(ctx, "1.2.3", []events.Endpoint{{Name: "fail", Handle: func(context.Context, events.Request) (any, error) { return nil, events.Refuse(400, "no") }}})
+	}()
+	for errors.Is(b.Ask(ctx, "fail", nil, nil), events.ErrNoDaemon) { // until it is up
+	}
+	for subject, body := range map[string]string{
+		"$SRV.PING":                    "",
+		"$SRV.INFO.nightshift":         "",
+		"$JS.API.STREAM.INFO.NS_EVT":   "",
+		"$JS.API.DIRECT.GET.NS_EVT":    `{"seq":100}`, // no such message: an empty answer
+		"nightshift.v1.ctl.fail":       "",            // an empty answer
+		"nightshift.v1.sig.x.lon1.i-1": "",            // stored, and acknowledged
+	} {
+		to := events.CommandSubject("oncall", "lon1", "i-1", "stop")
+		if err := b.Conn().PublishMsg(&nats.Msg{Subject: subject, Reply: to, Data: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.PublishCommand(ctx, events.Command{Who: "oncall", Region: "lon1", Instance: "i-1", Action: "start", ID: "last"}); err != nil {
+		t.Fatal(err)
+	}
+	commands := make(chan *events.Command, 100)
+	consumed := make(chan error, 1)
+	go func() { // until stop
+		consumed <- b.ConsumeIn(ctx, 1, func(_ context.Context, in *events.Incoming) {
+			_ = in.Ack()
+			if in.Command != nil {
+				commands <- in.Command
+			}
+		})
+	}()
+	for c := range commands {
+		if c.ID == "last" {
+			break
+		}
+		t.Errorf("an answer became the command %+v", c)
+	}
+	stop()
+	if err := errors.Join(<-served, <-consumed); err != nil {
+		t.Error(err)
+	}
+}
