@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"nightshift/events"
 )
@@ -169,6 +170,17 @@ func TestOfABatchEachSignalCountsAndOnlyTheBadOnesAreDeadLetters(t *testing.T) {
 	var dead []string
 	for _, l := range letters(t, b) {
 		dead = append(dead, fmt.Sprintf("%d.%d %s", l.Seq, l.Part, l.Payload))
+	}
+	js, err := jetstream.New(b.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := js.Consumer(t.Context(), events.StreamIn, "planner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := consumer.Info(t.Context()); err != nil || info.NumAckPending != 0 {
+		t.Errorf("a batch with dead letters is not acknowledged: %+v %v", info, err)
 	}
 	if want := []string{`1.2 {"load":"cpu"}`, `1.4 17`, `2.2 {"signal":"plain"}`}; !slices.Equal(dead, want) {
 		t.Errorf("dead letters %q, want %q", dead, want)

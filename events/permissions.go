@@ -41,7 +41,7 @@ type Grant struct {
 
 // Questions of the control service by what they do.
 var (
-	asking   = []string{"status", "find", "plan", "inventory", "explain", "runs"}
+	asking   = []string{"status", "find", "plan", "check", "inventory", "explain", "runs"}
 	managing = []string{"run", "approve", "retry", "undo", "keep", "pause", "resume"}
 )
 

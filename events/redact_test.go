@@ -18,6 +18,7 @@ func TestARecordNeverHoldsASecret(t *testing.T) {
 		`{'CIVOSTATSD_TOKEN': 'hunter2'}`,
 		`{"api_key":"hunter2","clientSecret":"hunter2"}`,
 		`request had Authorization: bearer hunter2hunter2`,
+		`the request was sent with Bearer hunter2hunter2`,
 		`header "Authorization":"Bearer hunter2hunter2"`,
 		`GET https://api.civo.com/v2?token=hunter2&region=LON1`,
 		`connect nats://me:hunter2@10.0.0.1:4222: refused`,

@@ -107,12 +107,23 @@ func TestAnAnswerIsNoCommand(t *testing.T) {
 		"$SRV.PING":                    "",
 		"$SRV.INFO.nightshift":         "",
 		"$JS.API.STREAM.INFO.NS_EVT":   "",
-		"$JS.API.DIRECT.GET.NS_EVT":    `{"seq":100}`, // no such message: an empty answer
-		"nightshift.v1.ctl.fail":       "",            // an empty answer
-		"nightshift.v1.sig.x.lon1.i-1": "",            // stored, and acknowledged
+		"nightshift.v1.ctl.fail":       "", // an empty answer
+		"nightshift.v1.sig.x.lon1.i-1": "", // stored, and acknowledged
 	} {
 		to := events.CommandSubject("oncall", "lon1", "i-1", "stop")
 		if err := b.Conn().PublishMsg(&nats.Msg{Subject: subject, Reply: to, Data: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	failed := nats.NewMsg(events.CommandSubject("oncall", "lon1", "i-1", "stop")) // of somebody else's service
+	failed.Header.Set("Nats-Service-Error", "no")
+	if err := b.Conn().PublishMsg(failed); err != nil {
+		t.Fatal(err)
+	}
+	// One signal, and the answers of all but the daemon itself, are stored before it.
+	for seq := uint64(0); seq <= 6; {
+		var err error
+		if seq, err = b.PublishCommand(ctx, events.Command{Who: "oncall", Region: "lon1", Instance: "i-1", Action: "start", ID: "ours"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -132,6 +143,9 @@ func TestAnAnswerIsNoCommand(t *testing.T) {
 	for c := range commands {
 		if c.ID == "last" {
 			break
+		}
+		if c.ID == "ours" {
+			continue
 		}
 		t.Errorf("an answer became the command %+v", c)
 	}
