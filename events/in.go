@@ -434,6 +434,10 @@ func (b *Bus) ConsumeIn(ctx context.Context, n int, handle func(context.Context,
 		if err == nil && isAnswer(headers) {
 			err = errors.New("it is the answer to a question of somebody who had it sent here")
 		}
+		if err == nil && elements[0].in != nil && elements[0].in.Command != nil && len(d.msg.Data()) == 0 && b.nc.AuthRequired() {
+			// Some answers of NATS are empty, and nothing tells them from a command.
+			err = errors.New("where NATS has users a command needs a body, {} at least: an empty one may be the answer to a question of somebody who had it sent here")
+		}
 		if err != nil {
 			b.bury(ctx, d, err.Error())
 			return

@@ -52,6 +52,24 @@ func TestTheEmbeddedServerListensElsewhereWithUsersOnly(t *testing.T) {
 	if _, err := b.PublishCommand(t.Context(), events.Command{Who: "local", Region: "lon1", Instance: "i-1", Action: "stop"}); err != nil {
 		t.Errorf("the daemon itself: %v", err)
 	}
+	if err := b.Conn().Publish(events.CommandSubject("oncall", "lon1", "i-1", "stop"), nil); err != nil { // as an empty answer of NATS
+		t.Fatal(err)
+	}
+	if _, err := b.PublishCommand(t.Context(), events.Command{Who: "oncall", Region: "lon1", Instance: "i-1", Action: "start", ID: "last"}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	if err := b.ConsumeIn(ctx, 1, func(_ context.Context, in *events.Incoming) {
+		_ = in.Ack()
+		if in.Command.Who == "oncall" && in.Command.ID != "last" {
+			t.Errorf("an empty message became the command %+v", in.Command)
+		}
+		if in.Command.ID == "last" {
+			stop()
+		}
+	}); err != nil {
+		t.Error(err)
+	}
 	oncall, err := events.Dial(t.Context(), address("oncall:pw-of-oncall@"), events.Auth{Inbox: events.InboxOf("oncall")})
 	if err != nil {
 		t.Fatal(err)
