@@ -114,7 +114,7 @@ type Reason string
 const (
 	ReasonAlready       Reason = "already" // the instance is as wanted
 	ReasonProtected     Reason = "protected"
-	ReasonNotAllowed    Reason = "not allowed" // the verb is not in allow
+	ReasonNotAllowed    Reason = "not allowed" // the verb is not in allow, or the source may not trigger the policy
 	ReasonOutranked     Reason = "outranked"   // another policy wins
 	ReasonCooldown      Reason = "cooldown"
 	ReasonSettling      Reason = "settling"       // an action of ours was accepted moments ago

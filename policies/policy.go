@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"slices"
 	"time"
 
 	"nightshift/policies/schedule"
@@ -60,6 +61,15 @@ type Set struct {
 	HoldFor  time.Duration  // how long a held run waits for approval, machine time; 0: DefaultHoldFor
 	Regions  []string       // upper case, as the file writes them
 	Zone     *time.Location // default zone; UTC when the file names none
+	// Sources are the names of the policies that each source of signals may
+	// trigger. A source that is not in it may trigger all.
+	Sources map[string][]string
+}
+
+// MayTrigger reports whether a source of signals may trigger a policy.
+func (s *Set) MayTrigger(source, policy string) bool {
+	may, bound := s.Sources[source]
+	return !bound || slices.Contains(may, policy)
 }
 
 // Owners says what the owner of an instance may decide by its tags. The zero
