@@ -19,9 +19,12 @@ import (
 // expression for each part of a signal. It is checked when it is made, and safe
 // for concurrent use.
 type Mapping struct {
-	each  cel.Program // what it yields is a list, each item of it a signal; nil: the body is one
-	parts map[string]cel.Program
+	each  *MappingExpr // what it yields is a list, each item of it a signal; nil: the body is one
+	parts map[string]*MappingExpr
 }
+
+// MappingExpr is the expression for one part of a signal.
+type MappingExpr struct{ program cel.Program }
 
 // MappingKeys are the parts of a signal that a mapping may have an expression for,
 // and each: where the body holds several.
@@ -56,7 +59,7 @@ var mappingEnv = sync.OnceValue(func() *cel.Env {
 
 // ParseMappingExpr reads and checks the expression for one part. An error is an
 // [*ExprError].
-func ParseMappingExpr(key, text string) (cel.Program, error) {
+func ParseMappingExpr(key, text string) (*MappingExpr, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, &ExprError{Line: 1, Col: 1, Msg: "the expression is empty"}
 	}
@@ -86,12 +89,12 @@ func ParseMappingExpr(key, text string) (cel.Program, error) {
 	if err != nil {
 		return nil, &ExprError{Line: 1, Col: 1, Msg: err.Error()}
 	}
-	return program, nil
+	return &MappingExpr{program}, nil
 }
 
 // NewMapping puts the expressions together, by key.
-func NewMapping(parts map[string]cel.Program) *Mapping {
-	m := &Mapping{parts: make(map[string]cel.Program, len(parts))}
+func NewMapping(parts map[string]*MappingExpr) *Mapping {
+	m := &Mapping{parts: make(map[string]*MappingExpr, len(parts))}
 	for key, p := range parts {
 		if key == "each" {
 			m.each = p
@@ -104,7 +107,7 @@ func NewMapping(parts map[string]cel.Program) *Mapping {
 
 // ParseMapping reads the expressions of all parts.
 func ParseMapping(texts map[string]string) (*Mapping, error) {
-	parts := make(map[string]cel.Program, len(texts))
+	parts := make(map[string]*MappingExpr, len(texts))
 	for key, text := range texts {
 		if !slices.Contains(MappingKeys, key) {
 			return nil, fmt.Errorf("a signal has no %q", key)
@@ -128,7 +131,7 @@ func (m *Mapping) Signals(body any, headers map[string]string) ([]Mapped, error)
 	if m.each == nil {
 		return []Mapped{m.signal(body, body, headers)}, nil
 	}
-	out, _, err := m.each.Eval(map[string]any{"body": body, "item": body, "headers": headers})
+	out, _, err := m.each.program.Eval(map[string]any{"body": body, "item": body, "headers": headers})
 	if err != nil {
 		return nil, fmt.Errorf("each: %w", err)
 	}
@@ -152,11 +155,11 @@ func (m *Mapping) Signals(body any, headers map[string]string) ([]Mapped, error)
 func (m *Mapping) signal(body, item any, headers map[string]string) (s Mapped) {
 	vars := map[string]any{"body": body, "item": item, "headers": headers}
 	for _, key := range MappingKeys { // in a fixed order, so that the same fault is named again
-		program, ok := m.parts[key]
+		x, ok := m.parts[key]
 		if !ok {
 			continue
 		}
-		out, _, err := program.Eval(vars)
+		out, _, err := x.program.Eval(vars)
 		if err == nil {
 			err = s.set(key, out)
 		}
