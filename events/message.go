@@ -50,10 +50,11 @@ type Signal struct {
 	Labels      map[string]string `json:"labels,omitempty"`      // of the alert
 	Fingerprint string            `json:"fingerprint,omitempty"` // with StartsAt the identity of a firing
 	StartsAt    time.Time         `json:"startsAt,omitzero"`
-	Load        string            `json:"load,omitempty"`   // metric name
-	Name        string            `json:"signal,omitempty"` // of any other signal, such as ci.queued
-	Value       *float64          `json:"value,omitempty"`  // of a load, or of another signal
-	Time        time.Time         `json:"time,omitzero"`    // the source's time of a load; else the server's
+	Load        string            `json:"load,omitempty"`    // metric name
+	Name        string            `json:"signal,omitempty"`  // of any other signal, such as ci.queued
+	Value       *float64          `json:"value,omitempty"`   // of a load, or of another signal
+	Time        time.Time         `json:"time,omitzero"`     // the source's time of a load; else the server's
+	Webhook     bool              `json:"webhook,omitempty"` // it came over HTTP: its source is bound to the policies that the file lists for it
 
 	Source   string `json:"-"`
 	Region   string `json:"-"`

@@ -62,14 +62,14 @@ type Set struct {
 	Regions  []string       // upper case, as the file writes them
 	Zone     *time.Location // default zone; UTC when the file names none
 	// Sources are the names of the policies that each source of signals may
-	// trigger. A source that is not in it may trigger all.
+	// trigger. A source that is not in it may trigger all, unless the signal is bound.
 	Sources map[string][]string
 }
 
-// MayTrigger reports whether a source of signals may trigger a policy.
-func (s *Set) MayTrigger(source, policy string) bool {
-	may, bound := s.Sources[source]
-	return !bound || slices.Contains(may, policy)
+// MayTrigger reports whether the source of a signal may trigger a policy.
+func (s *Set) MayTrigger(sig *Signal, policy string) bool {
+	may, bound := s.Sources[sig.Source]
+	return !bound && !sig.Bound || slices.Contains(may, policy)
 }
 
 // Owners says what the owner of an instance may decide by its tags. The zero

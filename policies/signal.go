@@ -23,7 +23,7 @@ func (d *decision) signal(inv []Instance) {
 	for i := range d.set.Policies {
 		switch p := &d.set.Policies[i]; {
 		case !d.concerns(p, s):
-		case d.set.MayTrigger(s.Source, p.Name):
+		case d.set.MayTrigger(s, p.Name):
 			concerned = append(concerned, i)
 		case barred == nil:
 			barred = p

@@ -105,7 +105,7 @@ func (w *Worker) TakeSignals(ctx context.Context, source string, by []InstanceKe
 func (w *Worker) resolve(ctx context.Context, set *policies.Set, source string, by []InstanceKey, n *NamedSignal) (events.Signal, Taken, error) {
 	sig := events.Signal{
 		ID: n.ID, Alert: n.Alert, Status: n.Status, Labels: n.Labels, Fingerprint: n.Fingerprint, StartsAt: n.StartsAt, Load: n.Load, Name: n.Name,
-		Value: n.Value, Time: n.Time, Source: source, Region: events.None, Instance: events.None,
+		Value: n.Value, Time: n.Time, Webhook: true, Source: source, Region: events.None, Instance: events.None,
 	}
 	t := Taken{Signal: clip(n.Alert + n.Load + n.Name), Trigger: sig.Trigger(), Result: Stored}
 	end := func(result string, reason policies.Reason, detail string) (events.Signal, Taken, error) {
@@ -170,11 +170,11 @@ func (w *Worker) resolve(ctx context.Context, set *policies.Set, source string, 
 // hearers are the policies that a signal triggers whatever its value, and one that
 // hears it, too, but that its source may not trigger.
 func (w *Worker) hearers(set *policies.Set, s *events.Signal) (hears []*policies.Policy, barred string) {
-	sig := policies.Signal{Source: s.Source, Alert: s.Alert, Load: s.Load, Name: s.Name, Labels: s.Labels}
+	sig := policies.Signal{Source: s.Source, Bound: s.Webhook, Alert: s.Alert, Load: s.Load, Name: s.Name, Labels: s.Labels}
 	for i := range set.Policies {
 		switch p := &set.Policies[i]; {
 		case !p.Signal.Hears(&sig):
-		case set.MayTrigger(s.Source, p.Name):
+		case set.MayTrigger(&sig, p.Name):
 			hears = append(hears, p)
 		default:
 			barred = p.Name
