@@ -84,12 +84,12 @@ func (l *logText) String() string {
 
 // place is a daemon with its bus, its cloud and its HTTP server.
 type place struct {
-	tb    testing.TB
-	bus   *events.Bus
-	w     *worker.Worker
-	web   *console.Server
-	log   *logText
-	sim   *civosim.Sim
+	tb  testing.TB
+	bus *events.Bus
+	w   *worker.Worker
+	web *console.Server
+	log *logText
+	sim *civosim.Sim
 
 	private, public string // addresses of web-1
 }
