@@ -24,6 +24,8 @@ type Config struct {
 	DataDir  string
 	Workers  int
 	Verify   Verify
+	HTTP     HTTP
+	Webhooks []Webhook
 	Tests    []Test
 	Revision string   // short hash of the texts of the file and of those that it names
 	Files    []string // all that were read
@@ -77,7 +79,7 @@ func Example() []byte { return slices.Clone(example) }
 
 // Overrides are flags that win over environment and file; empty: not given.
 type Overrides struct {
-	DataDir, APIURL, NATSURL, NATSCreds, NATSListen string
+	DataDir, APIURL, NATSURL, NATSCreds, NATSListen, HTTPListen string
 }
 
 func defaults() *Config {
@@ -92,7 +94,14 @@ func defaults() *Config {
 // Parse reads a file's text, without the environment. What is wrong is returned
 // as [Faults].
 func Parse(name string, data []byte) (*Config, error) {
-	return parse(name, data, func(string) ([]byte, error) { return nil, errNoFiles }, func(string) ([]string, error) { return nil, errNoFiles })
+	c, err := parse(name, data, func(string) ([]byte, error) { return nil, errNoFiles }, func(string) ([]string, error) { return nil, errNoFiles })
+	if err != nil {
+		return nil, err
+	}
+	if faults := c.exposed(); len(faults) > 0 {
+		return nil, faults
+	}
+	return c, nil
 }
 
 func parse(name string, data []byte, files func(string) ([]byte, error), glob func(string) ([]string, error)) (*Config, error) {
@@ -141,6 +150,7 @@ func Load(path string, environ []string, over Overrides) (*Config, error) {
 	}
 	faults = append(faults, c.environment(environ)...)
 	c.override(over)
+	faults = append(faults, c.exposed()...)
 	c.Files, c.looks = read, seen
 	if len(faults) == 0 && len(c.Policies.Regions) == 0 {
 		faults = append(faults, Fault{File: path, Line: 1, Col: 1, Path: "regions", Msg: "no region is named", Hint: "write regions: [LON1], or set CIVO_REGION"})
@@ -155,7 +165,7 @@ func (c *Config) override(o Overrides) {
 	for _, x := range []struct {
 		into  *string
 		value string
-	}{{&c.DataDir, o.DataDir}, {&c.Civo.APIURL, o.APIURL}, {&c.NATS.URL, o.NATSURL}, {&c.NATS.Creds, o.NATSCreds}, {&c.NATS.Listen, o.NATSListen}} {
+	}{{&c.DataDir, o.DataDir}, {&c.Civo.APIURL, o.APIURL}, {&c.NATS.URL, o.NATSURL}, {&c.NATS.Creds, o.NATSCreds}, {&c.NATS.Listen, o.NATSListen}, {&c.HTTP.Listen, o.HTTPListen}} {
 		if x.value != "" {
 			*x.into = x.value
 		}
@@ -191,6 +201,7 @@ func (c *Config) variables() map[string]func(string) error {
 		"NIGHTSHIFT_NATS_NKEY": text(&c.NATS.NKey, nil), "NIGHTSHIFT_NATS_TOKEN_FILE": text(&c.NATS.TokenFile, nil),
 		"NIGHTSHIFT_NATS_TLS_CA": text(&c.NATS.TLSCA, nil), "NIGHTSHIFT_NATS_TLS_CERT": text(&c.NATS.TLSCert, nil), "NIGHTSHIFT_NATS_TLS_KEY": text(&c.NATS.TLSKey, nil),
 		"NIGHTSHIFT_NATS_INBOX": text(&c.NATS.Inbox, checkInbox), "NIGHTSHIFT_NATS_USERS_FILE": text(&c.NATS.UsersFile, nil),
+		"NIGHTSHIFT_HTTP_LISTEN":   text(&c.HTTP.Listen, checkListen),
 		"NIGHTSHIFT_NATS_REPLICAS": whole(&c.NATS.Replicas, replicas), "NIGHTSHIFT_CIVO_API_URL": text(&c.Civo.APIURL, checkAPIURL),
 		"NIGHTSHIFT_CIVO_RATE":    func(s string) (err error) { c.Civo.Rate, err = parseRate(s); return err },
 		"NIGHTSHIFT_CIVO_TIMEOUT": span(&c.Civo.Timeout), "NIGHTSHIFT_DATA_DIR": text(&c.DataDir, checkFilled), "NIGHTSHIFT_WORKERS": whole(&c.Workers, workers),

@@ -76,6 +76,7 @@ func (r *reader) top(n *yaml.Node) {
 	}
 	r.readIncluded()
 	r.checkFormer()
+	r.checkSources()
 	if seen["version"] == nil {
 		r.fault(n, "version", "write version: 1", "the version is missing")
 	}
@@ -134,6 +135,7 @@ func (r *reader) settings() keys {
 				},
 			})
 		},
+		"http": r.readHTTP, "webhooks": r.readWebhooks,
 		"data_dir": r.str(&c.DataDir, checkFilled), "workers": r.whole(&c.Workers, workers),
 		"verify": func(n *yaml.Node, path string) {
 			r.mapping(n, path, &verifyShape, keys{"within": r.duration(&c.Verify.Within), "settle": r.duration(&c.Verify.Settle), "apart": r.duration(&c.Verify.Apart)})

@@ -99,7 +99,11 @@ var topShape = shape{
 			about: "How the API is called. The token is not in the file: set `CIVO_TOKEN`."},
 		{name: "verify", is: a(&verifyShape), example: "{ within: 10m }",
 			about: "How it is found out whether an accepted call has had its effect."},
-	}, later("order", "floors", "notify", "http", "prices", "webhooks")),
+		{name: "http", is: a(&httpShape), example: `{ listen: "127.0.0.1:8422" }`,
+			about: "Health, and the webhooks."},
+		{name: "webhooks", is: byName(a(&webhookShape)), example: "{ alerts: " + webhookSuch + " }",
+			about: "Sources of signals over HTTP, by name. What is sent to `/v1/hooks/<name>` becomes signals of the source `<name>`."},
+	}, later("order", "floors", "notify", "prices")),
 }
 
 var includedShape = shape{
@@ -456,5 +460,70 @@ var verifyShape = shape{
 			about: "So long after an accepted call no reading counts as \"already so\"."},
 		{name: "apart", is: duration(), clock: machineTime, standard: policies.SpanWords(DefaultVerifyApart), variable: true, example: "30s",
 			about: "\"Already so\" needs two readings that agree, this far apart."},
+	},
+}
+
+var httpShape = shape{
+	name: "http", the: "http",
+	about: "The HTTP server: `/healthz` (alive), `/readyz` (ready), `/v1/hooks/<source>`.",
+	fields: []field{
+		{name: "listen", is: text("`host:port`, or `none`", `^(none|.*:[0-9]+)$`), variable: true, example: `"127.0.0.1:8422"`,
+			about: "Where it answers; port 0 is a free one. Default: `" + DefaultHTTPListen + "` where the file has `http` or `webhooks`, else `none`. An address beyond this machine needs a secret for every webhook."},
+	},
+}
+
+const webhookSuch = "{ form: alertmanager, secret_file: /etc/nightshift/alerts.secret, policies: [web-down] }"
+
+var webhookShape = shape{
+	name: "webhook", the: "the webhook",
+	about: "A source of signals over HTTP: `POST /v1/hooks/<name>`. It may trigger the policies that it lists and no others.",
+	such:  webhookSuch,
+	fields: []field{
+		{name: "form", is: anyOf(WebhookForms), needed: true, example: "alertmanager",
+			about: "What is sent: Prometheus Alertmanager's webhook (version 4), CloudEvents 1.0 (structured, binary, batched), or JSON of any form."},
+		{name: "policies", is: list(nameKind), needed: true, example: "[web-down]",
+			about: "The policies that it may trigger."},
+		{name: "secret_file", is: filledText, example: "/etc/nightshift/alerts.secret",
+			about: "The file with the secret; its path counts from this file, and it is read anew at each delivery. Without a secret the server answers on this machine only."},
+		{name: "secret_env", is: text("the name of a variable", envForm.String()), example: "ALERTS_SECRET",
+			about: "The variable of the environment with the secret, instead of a file."},
+		{name: "secret", refused: "the secret does not belong in a file that others read", hint: "name a file with secret_file, or a variable with secret_env"},
+		{name: "signature", is: anyOf(WebhookSignatures), example: "github",
+			about: "How a delivery shows that it knows the secret: `bearer`, the header `Authorization: Bearer <secret>`; `github`, `X-Hub-Signature-256: sha256=<hex HMAC-SHA256 of the body>`; `civo`, `X-Civo-Signature: <hex HMAC-SHA1 of the body>`. Default: `bearer` with a secret, `none` without."},
+		{name: "instance_label", is: filledText, standard: DefaultInstanceLabel, example: "node",
+			about: "Alertmanager: the label that names the instance."},
+		{name: "region_label", is: filledText, example: "region",
+			about: "Alertmanager: the label that holds the code of the region. Default: none does, and all regions are searched."},
+		{name: "instance_is", is: list(anyOf(WebhookInstanceIs)), standard: listed(WebhookInstanceIs), example: "[hostname, private_ip]",
+			about: "What the source calls an instance. A port, or the rest of a URL, is left aside."},
+		{name: "map", is: a(&mapShape), example: "{ signal: body.event, instance: body.resourceID }",
+			about: "JSON and CloudEvents: where in the body the parts of a signal are. Default: they stand in Nightshift's own form."},
+	},
+}
+
+// mapPart is a part of a signal in a mapping.
+func mapPart(name, example, about string) field {
+	return field{name: name, is: kind{words: "a CEL expression", schema: node{"type": "string", "pattern": `\S`}}, example: "'" + example + "'", about: about}
+}
+
+var mapShape = shape{
+	name: "map", the: "the map",
+	about: "A CEL expression for each part of a signal, over `body` (the JSON), `headers` (their names in lower case) and, with `each`, `item`. Exactly one of `alert`, `load` and `signal`. See [webhooks](webhooks.md).",
+	such:  "{ signal: body.event, instance: body.resourceID }",
+	one:   []string{"alert", "load", "signal"},
+	needs: map[string][]string{"load": {"value"}},
+	fields: []field{
+		mapPart("each", "body.alerts", "A list in the body: each item of it is a signal."),
+		mapPart("alert", "item.labels.alertname", "The name of an alert."),
+		mapPart("load", `"cpu"`, "The name of a load."),
+		mapPart("signal", "body.event", "The name of any other signal."),
+		mapPart("status", "item.status", "`firing` or `resolved`. Default: `firing`."),
+		mapPart("value", "double(body.cpu)", "A number."),
+		mapPart("instance", "item.labels.instance", "What the source calls the instance. Empty: none is named."),
+		mapPart("region", "body.region", "The code of the region. Default: all are searched."),
+		mapPart("labels", "item.labels", "A map of texts."),
+		mapPart("fingerprint", "item.fingerprint", "With `starts_at` the identity of a firing: repeats count once."),
+		mapPart("starts_at", "item.startsAt", "Since when it fires: RFC 3339, or unix seconds."),
+		mapPart("id", `headers["x-civo-event"]`, "The source's own id of the signal: repeats count once."),
 	},
 }

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"regexp"
@@ -29,6 +30,8 @@ tests: [ { instance: { name: x }, at: 2026-12-25, want: any } ]
 nats: { replicas: 1, tls: { ca: x } }
 civo: { rate: 5 }
 verify: { within: 1m }
+http: { listen: none }
+webhooks: { ci: { form: json, policies: [c], map: { signal: body.event } } }
 `
 
 // TestTheReaderAndTheTableKnowTheSameKeys reads every mapping that the language
@@ -134,8 +137,23 @@ func TestExamplesOfTheTableAreRead(t *testing.T) {
 		}
 		examples(t, "", f, func(text string) string { return inPolicy("trigger: { alert: A }")("do: [ { " + text + with + " } ]") })
 	}
+	webhook := map[string]string{"form": "policies: [web-down]", "policies": "form: json", "signature": "form: json, policies: [web-down], secret_env: S", "instance_label": "form: alertmanager, policies: [web-down]", "region_label": "form: alertmanager, policies: [web-down]"}
+	for _, f := range webhookShape.fields {
+		with := cmp.Or(webhook[f.name], "form: json, policies: [web-down]")
+		examples(t, "webhook", f, func(text string) string { return "webhooks: { w: { " + text + ", " + with + " } }" })
+	}
+	for _, f := range mapShape.fields {
+		with := map[string]string{"alert": "", "signal": "", "load": ", value: '1'", "value": ", load: '\"cpu\"'"}
+		more, ok := with[f.name]
+		if !ok {
+			more = ", signal: '\"x\"'"
+		}
+		examples(t, "map", f, func(text string) string {
+			return "webhooks: { w: { form: json, policies: [web-down], map: { " + text + more + " } } }"
+		})
+	}
 	for s, wrap := range map[*shape]string{
-		&scheduleShape: "schedules: { s: { running: [\"06:00-07:00\"], KEY } }", &fromTagShape: "policies: [ { name: p, select: { all: [x] }, schedule: { from_tag: hours, grammar: c7n-offhours, KEY } } ]",
+		&httpShape: "http: { KEY }", &scheduleShape: "schedules: { s: { running: [\"06:00-07:00\"], KEY } }", &fromTagShape: "policies: [ { name: p, select: { all: [x] }, schedule: { from_tag: hours, grammar: c7n-offhours, KEY } } ]",
 		&calendarShape: "calendars: { k: { KEY } }", &selectorShape: "protect: { KEY }", &limitsShape: "limits: { KEY }", &ownersShape: "owners: { KEY }",
 		&natsShape: "nats: { KEY }", &civoShape: "civo: { KEY }", &verifyShape: "verify: { KEY }",
 		&testInstanceShape: "tests: [ { at: 2026-12-25, want: any, instance: { KEY } } ]",
@@ -164,7 +182,7 @@ func examples(t *testing.T, where string, f field, in func(string) string) {
 		for _, more := range []string{
 			"version: 1", "regions: [LON1]", "schedules: { office: { running: [\"Mon-Fri 08:00-19:00\"] } }", "calendars: { holidays: { dates: [2026-12-25] } }",
 			"allow: [start, stop, reboot, retag, firewall, resize]", "owners: { keys: [hours] }",
-			"policies: [ { name: dev, select: { all: [x] }, cron: \"@daily\", do: start } ]",
+			"policies: [ { name: dev, select: { all: [x] }, cron: \"@daily\", do: start }, { name: web-down, select: { all: [x] }, trigger: { alert: A }, do: start } ]",
 		} {
 			if !regexp.MustCompile(`(?m)^` + more[:strings.Index(more, ":")+1]).MatchString(text) {
 				text += "\n" + more

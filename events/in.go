@@ -14,6 +14,9 @@ import (
 	"go.uber.org/zap"
 )
 
+// ErrTooLarge says that a message would be a dead letter.
+var ErrTooLarge = errors.New("the signal is too large")
+
 // commandActions are the actions that a command may name.
 var commandActions = map[string]bool{"start": true, "stop": true, "reboot": true, "resize": true, "retag": true, "firewall": true}
 
@@ -124,19 +127,27 @@ func (b *Bus) PublishCommand(ctx context.Context, c Command) (seq uint64, err er
 	return ack.Sequence, nil
 }
 
-// PublishSignal stores a signal and returns its sequence.
+// PublishSignal stores a signal and returns its sequence. What has an identity
+// (Signal.Trigger) and is published again within an hour is stored once.
 func (b *Bus) PublishSignal(ctx context.Context, s Signal) (seq uint64, err error) {
 	if err := checkTokens([]string{"source", "region", "instance"}, s.Source, s.Region, s.Instance); err != nil {
 		return 0, err
 	}
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return 0, err
 	}
 	body, err := json.Marshal(s)
 	if err != nil {
 		return 0, err
 	}
-	ack, err := b.publish(ctx, traced(ctx, &nats.Msg{Subject: SignalSubject(s.Source, s.Region, s.Instance), Data: body}))
+	if len(body) > MaxBody {
+		return 0, fmt.Errorf("%w: it has %d bytes, at most %d are read", ErrTooLarge, len(body), MaxBody)
+	}
+	var opts []jetstream.PublishOpt
+	if id := s.Trigger(); id != "" {
+		opts = append(opts, jetstream.WithMsgID("sig."+id+"."+s.Instance))
+	}
+	ack, err := b.publish(ctx, traced(ctx, &nats.Msg{Subject: SignalSubject(s.Source, s.Region, s.Instance), Data: body}), opts...)
 	if err != nil {
 		return 0, err
 	}
@@ -208,12 +219,8 @@ func (in *Incoming) TriggerID() string {
 			return CommandTrigger(in.Command.Who, in.Command.ID)
 		}
 	case in.Signal != nil:
-		s := in.Signal
-		switch {
-		case s.ID != "":
-			return suffixed(CommandTrigger(s.Source, s.ID), s)
-		case s.Fingerprint != "" && !s.StartsAt.IsZero():
-			return suffixed(s.Source+"-"+shortHash(s.Fingerprint, s.StartsAt.UTC().Format(time.RFC3339Nano)), s)
+		if id := in.Signal.Trigger(); id != "" {
+			return id
 		}
 	}
 	id := "s" + strconv.FormatUint(in.Seq, 10)
@@ -221,6 +228,18 @@ func (in *Incoming) TriggerID() string {
 		id += "-" + strconv.Itoa(in.Part)
 	}
 	return id
+}
+
+// Trigger is the trigger id of a signal that has an identity of its own, the same
+// for the same thing sent twice; else empty.
+func (s *Signal) Trigger() string {
+	switch {
+	case s.ID != "":
+		return suffixed(CommandTrigger(s.Source, s.ID), s)
+	case s.Fingerprint != "" && !s.StartsAt.IsZero():
+		return suffixed(s.Source+"-"+shortHash(s.Fingerprint, s.StartsAt.UTC().Format(time.RFC3339Nano)), s)
+	}
+	return ""
 }
 
 func suffixed(id string, s *Signal) string {
@@ -288,8 +307,8 @@ func checkTag(t string) error {
 	return nil
 }
 
-// check says what is wrong with a signal's body.
-func (s *Signal) check() error {
+// Check says what is wrong with a signal's body.
+func (s *Signal) Check() error {
 	switch {
 	case countSet(s.Alert, s.Load, s.Name) != 1:
 		return errors.New("a signal has exactly one of alert (its name), load (the metric's name) and signal (any other name)")
@@ -378,7 +397,7 @@ func parseElement(sub inSubject, data []byte, isEvent bool) element {
 		return element{err: err}
 	}
 	s.Source, s.Region, s.Instance = sub.who, sub.region, sub.instance
-	return element{in: &Incoming{Signal: s}, trace: trace, err: s.check()}
+	return element{in: &Incoming{Signal: s}, trace: trace, err: s.Check()}
 }
 
 // parseIncoming reads a tick or a command, or says why it cannot be read.

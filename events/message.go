@@ -54,6 +54,7 @@ type Signal struct {
 	Name        string            `json:"signal,omitempty" jsonschema:"Name of any other signal, such as ci.queued."`
 	Value       *float64          `json:"value,omitempty" jsonschema:"Of a load, or of another signal."`
 	Time        time.Time         `json:"time,omitzero" jsonschema:"When a load was measured, by the source's clock; else when it came in."`
+	Webhook     bool              `json:"webhook,omitempty" jsonschema:"It came over HTTP: its source is bound to the policies that the file lists for it."`
 
 	Source   string `json:"-"`
 	Region   string `json:"-"`

@@ -3,6 +3,7 @@ package policies_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -452,5 +453,39 @@ func TestAMissingOrEmptySelectorIsAnError(t *testing.T) {
 		if f(s); s.Validate() == nil {
 			t.Errorf("%s is valid", name)
 		}
+	}
+}
+
+func TestASourceTriggersOnlyThePoliciesThatItMay(t *testing.T) {
+	s := set(onAlert("mine", 0, policies.Step{Verb: policies.Retag, Add: []string{"x"}}), onAlert("theirs", 0, policies.Step{Verb: policies.Reboot}))
+	s.Sources = map[string][]string{"hook": {"mine"}, "nothing": {}}
+	inv := []policies.Instance{instance("a", "ACTIVE")}
+	for _, tt := range []struct {
+		name, source string
+		bound        bool
+		want         string // policies that act; else the reason
+	}{
+		{"a source of NATS may trigger all", "prometheus", false, "mine theirs"},
+		{"a webhook may trigger what it lists", "hook", true, "mine"},
+		{"so may a message over NATS in its name", "hook", false, "mine"},
+		{"a webhook that lists nothing", "nothing", true, "not allowed"},
+		{"a webhook that is out of the file", "gone", true, "not allowed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sig := down("a")
+			sig.Source, sig.Bound = tt.source, tt.bound
+			plan := hear(s, inv, policies.Facts{}, sig, "2026-03-04 12:00")
+			var got []string
+			for _, a := range plan.Actions {
+				got = append(got, a.Policy)
+			}
+			for _, k := range plan.Skips {
+				got = append(got, string(k.Reason))
+			}
+			slices.Sort(got)
+			if words := strings.Join(got, " "); words != tt.want {
+				t.Errorf("got %q, want %q", words, tt.want)
+			}
+		})
 	}
 }

@@ -53,6 +53,9 @@ type Signal struct {
 	Value    float64           // of a load or other signal
 	Labels   map[string]string // of an alert or other signal
 	Resolved bool
+	// Bound: it came by a webhook, so that its source may trigger what Set.Sources
+	// lists, and nothing once it is no longer there.
+	Bound bool
 }
 
 // Plan is what a trigger yields: what to do, and for everything else that was
@@ -114,7 +117,7 @@ type Reason string
 const (
 	ReasonAlready       Reason = "already" // the instance is as wanted
 	ReasonProtected     Reason = "protected"
-	ReasonNotAllowed    Reason = "not allowed" // the verb is not in allow
+	ReasonNotAllowed    Reason = "not allowed" // the verb is not in allow, or the source may not trigger the policy
 	ReasonOutranked     Reason = "outranked"   // another policy wins
 	ReasonCooldown      Reason = "cooldown"
 	ReasonSettling      Reason = "settling"       // an action of ours was accepted moments ago

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"slices"
 	"time"
 
 	"nightshift/policies/schedule"
@@ -60,6 +61,15 @@ type Set struct {
 	HoldFor  time.Duration  // how long a held run waits for approval, machine time; 0: DefaultHoldFor
 	Regions  []string       // upper case, as the file writes them
 	Zone     *time.Location // default zone; UTC when the file names none
+	// Sources are the names of the policies that each source of signals may
+	// trigger. A source that is not in it may trigger all, unless the signal is bound.
+	Sources map[string][]string
+}
+
+// MayTrigger reports whether the source of a signal may trigger a policy.
+func (s *Set) MayTrigger(sig *Signal, policy string) bool {
+	may, bound := s.Sources[sig.Source]
+	return !bound && !sig.Bound || slices.Contains(may, policy)
 }
 
 // Owners says what the owner of an instance may decide by its tags. The zero

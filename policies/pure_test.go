@@ -17,7 +17,7 @@ func TestDecisionsArePure(t *testing.T) {
 		"cmp": true, "crypto/sha256": true, "encoding/hex": true, "errors": true, "fmt": true, "maps": true, "math/bits": true, "path": true,
 		"slices": true, "strconv": true, "strings": true, "time": true, "time/tzdata": true, "regexp": true, "sort": true, "math": true, "sync": true, "encoding/binary": true, "unicode": true,
 		"encoding/json": true, // values of tags and settings; no I/O
-		"bytes":         true, "github.com/arran4/golang-ical": true, "github.com/teambition/rrule-go": true, "cel.dev/cel-go/cel": true, "cel.dev/cel-go/common/types": true, "cel.dev/cel-go/common/ast": true, "cel.dev/cel-go/common/operators": true,
+		"bytes":         true, "github.com/arran4/golang-ical": true, "github.com/teambition/rrule-go": true, "cel.dev/cel-go/cel": true, "cel.dev/cel-go/common/types": true, "cel.dev/cel-go/common/types/ref": true, "cel.dev/cel-go/common/ast": true, "cel.dev/cel-go/common/operators": true,
 		"github.com/robfig/cron/v3": true, "nightshift/policies/schedule": true,
 	}
 	clock := map[string]bool{"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "NewTimer": true, "NewTicker": true, "AfterFunc": true, "Tick": true}

@@ -19,12 +19,20 @@ func (d *decision) signal(inv []Instance) {
 		return
 	}
 	var concerned []int
+	var barred *Policy // hears the signal, and its source may not trigger it
 	for i := range d.set.Policies {
-		if d.concerns(&d.set.Policies[i], s) {
+		switch p := &d.set.Policies[i]; {
+		case !d.concerns(p, s):
+		case d.set.MayTrigger(s, p.Name):
 			concerned = append(concerned, i)
+		case barred == nil:
+			barred = p
 		}
 	}
 	if len(concerned) == 0 {
+		if barred != nil {
+			d.bar(barred, s)
+		}
 		return
 	}
 	slices.SortFunc(concerned, d.set.bySay)
@@ -48,6 +56,15 @@ func (d *decision) signal(inv []Instance) {
 	}
 	d.powerBySignal(inst, d.index.match(inst, nil), concerned)
 	d.steps(inst, concerned, func(int) (time.Time, bool) { return d.trig.At, true })
+}
+
+// bar says that nobody who may be triggered by a signal's source hears it, but a
+// policy that may not.
+func (d *decision) bar(p *Policy, s *Signal) {
+	d.plan.Skips = append(d.plan.Skips, Skip{
+		Action: Action{ID: ActionID(d.trig.ID, 0, p.Name, "plan"), Kind: "plan", Verb: "plan", Policy: p.Name, Planned: d.trig.At, Due: d.trig.At},
+		Reason: ReasonNotAllowed, Detail: "source " + s.Source + " may not trigger policy " + p.Name,
+	})
 }
 
 // concerns reports whether a signal is one that triggers a policy now.

@@ -18,6 +18,9 @@ type Reading struct {
 	Began     time.Time // machine time at which the list was asked for: it shows nothing older
 	Instances []policies.Instance
 	byID      map[string]int
+
+	naming sync.Once
+	byName map[string][]int // every name of an instance in lower case; made when it is first asked for
 }
 
 // Instance returns the instance with an id, and whether the reading has it.

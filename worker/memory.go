@@ -461,7 +461,7 @@ func (m *memory) hear(ctx context.Context, set *policies.Set, s *policies.Signal
 	}
 	for i := range set.Policies {
 		p := &set.Policies[i]
-		if !p.Signal.Hears(s) || !p.TracksLoad() {
+		if !p.Signal.Hears(s) || !p.TracksLoad() || !set.MayTrigger(s, p.Name) {
 			continue
 		}
 		key := policies.CooldownKey(p.Name, s.Instance)

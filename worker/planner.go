@@ -216,7 +216,7 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 		}
 		trig.Signal = &policies.Signal{
 			Source: s.Source, Region: strings.ToUpper(s.Region), Instance: s.Instance, Alert: s.Alert, Load: s.Load,
-			Name: s.Name, Labels: s.Labels, Resolved: s.Resolved(),
+			Name: s.Name, Labels: s.Labels, Resolved: s.Resolved(), Bound: s.Webhook,
 		}
 		if s.Instance == events.None {
 			trig.Signal.Instance = ""

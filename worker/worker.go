@@ -228,12 +228,7 @@ func (w *Worker) Status(ctx context.Context) Status {
 		Name: w.o.Name, Version: w.o.Version, Revision: w.rules.p.Load().name, Mode: string(w.set().Mode), Since: w.since.UTC(), Now: now,
 		Policies: len(w.set().Policies), Regions: w.inv.status(), Open: w.lives.count(), Paused: w.memory.paused(now),
 	}
-	if !w.ready.Load() {
-		s.NotReady = append(s.NotReady, "not started yet, or stopping")
-	}
-	if err := w.bus.Ready(ctx); err != nil {
-		s.NotReady = append(s.NotReady, err.Error())
-	}
+	s.NotReady = w.NotReady(ctx)
 	s.Ready = len(s.NotReady) == 0
 	if fault := w.fault.Load(); fault != nil {
 		s.PolicyFault = *fault

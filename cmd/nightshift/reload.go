@@ -11,6 +11,7 @@ import (
 
 	"nightshift/configs"
 	"nightshift/worker"
+	"nightshift/worker/console"
 )
 
 // lookEvery is how often the daemon looks whether the policy file has changed.
@@ -18,7 +19,7 @@ const lookEvery = 2 * time.Second
 
 // followFile puts each edit of the policy file in force, until ctx ends. A file
 // with a fault is reported once, and the old one stays. SIGHUP looks at once.
-func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worker.Worker, log *zap.Logger) {
+func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worker.Worker, web *console.Server, log *zap.Logger) {
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
 	defer signal.Stop(hangUp)
@@ -38,6 +39,9 @@ func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worke
 			continue
 		}
 		edited, err := f.load()
+		if err == nil && web != nil && edited.Revision != cfg.Revision {
+			err = web.Replace(hooks(edited)) // each source with its policies: all of one file
+		}
 		switch {
 		case err == nil && fault == "" && edited.Revision == cfg.Revision:
 			if asked {
@@ -47,7 +51,7 @@ func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worke
 		case err == nil:
 			fault = ""
 			if configs.SettingsDiffer(cfg, edited) {
-				log.Warn("settings beside the policies have changed: nats, civo, data_dir, workers and verify take effect at the next start")
+				log.Warn("settings beside the policies have changed: nats, civo, http, data_dir, workers and verify take effect at the next start")
 			}
 			w.Replace(ctx, &edited.Policies, edited.Revision)
 			cfg = edited

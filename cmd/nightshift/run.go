@@ -12,12 +12,14 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"nightshift/civo"
 	"nightshift/configs"
 	"nightshift/events"
 	"nightshift/policies"
 	"nightshift/worker"
+	"nightshift/worker/console"
 )
 
 // fileFlags are those of every command that reads the policy file.
@@ -79,7 +81,11 @@ By default it brings its own NATS JetStream server, which keeps everything in
 An edit of the policy file takes effect within seconds, SIGHUP looks at once: the
 next edges are those of the new file, and nothing is acted upon on the spot. A
 file with a fault changes nothing; status and the log say where the fault is.
-Other settings (nats, civo, data_dir, workers, verify) wait for the next start.
+Other settings (nats, civo, http, data_dir, workers, verify) wait for the next
+start.
+
+With webhooks or http in the policy file it answers over HTTP, by default on
+127.0.0.1:8422: /healthz, /readyz, and POST /v1/hooks/<source>.
 
 SIGTERM and Ctrl-C stop it in order: calls under way are given 20 s, what has
 not begun is taken up at the next start. A second signal stops it at once.
@@ -110,6 +116,7 @@ Exit codes: 0 after an ordered stop, 1 when it could not start.`,
 	cmd.Flags().StringVar(&f.over.DataDir, "data-dir", "", "store of the embedded NATS (default "+configs.DefaultDataDir+")")
 	cmd.Flags().StringVar(&f.over.NATSURL, "nats-url", "", "an external NATS instead of the embedded one")
 	cmd.Flags().StringVar(&f.over.NATSListen, "nats-listen", "", "where the embedded NATS answers: host:port (port 0: a free one), or none (default 127.0.0.1:4222)")
+	cmd.Flags().StringVar(&f.over.HTTPListen, "http-listen", "", "where health and webhooks answer: host:port (port 0: a free one), or none (default "+configs.DefaultHTTPListen+" where the file has http or webhooks)")
 	cmd.Flags().StringVar(&form, "log-format", "", "console or json (default: console on a terminal)")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log every call and tick, too")
 	cmd.Flags().StringVar(&planStart, "plan-start", "", "plan time at the start, RFC 3339; against a simulator only")
@@ -145,12 +152,48 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 		Log: log, Name: replicaName(), Version: version, Revision: cfg.Revision, Workers: cfg.Workers, Clock: clock, Embedded: cfg.NATS.URL == "",
 		Verify: worker.Verify{Within: cfg.Verify.Within, Settle: cfg.Verify.Settle, Apart: cfg.Verify.Apart, Poll: min(worker.DefaultPoll, cfg.Verify.Apart)},
 	})
+	web, err := newConsole(ctx, cfg, w, log)
+	if err != nil {
+		return err
+	}
 	following, stop := context.WithCancel(ctx)
 	var follower sync.WaitGroup
 	defer follower.Wait()
 	defer stop()
-	follower.Go(func() { followFile(following, f, cfg, w, log) }) // until the worker ends
-	return w.Run(ctx)
+	follower.Go(func() { followFile(following, f, cfg, w, web, log) }) // until the worker ends
+	if web == nil {
+		return w.Run(ctx)
+	}
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.Run(running) })   // until running ends
+	g.Go(func() error { return web.Run(running) }) // until running ends
+	return g.Wait()
+}
+
+// newConsole is the HTTP server, which has its address already; nil: none is wanted.
+func newConsole(ctx context.Context, cfg *configs.Config, w *worker.Worker, log *zap.Logger) (*console.Server, error) {
+	if cfg.HTTP.Listen == "" || cfg.HTTP.Listen == "none" {
+		return nil, nil //nolint:nilnil // none is wanted
+	}
+	web, err := console.New(w, console.Options{Listen: cfg.HTTP.Listen, Hooks: hooks(cfg), Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return web, web.Listen(ctx)
+}
+
+func hooks(cfg *configs.Config) (all []console.Hook) {
+	for _, h := range cfg.Webhooks {
+		hook := console.Hook{
+			Source: h.Source, Form: h.Form, Signature: h.Signature, SecretFile: h.SecretFile, SecretEnv: h.SecretEnv,
+			InstanceLabel: h.InstanceLabel, RegionLabel: h.RegionLabel, Map: h.Map,
+		}
+		for _, k := range h.InstanceIs {
+			hook.InstanceIs = append(hook.InstanceIs, worker.InstanceKey(k))
+		}
+		all = append(all, hook)
+	}
+	return all
 }
 
 // replicaName tells this process from other replicas.
