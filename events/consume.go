@@ -24,6 +24,7 @@ type delivery struct {
 	Subject  string
 	Seq      uint64    // in its stream
 	StoredAt time.Time // the server's
+	Times    int       // that it was delivered, as far as the server remembers
 }
 
 // Ack says that what the message asks for is stored elsewhere. It may be lost.
@@ -41,9 +42,16 @@ func (d delivery) Nak(delay time.Duration) error {
 // until ctx ends and the running handlers have returned. A consumer that cannot
 // be made or breaks is made again.
 func (b *Bus) consume(ctx context.Context, stream, durable string, n int, handle func(context.Context, delivery)) error {
-	first := true
+	cfg := jetstream.ConsumerConfig{Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1}
+	return b.consumeAs(ctx, stream, cfg, n, true, handle)
+}
+
+// consumeAs is consume with a consumer of another form. With reset what was not
+// acknowledged before is delivered again at once, where nobody else can be at it.
+func (b *Bus) consumeAs(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, n int, reset bool, handle func(context.Context, delivery)) error {
+	first := reset
 	for ctx.Err() == nil {
-		err := b.consumeOnce(ctx, stream, durable, n, first, handle)
+		err := b.consumeOnce(ctx, stream, cfg, n, first, handle)
 		if err != nil && ctx.Err() == nil {
 			b.log.Warn("consumer broken, will be made again", zap.String("stream", stream), zap.Error(err))
 		}
@@ -58,10 +66,9 @@ func (b *Bus) consume(ctx context.Context, stream, durable string, n int, handle
 	return nil
 }
 
-func (b *Bus) consumeOnce(ctx context.Context, stream, durable string, n int, first bool, handle func(context.Context, delivery)) error {
-	consumer, err := b.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
-	})
+func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, n int, first bool, handle func(context.Context, delivery)) error {
+	durable := cfg.Durable
+	consumer, err := b.js.CreateOrUpdateConsumer(ctx, stream, cfg)
 	if err != nil {
 		return fmt.Errorf("set up consumer %s of %s: %w", durable, stream, b.explain(err))
 	}
@@ -93,7 +100,7 @@ func (b *Bus) consumeOnce(ctx context.Context, stream, durable string, n int, fi
 		}
 		d := delivery{msg: msg, Subject: msg.Subject()}
 		if meta, err := msg.Metadata(); err == nil {
-			d.Seq, d.StoredAt = meta.Sequence.Stream, meta.Timestamp
+			d.Seq, d.StoredAt, d.Times = meta.Sequence.Stream, meta.Timestamp, int(min(meta.NumDelivered, 1<<20))
 		}
 		handlers.Go(func() {
 			defer func() { <-places }()

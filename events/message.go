@@ -104,6 +104,7 @@ type Item struct {
 	Add        []string  `json:"add,omitempty"`
 	Remove     []string  `json:"remove,omitempty"`
 	Firewall   string    `json:"firewall,omitempty"`
+	To         []string  `json:"to,omitempty"` // notify: names of targets
 	Policy     string    `json:"policy,omitempty"`
 	Why        string    `json:"why,omitempty"`
 	Priority   int       `json:"priority,omitempty"`
@@ -166,11 +167,29 @@ type Record struct {
 	After    string    `json:"after,omitempty"`    // … and after, as verified
 	Attempt  int       `json:"attempt,omitempty"`
 	Deadline time.Time `json:"deadline,omitzero"` // of a started: the call ends before
+	To       []string  `json:"to,omitempty"`      // of a message: names of the targets
+	About    []Named   `json:"about,omitempty"`   // of a warning: the instances; of many only the first
+	Count    int       `json:"count,omitempty"`   // of a warning: how many instances
+	Postpone time.Time `json:"postpone,omitzero"` // of a warning: until when one click may put it off (plan time)
 	RunSeq   uint64    `json:"run,omitempty"`     // sequence of the stored plan in NS_RUN: orders what wants the same
 
 	StoredAt time.Time `json:"-"` // set when read: the server's time
 	Seq      uint64    `json:"-"` // set when read: in NS_EVT
 }
+
+// Named is an instance that an event is about beside that of its subject.
+type Named struct {
+	Region   string `json:"region"` // lower case
+	Instance string `json:"instance"`
+	Hostname string `json:"hostname,omitempty"`
+}
+
+// Actions of notices that people are told of.
+const (
+	ActionRun    = "run"    // a run is held
+	ActionWarn   = "warn"   // a stop comes
+	ActionNotify = "notify" // a step of a trigger; a message that was not delivered
+)
 
 // At is the source's own time of a signal, zero when it names none.
 func (s *Signal) At() time.Time {

@@ -202,6 +202,7 @@ type verdict struct {
 	err     string
 	before  string
 	after   string
+	to      []string // of a message
 }
 
 func ended(v verdict) next       { return next{outcome: &v} }
@@ -213,6 +214,7 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	it := a.item
 	rec := r.record(a, v.outcome)
 	rec.Reason, rec.Detail, rec.Error, rec.Before, rec.After = string(v.reason), v.detail, v.err, v.before, v.after
+	rec.To = v.to
 	rec.Lateness = r.clock.Now().Sub(it.Planned).Round(time.Millisecond).String()
 	stored, err := r.bus.PublishOutcome(ctx, rec)
 	if err != nil {

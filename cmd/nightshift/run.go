@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"nightshift/events"
 	"nightshift/policies"
 	"nightshift/worker"
+	"nightshift/worker/notify"
 )
 
 // fileFlags are those of every command that reads the policy file.
@@ -146,7 +148,9 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 	var follower sync.WaitGroup
 	defer follower.Wait()
 	defer stop()
-	follower.Go(func() { followFile(following, f, cfg, w, log) }) // until the worker ends
+	told := notify.New(bus, notifySettings(cfg), notify.Options{Log: log, Now: clock.Now})
+	follower.Go(func() { followFile(following, f, cfg, w, told, log) }) // until the worker ends
+	follower.Go(func() { told.Run(following) })                         // likewise
 	return w.Run(ctx)
 }
 
@@ -154,6 +158,39 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 func replicaName() string {
 	host, _ := os.Hostname()
 	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+// notifySettings are who is told of what, and how.
+func notifySettings(cfg *configs.Config) notify.Settings {
+	s := notify.Settings{Zone: cfg.Policies.Zone, PublicURL: cfg.HTTP.URL}
+	for _, t := range cfg.Notify {
+		s.Targets = append(s.Targets, notify.Target{Name: t.Name, Form: t.Form, About: t.About, URL: func() (string, error) { return webhookOf(t) }})
+	}
+	return s
+}
+
+// webhookOf finds the address of a target, wherever it is kept. Its errors do not
+// repeat it.
+func webhookOf(t configs.Target) (string, error) {
+	address, where := t.URL.Reveal(), "notify."+t.Name
+	switch {
+	case t.Env != "":
+		address, where = os.Getenv(t.Env), "the variable "+t.Env
+	case t.File != "":
+		body, err := os.ReadFile(t.File)
+		if err != nil {
+			return "", fmt.Errorf("read the webhook of %s: %w", t.Name, err)
+		}
+		address, where = string(body), t.File
+	}
+	address = strings.TrimSpace(address)
+	if address == "" {
+		return "", fmt.Errorf("the webhook of %s is not set: %s is empty", t.Name, where)
+	}
+	if err := configs.CheckWebhook(address); err != nil {
+		return "", fmt.Errorf("the webhook of %s, in %s: %w", t.Name, where, err)
+	}
+	return address, nil
 }
 
 // planClock is the clock of plan time. It may differ from the machine's against
