@@ -166,8 +166,8 @@ func TestAWarningIsGivenOnce(t *testing.T) {
 }
 
 func TestAHeldRunIsToldOfOnce(t *testing.T) {
-	telling(t, "2026-03-04 18:50", asking(with(devHours)), func(t *testing.T, w *world, c *chat, _ *notify.Notifier) {
-		w.after(20 * time.Minute)
+	telling(t, "2026-03-04 18:40", asking(warned), func(t *testing.T, w *world, c *chat, _ *notify.Notifier) {
+		w.after(30 * time.Minute) // what waits for approval is not warned of: it may never be stopped
 		w.wantTold(c, "dev-hours@2026-03-04T19:00 waits for approval: 2 actions, mode is ask")
 		if m := c.got[0]; len(m.Commands) != 1 || m.Commands[0] != "nightshift approve "+w.theRun("dev-hours@19:00").Trigger {
 			t.Errorf("the commands are %q", m.Commands)
@@ -210,6 +210,12 @@ func TestAStepTellsWhileTheAlertFires(t *testing.T) {
 		fire(w, "resolved")
 		w.after(10 * time.Minute)
 		w.wantTold(c)
+	})
+	// A message needs no approval.
+	telling(t, "2026-03-04 12:00", asking(strings.Replace(file, "{ reboot: soft }, ", "", 1)), func(t *testing.T, w *world, c *chat, _ *notify.Notifier) {
+		fire(w, "firing")
+		w.after(11 * time.Minute)
+		w.wantTold(c, "web-down: web-1 needs somebody: alert InstanceDown since Wed 2026-03-04 12:00 GMT")
 	})
 	// Nobody is woken for a machine that is meant to be off.
 	telling(t, "2026-03-04 12:00", strings.Replace(file, "policies:\n", "policies:\n  - { name: off, select: { all: [role=web] }, schedule: { stopped: [\"00:00-24:00\"] } }\n", 1), func(t *testing.T, w *world, c *chat, _ *notify.Notifier) {
