@@ -190,7 +190,7 @@ func (r *reader) readWarn(n *yaml.Node, path string) *policies.Warn {
 	seen := r.mapping(n, path, &warnShape, keys{"before": r.duration(&w.Before), "to": r.targets(&w.To, "warn")})
 	r.misses(n, path, &warnShape, seen)
 	if w.Before > maxWarn {
-		r.fault(seen["before"], join(path, "before"), "at most "+written(maxWarn), "%s is so long before that it says nothing", written(w.Before))
+		r.fault(seen["before"], join(path, "before"), "at most "+policies.SpanWords(maxWarn), "%s is so long before that it says nothing", policies.SpanWords(w.Before))
 	}
 	return w
 }

@@ -18,7 +18,7 @@ func TestNotifyIsRead(t *testing.T) {
 	cfg, err := Parse("f", []byte(`version: 1
 regions: [LON1]
 notify:
-  team-chat: { webhook: "` + hush + `", form: slack, about: [warn, held] }
+  team-chat: { webhook: "`+hush+`", form: slack, about: [warn, held] }
   oncall: { webhook_file: /run/secrets/oncall }
 http: { url: "https://nightshift.example.com/ns/" }
 policies:

@@ -309,7 +309,7 @@ var warnShape = shape{
 	about: "Who hears of a stop, and how long before.",
 	such:  "{ before: 15m, to: [team-chat] }",
 	fields: []field{
-		{name: "before", is: duration(), clock: planTime, needed: true, example: "15m", about: "How long before the planned time, at most " + written(maxWarn) + "."},
+		{name: "before", is: duration(), clock: planTime, needed: true, example: "15m", about: "How long before the planned time, at most " + policies.SpanWords(maxWarn) + "."},
 		{name: "to", is: list(nameKind), needed: true, example: "[team-chat]", about: "Names of targets under `notify`."},
 	},
 }
