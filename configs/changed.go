@@ -59,5 +59,5 @@ func (l look) is(o look) bool { return l.name == o.name && l.size == o.size && l
 // SettingsDiffer reports whether two configurations differ in what takes effect at
 // the start only: everything but the policies.
 func SettingsDiffer(a, b *Config) bool {
-	return a.NATS != b.NATS || a.Civo != b.Civo || a.DataDir != b.DataDir || a.Workers != b.Workers || a.Verify != b.Verify || a.HTTP != b.HTTP
+	return a.NATS != b.NATS || a.Civo != b.Civo || a.DataDir != b.DataDir || a.Workers != b.Workers || a.Verify != b.Verify || a.HTTP.Listen != b.HTTP.Listen
 }

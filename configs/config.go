@@ -24,6 +24,7 @@ type Config struct {
 	DataDir  string
 	Workers  int
 	Verify   Verify
+	Notify   []Target // in the order of the file
 	HTTP     HTTP
 	Webhooks []Webhook
 	Tests    []Test
@@ -205,6 +206,7 @@ func (c *Config) variables() map[string]func(string) error {
 		"NIGHTSHIFT_NATS_REPLICAS": whole(&c.NATS.Replicas, replicas), "NIGHTSHIFT_CIVO_API_URL": text(&c.Civo.APIURL, checkAPIURL),
 		"NIGHTSHIFT_CIVO_RATE":    func(s string) (err error) { c.Civo.Rate, err = parseRate(s); return err },
 		"NIGHTSHIFT_CIVO_TIMEOUT": span(&c.Civo.Timeout), "NIGHTSHIFT_DATA_DIR": text(&c.DataDir, checkFilled), "NIGHTSHIFT_WORKERS": whole(&c.Workers, workers),
+		"NIGHTSHIFT_HTTP_URL":      func(s string) error { return c.HTTP.set(s) },
 		"NIGHTSHIFT_VERIFY_WITHIN": span(&c.Verify.Within), "NIGHTSHIFT_VERIFY_SETTLE": span(&c.Verify.Settle), "NIGHTSHIFT_VERIFY_APART": span(&c.Verify.Apart),
 		"NIGHTSHIFT_MODE": func(s string) error {
 			if !slices.Contains(modes, policies.Mode(s)) {

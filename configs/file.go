@@ -56,12 +56,15 @@ func (r *reader) top(n *yaml.Node) {
 	if o := first("owners"); o != nil {
 		r.readOwners(o, "owners")
 	}
+	if t := first("notify"); t != nil {
+		r.readNotify(t, "notify")
+	}
 	if a := first("allow"); a != nil {
 		r.readAllow(a, "allow")
 	}
 	read := keys{
 		"version": r.readVersion, "regions": r.texts(&set.Regions, checkRegion),
-		"timezone": nil, "schedules": nil, "calendars": nil, "owners": nil, "allow": nil, // read above
+		"timezone": nil, "schedules": nil, "calendars": nil, "owners": nil, "allow": nil, "notify": nil, // read above
 		"hold_for": r.duration(&set.HoldFor), "include": r.readIncludes, "tests": r.readTests, "policies": r.readPolicies,
 		"mode":    func(n *yaml.Node, path string) { set.Mode = r.readMode(n, path) },
 		"protect": func(n *yaml.Node, path string) { set.Protect = r.readSelector(n, path) },

@@ -54,6 +54,7 @@ func (r *reader) readPolicy(n *yaml.Node, path string) (p policies.Policy, ok bo
 		"spread": r.span(&p.Spread), "stop_again_after": r.duration(&p.StopAgainAfter), "respect_stop": r.span(&p.RespectStop),
 		"enforce": func(c *yaml.Node, sub string) { p.Enforce = r.readEnforce(c, sub) },
 		"at_most": func(c *yaml.Node, sub string) { p.AtMost = r.readAtMost(c, sub) },
+		"warn":    func(c *yaml.Node, sub string) { p.Warn = r.readWarn(c, sub) },
 		"pick":    func(c *yaml.Node, sub string) { p.Pick = r.readPick(c, sub) },
 	})
 	if nodes == nil {
@@ -140,6 +141,9 @@ func (r *reader) checkCause(n *yaml.Node, path string, p *policies.Policy, nodes
 // checkSteps finds parts that do not go together.
 func (r *reader) checkSteps(path string, p *policies.Policy, nodes map[string]*yaml.Node) {
 	power := slices.ContainsFunc(p.Do, func(s policies.Step) bool { return policies.KindOf(s.Verb) == policies.KindPower })
+	if stops := slices.ContainsFunc(p.Do, func(s policies.Step) bool { return s.Verb == policies.Stop }); nodes["warn"] != nil && nodes["cron"] != nil && len(p.Do) > 0 && !stops {
+		r.fault(nodes["warn"], join(path, "warn"), "", "warn goes with a schedule, or with do: stop")
+	}
 	if nodes["lasts"] != nil && len(p.Do) > 0 && !power {
 		r.fault(nodes["lasts"], join(path, "lasts"), "", "lasts goes with start or stop, which this policy does not do")
 	}
@@ -147,6 +151,9 @@ func (r *reader) checkSteps(path string, p *policies.Policy, nodes map[string]*y
 		r.fault(nodes["pick"], join(path, "pick"), "", "pick goes with start or stop, which this policy does not do")
 	}
 	for i, s := range p.Do {
+		if nodes["trigger"] == nil && s.Verb == policies.Notify {
+			r.fault(nodes["do"], fmt.Sprintf("%s[%d]", join(path, "do"), i), "a stop is told of by warn", "notify goes with trigger only")
+		}
 		if nodes["trigger"] == nil && (s.After > 0 || s.IfFiring) {
 			r.fault(nodes["do"], fmt.Sprintf("%s[%d]", join(path, "do"), i), "", "after and if go with trigger only")
 		}
@@ -176,7 +183,7 @@ func (r *reader) defaults(p *policies.Policy, nodes map[string]*yaml.Node) {
 // checkAllowed refuses a policy that could never act.
 func (r *reader) checkAllowed(path string, p *policies.Policy, nodes map[string]*yaml.Node) {
 	for _, s := range p.Do {
-		if !slices.Contains(r.cfg.Policies.Allow, s.Verb) {
+		if s.Verb != policies.Notify && !slices.Contains(r.cfg.Policies.Allow, s.Verb) {
 			r.fault(nodes["do"], join(path, "do"), "add "+string(s.Verb)+" to allow", "%s is not in allow (%s)", s.Verb, joinVerbs(r.cfg.Policies.Allow))
 		}
 	}
@@ -382,6 +389,7 @@ func (r *reader) readStep(n *yaml.Node, path string) (s policies.Step, ok bool) 
 		}),
 		"resize": step(policies.Resize, func(c *yaml.Node, sub string) { r.readLadder(c, sub, &s) }),
 		"retag":  step(policies.Retag, func(c *yaml.Node, sub string) { r.readRetag(c, sub, &s) }),
+		"notify": step(policies.Notify, r.targets(&s.To, "")),
 		"firewall": step(policies.Firewall, func(c *yaml.Node, sub string) {
 			if v, ok := r.text(c, sub); ok {
 				if s.Firewall = v; strings.TrimSpace(v) == "" {

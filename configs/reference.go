@@ -2,6 +2,7 @@ package configs
 
 import (
 	"slices"
+	"time"
 
 	"nightshift/policies"
 	"nightshift/policies/foreign"
@@ -26,6 +27,7 @@ var (
 	plainSteps  = []policies.Verb{policies.Start, policies.Stop, policies.Reboot} // steps that need no more than their name
 	reboots     = []string{"soft", "hard"}
 	stillFiring = "still-firing"
+	maxWarn     = 24 * time.Hour // before a stop
 )
 
 func anyOf[T any](values []T) kind {
@@ -99,11 +101,13 @@ var topShape = shape{
 			about: "How the API is called. The token is not in the file: set `CIVO_TOKEN`."},
 		{name: "verify", is: a(&verifyShape), example: "{ within: 10m }",
 			about: "How it is found out whether an accepted call has had its effect."},
+		{name: "notify", is: byName(a(&targetShape)), example: "{ team-chat: { webhook_env: TEAM_CHAT_WEBHOOK, form: slack } }",
+			about: "Who is told of held and failed runs, of stops that come (`warn`), and by steps of triggers."},
 		{name: "http", is: a(&httpShape), example: `{ listen: "127.0.0.1:8422" }`,
-			about: "Health, and the webhooks."},
+			about: "The daemon over HTTP: health, webhooks, and links in warnings."},
 		{name: "webhooks", is: byName(a(&webhookShape)), example: "{ alerts: " + webhookSuch + " }",
 			about: "Sources of signals over HTTP, by name. What is sent to `/v1/hooks/<name>` becomes signals of the source `<name>`."},
-	}, later("order", "floors", "notify", "prices")),
+	}, later("order", "floors", "prices")),
 }
 
 var includedShape = shape{
@@ -235,7 +239,9 @@ var policyShape = shape{
 			about: "On how many instances the policy acts within a time: forty alerts at once are the network. Default for reboot and resize: " + count(policies.DefaultAtMost) + " within " + policies.SpanWords(policies.DefaultAtMostIn) + ", else no bound."},
 		{name: "pick", is: a(&pickShape), with: []string{"trigger"}, example: "{ count: signal.value, at_most: 8 }",
 			about: "How many of the selected instances to start or stop, where a signal names none."},
-	}, later("warn", "when_stopped", "min_off", "fallback_sizes", "canary")),
+		{name: "warn", is: a(&warnShape), with: []string{"schedule", "cron"}, example: "{ before: 15m, to: [team-chat] }",
+			about: "Who hears of a stop before it comes, with the instances that will be stopped."},
+	}, later("when_stopped", "min_off", "fallback_sizes", "canary")),
 }
 
 func stepKind() kind { return byType("a step", a(&stepShape), kind{}, anyOf(plainSteps)) }
@@ -281,7 +287,7 @@ var triggerShape = shape{
 var stepShape = shape{
 	name: "step", the: "the step",
 	about: "One thing to do: exactly one of the verbs.",
-	one:   []string{"start", "stop", "reboot", "resize", "retag", "firewall"},
+	one:   []string{"start", "stop", "reboot", "resize", "retag", "firewall", "notify"},
 	fields: slices.Concat([]field{
 		{name: "start", is: nothing(), example: "{}", about: "As the word `start` alone; written so where `after` goes with it."},
 		{name: "stop", is: nothing(), example: "{}", about: "As the word `stop` alone."},
@@ -290,13 +296,38 @@ var stepShape = shape{
 			about: "One step up this ladder, never down. Needs `resize` in `allow`."},
 		{name: "retag", is: a(&retagShape), example: "{ add: [quarantined] }", about: "Adds and removes tags, and leaves all others."},
 		{name: "firewall", is: text("the id of a firewall", `\S`), example: "4c2e51ee-0a5c-4d0b-9c58-0c2f2f3c9a10", about: "Puts the instance behind this firewall."},
+		{name: "notify", is: list(nameKind), example: "[oncall]", about: "With `trigger`: tells these targets of `notify`. Touches nothing, so it needs no leave in `allow` and no approval."},
 		{name: "after", is: duration(), clock: planTime, example: "5m", about: "With `trigger`: so long after the signal."},
 		{name: "if", is: oneOf(stillFiring), example: stillFiring, about: "With an alert or a load: only while it is so still."},
-	}, later("notify", "hibernate", "create", "delete")),
+	}, later("hibernate", "create", "delete")),
 }
 
 func nothing() kind {
 	return kind{words: "nothing: `{}`", schema: node{"type": []string{"object", "null"}, "maxProperties": 0}}
+}
+
+var warnShape = shape{
+	name: "warn", the: "warn",
+	about: "Who hears of a stop, and how long before.",
+	such:  "{ before: 15m, to: [team-chat] }",
+	fields: []field{
+		{name: "before", is: duration(), clock: planTime, needed: true, example: "15m", about: "How long before the planned time, at most " + policies.SpanWords(maxWarn) + "."},
+		{name: "to", is: list(nameKind), needed: true, example: "[team-chat]", about: "Names of targets under `notify`."},
+	},
+}
+
+var targetShape = shape{
+	name: "target", the: "the target",
+	about: "A webhook that messages are sent to. Its address is a secret, and never shown: better name a variable or a file.",
+	such:  "{ webhook_env: TEAM_CHAT_WEBHOOK, form: slack }",
+	one:   []string{"webhook", "webhook_env", "webhook_file"},
+	fields: []field{
+		{name: "webhook", is: text("an address", `^[hH][tT][tT][pP][sS]?://[^/\s]`), example: "https://chat.example.com/hooks/0000", about: "The address, written out: whoever reads the file can send messages."},
+		{name: "webhook_env", is: text("the name of a variable", envForm.String()), example: "TEAM_CHAT_WEBHOOK", about: "The variable of the environment that holds the address."},
+		{name: "webhook_file", is: text("a path", `\S`), example: "/run/secrets/team-chat", about: "The file that holds the address. It is read again for each message."},
+		{name: "form", is: anyOf(forms), standard: DefaultForm, example: "slack", about: "What is sent: Slack's form (Mattermost and others take it, too), plain JSON, or a CloudEvent in structured mode."},
+		{name: "about", is: list(anyOf(abouts)), standard: listed(abouts), example: "[held, failed]", about: "Of what it is told: every held run, every failed run, warnings that policies address to it. Steps that name it always reach it."},
+	},
 }
 
 var retagShape = shape{
@@ -469,6 +500,7 @@ var httpShape = shape{
 	fields: []field{
 		{name: "listen", is: text("`host:port`, or `none`", `^(none|.*:[0-9]+)$`), variable: true, example: `"127.0.0.1:8422"`,
 			about: "Where it answers; port 0 is a free one. Default: `" + DefaultHTTPListen + "` where the file has `http` or `webhooks`, else `none`. An address beyond this machine needs a secret for every webhook."},
+		{name: "url", is: text("an address", `^[hH][tT][tT][pP][sS]?://[^/\s]`), variable: true, example: "https://nightshift.example.com", about: "How people reach the daemon. With it a warning has a link for each instance, to keep it running for a while."},
 	},
 }
 

@@ -20,7 +20,7 @@ include: [more.yaml]
 schedules: { office: { running: ["08:00-19:00"] } }
 calendars: { closed: { dates: [2026-12-25] } }
 policies:
-  - { name: a, select: { all: [x] }, schedule: office, except: [ { calendar: closed, use: never } ] }
+  - { name: a, select: { all: [x] }, schedule: office, except: [ { calendar: closed, use: never } ], warn: { before: 15m, to: [pager] } }
   - { name: b, select: { all: [x] }, schedule: { from_tag: hours } }
   - { name: c, select: { all: [x] }, trigger: { signal: s }, do: [ { start: {} }, { retag: { add: [t] } } ], at_most: { instances: 1, within: 1h }, pick: { count: 1 } }
 protect: { all: [protected] }
@@ -30,8 +30,9 @@ tests: [ { instance: { name: x }, at: 2026-12-25, want: any } ]
 nats: { replicas: 1, tls: { ca: x } }
 civo: { rate: 5 }
 verify: { within: 1m }
-http: { listen: none }
+http: { listen: none, url: "https://n.test" }
 webhooks: { ci: { form: json, policies: [c], map: { signal: body.event } } }
+notify: { pager: { webhook_file: /x }, chat: { webhook_env: CHAT, form: slack, about: [held] } }
 `
 
 // TestTheReaderAndTheTableKnowTheSameKeys reads every mapping that the language
@@ -155,7 +156,7 @@ func TestExamplesOfTheTableAreRead(t *testing.T) {
 	for s, wrap := range map[*shape]string{
 		&httpShape: "http: { KEY }", &scheduleShape: "schedules: { s: { running: [\"06:00-07:00\"], KEY } }", &fromTagShape: "policies: [ { name: p, select: { all: [x] }, schedule: { from_tag: hours, grammar: c7n-offhours, KEY } } ]",
 		&calendarShape: "calendars: { k: { KEY } }", &selectorShape: "protect: { KEY }", &limitsShape: "limits: { KEY }", &ownersShape: "owners: { KEY }",
-		&natsShape: "nats: { KEY }", &civoShape: "civo: { KEY }", &verifyShape: "verify: { KEY }",
+		&natsShape: "nats: { KEY }", &civoShape: "civo: { KEY }", &verifyShape: "verify: { KEY }", &targetShape: "notify: { pager: { webhook_env: X, KEY } }",
 		&testInstanceShape: "tests: [ { at: 2026-12-25, want: any, instance: { KEY } } ]",
 		&retagShape:        "policies: [ { name: p, select: { all: [x] }, cron: \"@daily\", do: { retag: { KEY } } } ]",
 	} {
@@ -165,6 +166,9 @@ func TestExamplesOfTheTableAreRead(t *testing.T) {
 					if strings.HasPrefix(text, own[:strings.Index(own, ":")+1]) {
 						return strings.Replace(strings.Replace(wrap, own, "", 1), "KEY", text, 1)
 					}
+				}
+				if strings.HasPrefix(text, "webhook") { // one of the three
+					return strings.Replace(strings.Replace(wrap, "webhook_env: X, ", "", 1), "KEY", text, 1)
 				}
 				return strings.Replace(wrap, "KEY", text, 1)
 			})
@@ -181,7 +185,7 @@ func examples(t *testing.T, where string, f field, in func(string) string) {
 		text := in(f.name + ": " + value)
 		for _, more := range []string{
 			"version: 1", "regions: [LON1]", "schedules: { office: { running: [\"Mon-Fri 08:00-19:00\"] } }", "calendars: { holidays: { dates: [2026-12-25] } }",
-			"allow: [start, stop, reboot, retag, firewall, resize]", "owners: { keys: [hours] }",
+			"allow: [start, stop, reboot, retag, firewall, resize]", "owners: { keys: [hours] }", "notify: { team-chat: { webhook_env: A }, oncall: { webhook_file: b } }",
 			"policies: [ { name: dev, select: { all: [x] }, cron: \"@daily\", do: start }, { name: web-down, select: { all: [x] }, trigger: { alert: A }, do: start } ]",
 		} {
 			if !regexp.MustCompile(`(?m)^` + more[:strings.Index(more, ":")+1]).MatchString(text) {

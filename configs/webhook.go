@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net"
 	"path/filepath"
-	"regexp"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -14,9 +13,10 @@ import (
 	"nightshift/policies"
 )
 
-// HTTP says where the daemon answers over HTTP.
+// HTTP says where the daemon answers over HTTP, and how it is reached.
 type HTTP struct {
 	Listen string // host:port, or none
+	URL    string // from outside, without a slash at its end; empty: links are not offered
 }
 
 // Webhook is a source of signals over HTTP. The secret itself is never here.
@@ -48,10 +48,8 @@ const (
 	DefaultInstanceLabel = "instance"
 )
 
-var envForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
 func (r *reader) readHTTP(n *yaml.Node, path string) {
-	seen := r.mapping(n, path, &httpShape, keys{"listen": r.str(&r.cfg.HTTP.Listen, checkListen)})
+	seen := r.mapping(n, path, &httpShape, keys{"listen": r.str(&r.cfg.HTTP.Listen, checkListen), "url": r.str(new(string), r.cfg.HTTP.set)})
 	if seen != nil && r.cfg.HTTP.Listen == "" {
 		r.cfg.HTTP.Listen = DefaultHTTPListen
 	}

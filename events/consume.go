@@ -24,6 +24,7 @@ type delivery struct {
 	Subject  string
 	Seq      uint64    // in its stream
 	StoredAt time.Time // the server's
+	Times    int       // that it was delivered, as far as the server remembers
 	Part     int       // 1, 2, … of a batch; 0: the message is not a batch
 
 	of *answers // of a batch: what is said of its parts
@@ -65,9 +66,15 @@ func (d delivery) Nak(delay time.Duration) error {
 // until ctx ends and the running handlers have returned. A consumer that cannot
 // be made or breaks is made again.
 func (b *Bus) consume(ctx context.Context, stream, durable string, n int, handle func(context.Context, delivery)) error {
-	first := true
+	return b.consumeAs(ctx, stream, consumerConfig(durable), n, true, handle)
+}
+
+// consumeAs is consume with a consumer of another form. With reset what was not
+// acknowledged before is delivered again at once, where nobody else can be at it.
+func (b *Bus) consumeAs(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, n int, reset bool, handle func(context.Context, delivery)) error {
+	first := reset
 	for ctx.Err() == nil {
-		err := b.consumeOnce(ctx, stream, durable, n, first, handle)
+		err := b.consumeOnce(ctx, stream, cfg, n, first, handle)
 		if err != nil && ctx.Err() == nil {
 			b.log.Warn("consumer broken, will be made again", zap.String("stream", stream), zap.Error(err))
 		}
@@ -82,8 +89,9 @@ func (b *Bus) consume(ctx context.Context, stream, durable string, n int, handle
 	return nil
 }
 
-func (b *Bus) consumeOnce(ctx context.Context, stream, durable string, n int, first bool, handle func(context.Context, delivery)) error {
-	if err := b.ensure(ctx, b.consumerStore(stream, durable)); err != nil {
+func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, n int, first bool, handle func(context.Context, delivery)) error {
+	durable := cfg.Durable
+	if err := b.ensure(ctx, b.consumerStore(stream, cfg)); err != nil {
 		return err
 	}
 	consumer, err := b.js.Consumer(ctx, stream, durable)
@@ -118,7 +126,7 @@ func (b *Bus) consumeOnce(ctx context.Context, stream, durable string, n int, fi
 		}
 		d := delivery{msg: msg, Subject: msg.Subject()}
 		if meta, err := msg.Metadata(); err == nil {
-			d.Seq, d.StoredAt = meta.Sequence.Stream, meta.Timestamp
+			d.Seq, d.StoredAt, d.Times = meta.Sequence.Stream, meta.Timestamp, int(min(meta.NumDelivered, 1<<20))
 		}
 		handlers.Go(func() {
 			defer func() { <-places }()

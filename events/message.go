@@ -106,6 +106,7 @@ type Item struct {
 	Add        []string  `json:"add,omitempty"`
 	Remove     []string  `json:"remove,omitempty"`
 	Firewall   string    `json:"firewall,omitempty"`
+	To         []string  `json:"to,omitempty"` // notify: names of targets
 	Policy     string    `json:"policy,omitempty"`
 	Revision   string    `json:"policy_revision,omitempty"` // hash of the policy in the form that decided
 	Why        string    `json:"why,omitempty"`
@@ -178,6 +179,10 @@ type Record struct {
 	After    string    `json:"after,omitempty" jsonschema:"State after, as seen in the API."`
 	Attempt  int       `json:"attempt,omitempty" jsonschema:"Number of the call to the API; of an outcome: how many calls were made."`
 	Deadline time.Time `json:"deadline,omitzero" jsonschema:"Of a started: the call ends before."`
+	To       []string  `json:"to,omitempty" jsonschema:"Of a message: names of the targets."`
+	About    []Named   `json:"about,omitempty" jsonschema:"Of a warning: the instances; of many only the first."`
+	Count    int       `json:"count,omitempty" jsonschema:"Of a warning: how many instances."`
+	Postpone time.Time `json:"postpone,omitzero" jsonschema:"Of a warning: until when one click may put it off (plan time)."`
 	RunSeq   uint64    `json:"run,omitempty" jsonschema:"Sequence of the stored plan in NS_RUN."`
 
 	// Trace is the W3C trace context of what asked for it: the traceparent
@@ -191,6 +196,20 @@ type Record struct {
 
 // CloudEvent is the whole event as it is stored, of a record that [Bus.Watch] read.
 func (r *Record) CloudEvent() []byte { return []byte(r.event) }
+
+// Named is an instance that an event is about beside that of its subject.
+type Named struct {
+	Region   string `json:"region"` // lower case
+	Instance string `json:"instance"`
+	Hostname string `json:"hostname,omitempty"`
+}
+
+// Actions of notices that people are told of.
+const (
+	ActionRun    = "run"    // a run is held
+	ActionWarn   = "warn"   // a stop comes
+	ActionNotify = "notify" // a step of a trigger; a message that was not delivered
+)
 
 // At is the source's own time of a signal, zero when it names none.
 func (s *Signal) At() time.Time {

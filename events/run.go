@@ -42,8 +42,12 @@ func (b *Bus) LoadRun(ctx context.Context, region, trigger string) (Run, bool, e
 
 // Runs are the plans stored since a time, oldest first.
 func (b *Bus) Runs(ctx context.Context, since time.Time) iter.Seq2[Run, error] {
+	return b.runs(ctx, prefix+"run.>", since)
+}
+
+func (b *Bus) runs(ctx context.Context, filter string, since time.Time) iter.Seq2[Run, error] {
 	return func(yield func(Run, error) bool) {
-		for msg, err := range b.scan(ctx, StreamRun, prefix+"run.>", since) {
+		for msg, err := range b.scan(ctx, StreamRun, filter, since) {
 			var r Run
 			if err == nil && json.Unmarshal(msg.Data, &r) != nil {
 				continue // a dead letter when it was delivered

@@ -189,7 +189,7 @@ func TestEventsAreAsTheirSchemaSays(t *testing.T) {
 				t.Errorf("%s: %v", body, err)
 			}
 			back, err := decodeEvent(body)
-			if err != nil || back != rec {
+			if err != nil || !reflect.DeepEqual(back, rec) {
 				t.Errorf("%+v came back as %+v, %v", rec, back, err)
 			}
 		}

@@ -91,7 +91,7 @@ func (b *Bus) stores(l layout) []store {
 	for _, c := range streamConfigs(l) {
 		all = append(all, b.streamStore(c))
 	}
-	return append(all, b.bucketStore(l), b.consumerStore(StreamIn, durablePlanner), b.consumerStore(StreamRun, durableRunner))
+	return append(all, b.bucketStore(l), b.consumerStore(StreamIn, consumerConfig(durablePlanner)), b.consumerStore(StreamRun, consumerConfig(durableRunner)))
 }
 
 func (b *Bus) streamStore(want jetstream.StreamConfig) store {
@@ -159,8 +159,8 @@ func (b *Bus) bucketStore(l layout) store {
 	}
 }
 
-func (b *Bus) consumerStore(stream, durable string) store {
-	want := consumerConfig(durable)
+func (b *Bus) consumerStore(stream string, want jetstream.ConsumerConfig) store {
+	durable := want.Durable
 	return store{
 		what: "consumer " + durable + " of " + stream, subject: "$JS.API.CONSUMER.",
 		look: func(ctx context.Context) ([]string, bool, error) {

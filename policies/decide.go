@@ -169,7 +169,7 @@ func (d *decision) act(inst *Instance, a Action) {
 		d.skip(inst, a, reason, detail)
 		return
 	}
-	if a.Mode == ModeAsk {
+	if a.Mode == ModeAsk && a.Verb != Notify {
 		a.Hold = "mode is ask"
 	}
 	d.plan.Actions = append(d.plan.Actions, d.on(inst, a))
@@ -192,6 +192,9 @@ func (d *decision) on(inst *Instance, a Action) Action {
 
 // prevents is why an action is not done, in the order in which one would ask.
 func (d *decision) prevents(inst *Instance, a *Action) (Reason, string) {
+	if a.Verb == Notify {
+		return d.hushes(inst, a)
+	}
 	if reason, detail := d.set.untouchable(inst); reason != "" {
 		return reason, detail
 	}
@@ -210,6 +213,21 @@ func (d *decision) prevents(inst *Instance, a *Action) (Reason, string) {
 		}
 	}
 	return d.asItIs(inst, a)
+}
+
+// hushes is why nobody is told of an instance. A message touches nothing, so it
+// needs no leave, and protected instances have people who want to know, too.
+func (d *decision) hushes(inst *Instance, a *Action) (Reason, string) {
+	if reason, detail := d.at().overrules(inst, a); reason != "" {
+		return reason, detail
+	}
+	if name, off := d.wantedOff(inst); off {
+		return ReasonOffOnPurpose, name
+	}
+	if i := d.index.policy(a.Policy); i >= 0 {
+		return CoolingDown(&d.set.Policies[i], d.facts.Cooldowns[CooldownKey(a.Policy, inst.ID)], d.now)
+	}
+	return "", ""
 }
 
 // SpanWords prints a duration as people write it: 30m, 24h, not 24h0m0s.
@@ -312,7 +330,7 @@ func Retagged(tags, add, remove []string) []string {
 // was meant.
 func (d *decision) limit() {
 	most := cmp.Or(d.set.Limits.PerRun, DefaultPerRun)
-	counts := func(a Action) bool { return !(a.Level && a.Verb == Start) && a.Mode != ModeObserve }
+	counts := func(a Action) bool { return !(a.Level && a.Verb == Start) && a.Mode != ModeObserve && a.Verb != Notify }
 	n := 0
 	for _, a := range d.plan.Actions {
 		if counts(a) {

@@ -201,6 +201,8 @@ func (s Step) String() string {
 		return "retag " + strings.Join(words, " ")
 	case Firewall:
 		return "firewall " + s.Firewall
+	case Notify:
+		return "notify " + strings.Join(s.To, ", ")
 	}
 	return string(s.Verb)
 }
@@ -250,6 +252,8 @@ func KindOf(v Verb) Kind {
 		return KindCreate
 	case Delete:
 		return KindDelete
+	case Notify:
+		return KindNotify
 	}
 	return Kind(v)
 }

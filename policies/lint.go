@@ -172,7 +172,9 @@ func (l *lint) allowed() {
 		if !p.IsLevel() {
 			verbs = nil
 			for _, s := range p.Do {
-				verbs = append(verbs, s.Verb)
+				if s.Verb != Notify {
+					verbs = append(verbs, s.Verb)
+				}
 			}
 		}
 		for _, v := range refused(verbs...) {

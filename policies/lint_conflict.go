@@ -473,6 +473,9 @@ func (c *SignalCause) hearsWith(o *SignalCause) bool {
 func differ(a, b *Policy) (kinds []Kind) {
 	for _, s := range a.Do {
 		kind := KindOf(s.Verb)
+		if kind == KindNotify { // whoever has something to say is heard
+			continue
+		}
 		if other := stepsOf(b, kind); other != "" && other != stepsOf(a, kind) && !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}

@@ -81,6 +81,7 @@ type Action struct {
 	Tags        []string // retag: the whole new set, sorted
 	Add, Remove []string // retag: what was asked, so that a later reading can be merged
 	Firewall    string   // firewall: the target id
+	To          []string // notify: names of targets
 
 	Policy   string // that wins; empty for a command
 	Why      string // in words: "outside Mon-Fri 08:00-19:00 Europe/London"

@@ -31,6 +31,7 @@ const (
 	Firewall Verb = "firewall"
 	Create   Verb = "create"
 	Delete   Verb = "delete"
+	Notify   Verb = "notify" // a step only: people are told, and nothing is touched
 )
 
 // Kind is the aspect of an instance that an action changes. Per instance and
@@ -46,6 +47,7 @@ const (
 	KindFirewall Kind = "firewall"
 	KindCreate   Kind = "create"
 	KindDelete   Kind = "delete"
+	KindNotify   Kind = "notify"
 )
 
 // Set is everything that a policy file says about instances: what Decide needs
@@ -141,6 +143,14 @@ type Policy struct {
 	Cooldown time.Duration // signals only; per policy and instance, plan time
 	AtMost   AtMost        // signals only
 	Pick     *Pick         // signals only: which instances, when the signal names none
+
+	Warn *Warn // of a stop that comes; nil: nobody is warned. Not part of the hash: it moves no edge
+}
+
+// Warn says who hears of a stop before it comes.
+type Warn struct {
+	Before time.Duration // plan time
+	To     []string      // names of targets
 }
 
 // AtMost bounds how many instances a policy touches by trigger. Forty alerts at
@@ -179,6 +189,7 @@ type Step struct {
 	Add      []string // retag
 	Remove   []string // retag
 	Firewall string   // firewall: an id, never blank
+	To       []string // notify: names of targets
 
 	After    time.Duration // of a trigger: due so long after the signal (plan time)
 	IfFiring bool          // only while the alert fires still, or the load is high still

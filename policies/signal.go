@@ -97,6 +97,21 @@ func (c *SignalCause) Hears(s *Signal) bool {
 	return !slices.ContainsFunc(c.Matchers, func(m Matcher) bool { return !m.Matches(s.Labels) })
 }
 
+// words say what a signal is about.
+func (s *Signal) words(set *Set, at time.Time) string {
+	if s == nil {
+		return ""
+	}
+	what := "signal " + s.Name
+	switch {
+	case s.Alert != "":
+		what = "alert " + s.Alert
+	case s.Load != "":
+		what = fmt.Sprintf("load %s at %g", s.Load, s.Value)
+	}
+	return what + " since " + set.clock(at)
+}
+
 // TracksLoad reports whether it must be remembered since when a load is high.
 func (p *Policy) TracksLoad() bool {
 	return p.Signal != nil && p.Signal.Load != "" && (p.Signal.For > 0 || slices.ContainsFunc(p.Do, func(s Step) bool { return s.IfFiring }))

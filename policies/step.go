@@ -23,7 +23,7 @@ func (d *decision) steps(inst *Instance, matched []int, due func(i int) (time.Ti
 			continue
 		}
 		for _, s := range d.set.Policies[i].Do {
-			if k := KindOf(s.Verb); k != KindPower {
+			if k := KindOf(s.Verb); k != KindPower && k != KindNotify {
 				d.compete(stepWinner{k, i, at})
 			}
 		}
@@ -47,6 +47,9 @@ func (d *decision) steps(inst *Instance, matched []int, due func(i int) (time.Ti
 				a.Due = later(a.Due, d.facts.oldEnough(inst))
 			}
 			switch win := d.winnerOf(k); {
+			case k == KindNotify: // whoever has something to say is heard
+				a.ID, a.Why = d.besideID(inst, &a), d.trig.Signal.words(d.set, d.trig.At)
+				d.act(inst, a)
 			case win == i:
 				d.act(inst, a)
 			case d.isPaused(i, inst):
@@ -107,7 +110,7 @@ func (d *decision) besideID(inst *Instance, a *Action) string {
 }
 
 func (d *decision) stepAction(p *Policy, n int, s Step, at time.Time) Action {
-	a := Action{Step: n, Kind: KindOf(s.Verb), Verb: s.Verb, Hard: s.Hard, Size: s.Size, Add: s.Add, Remove: s.Remove, Firewall: s.Firewall,
+	a := Action{Step: n, Kind: KindOf(s.Verb), Verb: s.Verb, Hard: s.Hard, Size: s.Size, Add: s.Add, Remove: s.Remove, Firewall: s.Firewall, To: s.To,
 		Policy: p.Name, Priority: p.Priority, Planned: at, Due: at.Add(s.After), IfFiring: s.IfFiring}
 	switch c := p.Signal; {
 	case c == nil:

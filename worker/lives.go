@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"nightshift/events"
+	"nightshift/policies"
 )
 
 // lives knows which action is the newest of its kind on each instance, so that
@@ -97,6 +98,7 @@ func (n *life) isOvertaken() bool {
 	}
 }
 
+// wins reports whether an action overtakes older ones: a message does not.
 func wins(it events.Item) bool {
-	return !it.Observe && (it.Skip == "" || it.Skip == skipAlready)
+	return it.Kind != string(policies.KindNotify) && !it.Observe && (it.Skip == "" || it.Skip == skipAlready)
 }

@@ -489,7 +489,7 @@ func (p *planner) item(a policies.Action) events.Item {
 	it := events.Item{
 		ID: a.ID, Step: a.Step, Kind: string(a.Kind), Action: string(a.Verb),
 		Region: strings.ToLower(a.Region), Instance: a.Instance, Hostname: a.Hostname,
-		Hard: a.Hard, Size: a.Size, Tags: a.Tags, Add: a.Add, Remove: a.Remove, Firewall: a.Firewall,
+		Hard: a.Hard, Size: a.Size, Tags: a.Tags, Add: a.Add, Remove: a.Remove, Firewall: a.Firewall, To: a.To,
 		Policy: a.Policy, Revision: p.rules.hash(a.Policy), Why: a.Why, Priority: a.Priority, Level: a.Level, Planned: a.Planned.UTC(),
 		Observe: a.Mode == policies.ModeObserve, HoldsUntil: a.HoldsUntil, IfFiring: a.IfFiring,
 	}

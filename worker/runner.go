@@ -203,6 +203,7 @@ type verdict struct {
 	err     string
 	before  string
 	after   string
+	to      []string // of a message
 }
 
 func ended(v verdict) next       { return next{outcome: &v} }
@@ -214,6 +215,7 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	it := a.item
 	rec := r.record(a, v.outcome)
 	rec.Reason, rec.Detail, rec.Error, rec.Before, rec.After = string(v.reason), v.detail, v.err, v.before, v.after
+	rec.To = v.to
 	rec.Lateness, rec.Attempt = lateness(r.clock.Now(), it.Planned), a.made
 	stored, err := r.bus.PublishOutcome(ctx, rec)
 	if err != nil {

@@ -295,7 +295,7 @@ func (w *Worker) retryRun(ctx context.Context, req ApproveRequest) (answer Appro
 	}
 	answer.Run = run
 	for _, it := range run.Items {
-		if it.isFailed() {
+		if it.isFailed() && it.Action != events.ActionNotify { // a message that came too late stays so
 			c := commandOf(it.item)
 			c.ID, c.Reason = "retry-"+it.ActionID, "retry of "+run.Name
 			if err := w.send(ctx, &answer, c, req.Who); err != nil {

@@ -119,6 +119,9 @@ func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next
 	if due := a.item.NotBefore; time.Now().Before(due) && !a.life.isOvertaken() {
 		return lookAgain(due), r.note(ctx, a, "is due at "+r.clock.Plan(due).Format(time.RFC3339), "")
 	}
+	if a.item.Kind == string(policies.KindNotify) {
+		return r.tell(ctx, a, trail)
+	}
 	release, err := r.slot(ctx, a)
 	if err != nil {
 		return next{}, err

@@ -129,6 +129,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return w.housekeeping(intake, planner) }) // until intake ends
 	g.Go(func() error { return scheduler.lookForDrift(intake) })  // until intake ends
+	g.Go(func() error { return newWarner(w).run(intake) })        // until intake ends
 	g.Go(func() error { w.lookAtRegions(intake); return nil })    // once
 	w.ready.Store(true)
 	w.o.Log.Info("ready", zap.Strings("regions", w.set().Regions), zap.Int("policies", len(w.set().Policies)),

@@ -12,6 +12,7 @@ import (
 	"nightshift/configs"
 	"nightshift/worker"
 	"nightshift/worker/console"
+	"nightshift/worker/notify"
 )
 
 // lookEvery is how often the daemon looks whether the policy file has changed.
@@ -19,7 +20,7 @@ const lookEvery = 2 * time.Second
 
 // followFile puts each edit of the policy file in force, until ctx ends. A file
 // with a fault is reported once, and the old one stays. SIGHUP looks at once.
-func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worker.Worker, web *console.Server, log *zap.Logger) {
+func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worker.Worker, web *console.Server, told *notify.Notifier, log *zap.Logger) {
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
 	defer signal.Stop(hangUp)
@@ -53,6 +54,7 @@ func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worke
 			if configs.SettingsDiffer(cfg, edited) {
 				log.Warn("settings beside the policies have changed: nats, civo, http, data_dir, workers and verify take effect at the next start")
 			}
+			told.Replace(notifySettings(edited))
 			w.Replace(ctx, &edited.Policies, edited.Revision)
 			cfg = edited
 		case err.Error() != fault:

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"nightshift/policies"
 	"nightshift/worker"
 	"nightshift/worker/console"
+	"nightshift/worker/notify"
 )
 
 // fileFlags are those of every command that reads the policy file.
@@ -152,7 +155,8 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 		Log: log, Name: replicaName(), Version: version, Revision: cfg.Revision, Workers: cfg.Workers, Clock: clock, Embedded: cfg.NATS.URL == "",
 		Verify: worker.Verify{Within: cfg.Verify.Within, Settle: cfg.Verify.Settle, Apart: cfg.Verify.Apart, Poll: min(worker.DefaultPoll, cfg.Verify.Apart)},
 	})
-	web, err := newConsole(ctx, cfg, w, log)
+	told := notify.New(bus, notifySettings(cfg), notify.Options{Log: log, Now: clock.Now})
+	web, err := newConsole(ctx, cfg, w, told, log)
 	if err != nil {
 		return err
 	}
@@ -160,7 +164,8 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 	var follower sync.WaitGroup
 	defer follower.Wait()
 	defer stop()
-	follower.Go(func() { followFile(following, f, cfg, w, web, log) }) // until the worker ends
+	follower.Go(func() { followFile(following, f, cfg, w, web, told, log) }) // until the worker ends
+	follower.Go(func() { told.Run(following) })                              // likewise
 	if web == nil {
 		return w.Run(ctx)
 	}
@@ -171,11 +176,11 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 }
 
 // newConsole is the HTTP server, which has its address already; nil: none is wanted.
-func newConsole(ctx context.Context, cfg *configs.Config, w *worker.Worker, log *zap.Logger) (*console.Server, error) {
+func newConsole(ctx context.Context, cfg *configs.Config, w *worker.Worker, told *notify.Notifier, log *zap.Logger) (*console.Server, error) {
 	if cfg.HTTP.Listen == "" || cfg.HTTP.Listen == "none" {
 		return nil, nil //nolint:nilnil // none is wanted
 	}
-	web, err := console.New(w, console.Options{Listen: cfg.HTTP.Listen, Hooks: hooks(cfg), Log: log})
+	web, err := console.New(w, console.Options{Listen: cfg.HTTP.Listen, Hooks: hooks(cfg), Pages: map[string]http.Handler{notify.PostponePath: told.Handler()}, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +205,39 @@ func hooks(cfg *configs.Config) (all []console.Hook) {
 func replicaName() string {
 	host, _ := os.Hostname()
 	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+// notifySettings are who is told of what, and how.
+func notifySettings(cfg *configs.Config) notify.Settings {
+	s := notify.Settings{Zone: cfg.Policies.Zone, PublicURL: cfg.HTTP.URL}
+	for _, t := range cfg.Notify {
+		s.Targets = append(s.Targets, notify.Target{Name: t.Name, Form: t.Form, About: t.About, URL: func() (string, error) { return webhookOf(t) }})
+	}
+	return s
+}
+
+// webhookOf finds the address of a target, wherever it is kept. Its errors do not
+// repeat it.
+func webhookOf(t configs.Target) (string, error) {
+	address, where := t.URL.Reveal(), "notify."+t.Name
+	switch {
+	case t.Env != "":
+		address, where = os.Getenv(t.Env), "the variable "+t.Env
+	case t.File != "":
+		body, err := os.ReadFile(t.File)
+		if err != nil {
+			return "", fmt.Errorf("read the webhook of %s: %w", t.Name, err)
+		}
+		address, where = string(body), t.File
+	}
+	address = strings.TrimSpace(address)
+	if address == "" {
+		return "", fmt.Errorf("the webhook of %s is not set: %s is empty", t.Name, where)
+	}
+	if err := configs.CheckWebhook(address); err != nil {
+		return "", fmt.Errorf("the webhook of %s, in %s: %w", t.Name, where, err)
+	}
+	return address, nil
 }
 
 // planClock is the clock of plan time. It may differ from the machine's against

@@ -44,7 +44,8 @@ type Daemon interface {
 type Options struct {
 	Listen string // host:port; port 0 is a free one
 	Hooks  []Hook
-	Log    *zap.Logger // default: none
+	Pages  map[string]http.Handler // further ones, by pattern
+	Log    *zap.Logger             // default: none
 }
 
 // Server answers over HTTP. It is safe for concurrent use.
@@ -74,6 +75,9 @@ func New(daemon Daemon, o Options) (*Server, error) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "alive") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("POST /v1/hooks/{source}", s.deliver)
+	for pattern, page := range o.Pages {
+		mux.Handle(pattern, page)
+	}
 	s.handler = mux
 	return s, nil
 }
