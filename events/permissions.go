@@ -41,8 +41,8 @@ type Grant struct {
 
 // Questions of the control service by what they do.
 var (
-	asking   = []string{"status", "find", "plan", "check", "inventory", "explain", "runs"}
-	managing = []string{"run", "approve", "retry", "undo", "keep", "pause", "resume"}
+	asking   = []string{"status", "find", "plan", "check", "inventory", "explain", "runs", "dead"}
+	managing = []string{"run", "approve", "retry", "undo", "keep", "pause", "resume", "dead-retry", "dead-drop"}
 )
 
 // Permissions are the rights that a role needs, and no more. None but the worker
@@ -86,6 +86,7 @@ func (g *Grant) worker() {
 	for _, stream := range allStreams {
 		g.may("$JS.API.STREAM.INFO."+stream, "$JS.API.DIRECT.GET."+stream, "$JS.API.DIRECT.GET."+stream+".>")
 	}
+	g.may("$JS.API.STREAM.MSG.DELETE." + StreamDLQ) // dead letters that are dropped
 	for _, c := range durables {
 		of := c.stream + "." + c.name
 		g.may("$JS.API.CONSUMER.INFO."+of, "$JS.API.CONSUMER.MSG.NEXT."+of, "$JS.ACK."+of+".>", "$JS.ACK.*.*."+of+".>")

@@ -111,8 +111,8 @@ func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record,
 	consumer, err := b.js.OrderedConsumer(making, StreamEvt, cfg)
 	if err = end(err); err != nil {
 		var denied *Denied
-		if errors.As(err, &denied) && o.Since.IsZero() {
-			return b.listenFor(ctx, cfg.FilterSubjects[0], handle)
+		if errors.As(err, &denied) && o.Since.IsZero() && !o.Replay {
+			return b.listenFor(ctx, cfg.FilterSubjects, o.Query, handle)
 		}
 		return fmt.Errorf("watch events: %w", err)
 	}
@@ -153,7 +153,11 @@ func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record,
 }
 
 // listenFor hands on what is published from now on, as it is published.
-func (b *Bus) listenFor(ctx context.Context, filter string, handle func(rec Record, stored time.Time, seq uint64) error) error {
+func (b *Bus) listenFor(ctx context.Context, filters []string, q Query, handle func(rec Record, stored time.Time, seq uint64) error) error {
+	filter := EvtAll
+	if len(filters) == 1 {
+		filter = filters[0]
+	}
 	sub, err := b.nc.SubscribeSync(filter)
 	if err != nil {
 		return fmt.Errorf("watch events: %w", err)
@@ -174,7 +178,10 @@ func (b *Bus) listenFor(ctx context.Context, filter string, handle func(rec Reco
 		if err != nil {
 			continue
 		}
-		rec.StoredAt = time.Now()
+		rec.StoredAt, rec.event = time.Now(), string(msg.Data)
+		if !q.Matches(&rec) {
+			continue
+		}
 		if err := handle(rec, rec.StoredAt, 0); err != nil {
 			return err
 		}

@@ -236,7 +236,7 @@ you give them to somebody whom you would not trust with the streams.`,
 	f.StringVar(&scope.Who, "who", "", "the user, in place of ROLE=NAME")
 	f.StringSliceVar(&scope.Regions, "region", nil, "commander: of which regions (default all)")
 	f.StringSliceVar(&scope.Actions, "action", nil, "commander: which actions of start, stop, reboot, resize, retag, firewall (default all)")
-	f.BoolVar(&scope.Manage, "manage", false, "commander: also run, approve, retry, undo, keep, pause and resume")
+	f.BoolVar(&scope.Manage, "manage", false, "commander: also run, approve, retry, undo, keep, pause, resume, dead retry and dead drop")
 	f.BoolVar(&scope.Publish, "publish", false, "commander: also by plain publish, which NATS answers itself")
 	f.BoolVar(&scope.History, "history", false, "observer: also stored events, which NATS answers for itself")
 	f.StringSliceVar(&keys, "nkey", nil, "NAME=KEY: the public key of an NKey in place of a password")

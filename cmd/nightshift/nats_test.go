@@ -192,6 +192,21 @@ func TestEachRoleCanDoItsWorkAndNoMore(t *testing.T) {
 			t.Errorf("chief asks %s: %v", q.name, err)
 		}
 	}
+	if err := oncall.Conn().Publish("nightshift.v1.cmd.oncall.lon1."+roleDev1+".stop", []byte("nonsense")); err != nil {
+		t.Fatal(err)
+	}
+	var dead worker.DeadAnswer
+	for len(dead.Letters) == 0 && !t.Failed() {
+		if err := grafana.Ask(ctx, "dead", worker.DeadRequest{}, &dead); err != nil {
+			t.Errorf("observer asks dead: %v", err)
+		}
+	}
+	for _, q := range []string{"dead-retry", "dead-drop"} {
+		var answer any
+		if err := chief.Ask(ctx, q, worker.DeadActRequest{N: dead.Letters[0].N}, &answer); err != nil {
+			t.Errorf("chief asks %s: %v", q, err)
+		}
+	}
 	info, err := grafana.Conn().Request("$SRV.INFO.nightshift", nil, patience)
 	if err != nil || !strings.Contains(string(info.Data), "nightshift.v1.ctl.status") {
 		t.Errorf("got %v", err)
