@@ -347,7 +347,7 @@ func (d *Denied) Error() string {
 
 // Hint is what to do about it.
 func (d *Denied) Hint() string {
-	return "nightshift nats permissions prints the rights that each role needs; --who says as whom you ask"
+	return "nightshift nats permissions prints the rights that each role needs; --as says as whom you ask"
 }
 
 // deniedIn reads what the server says of a refusal. The client library has no

@@ -31,7 +31,7 @@ func (n *natsFlags) add(cmd *cobra.Command) {
 	f.StringVar(&n.auth.CA, "nats-ca", "", "file with the certificates that its own is signed by (default NIGHTSHIFT_NATS_TLS_CA)")
 	f.StringVar(&n.auth.Cert, "nats-cert", "", "file with a client certificate for it (default NIGHTSHIFT_NATS_TLS_CERT)")
 	f.StringVar(&n.auth.Key, "nats-key", "", "file with the key of the client certificate (default NIGHTSHIFT_NATS_TLS_KEY)")
-	f.StringVar(&n.who, "who", "", "as whom, where its permissions vouch for it (default NIGHTSHIFT_NATS_WHO, else the user of the credentials)")
+	f.StringVar(&n.who, "as", "", "as whom, where its permissions vouch for it (default NIGHTSHIFT_NATS_WHO, else the user of the credentials)")
 }
 
 // userInFlag refuses what anybody on the machine could read.
