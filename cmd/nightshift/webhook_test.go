@@ -121,8 +121,8 @@ func TestCivosOwnWebhookAsThePageShowsIt(t *testing.T) {
 // they are.
 func realThings(t *testing.T) (prometheus, alertmanager string) {
 	t.Helper()
-	if os.Getenv("NIGHTSHIFT_TEST_PROMETHEUS") == "" {
-		t.Skip("NIGHTSHIFT_TEST_PROMETHEUS=1 tries a real Prometheus and Alertmanager (.ci/run does); on Debian: apt-get install prometheus prometheus-alertmanager")
+	if os.Getenv("TEST_PROMETHEUS") == "" {
+		t.Skip("TEST_PROMETHEUS=1 tries a real Prometheus and Alertmanager (.ci/run does); on Debian: apt-get install prometheus prometheus-alertmanager")
 	}
 	find := func(names ...string) string {
 		for _, n := range names {
