@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +69,9 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 		}
 	}
 	plan.Skips = nil
+	plan.Actions = slices.DeleteFunc(plan.Actions, func(a policies.Action) bool { // a run that waits is not to be overtaken by the same again
+		return p.lives.isOpen(strings.ToLower(a.Region), a.Instance, string(a.Kind))
+	})
 	for _, run := range p.runs(trig, regions, plan) {
 		if len(run.Items) == 0 {
 			continue

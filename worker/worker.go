@@ -63,6 +63,7 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	w.rules.put(set, o.Revision)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
 	w.inv.clock = o.Clock
+	w.inv.shown = w.memory.shown
 	w.inv.observe = func(ctx context.Context, r *Reading) { w.memory.observe(ctx, w.set(), r) }
 	return w
 }
@@ -76,7 +77,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	calls, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
 
-	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, clock: w.o.Clock, log: w.o.Log}
+	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, lives: w.lives, clock: w.o.Clock, log: w.o.Log}
 	runner := &runner{
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
@@ -128,6 +129,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return w.housekeeping(intake, planner) }) // until intake ends
+	if !w.o.Embedded {
+		g.Go(func() error { return planner.follow(intake) }) // until intake ends
+	}
 	g.Go(func() error { return scheduler.lookForDrift(intake) })  // until intake ends
 	g.Go(func() error { w.lookAtRegions(intake); return nil })    // once
 	w.ready.Store(true)
@@ -157,6 +161,9 @@ func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
 // lookAtRegions names regions of the policy file that the account does not
 // know. The others go on; so does the daemon when nobody answers yet.
 func (w *Worker) lookAtRegions(ctx context.Context) {
+	if w.memory.needsReadings(w.set()) {
+		w.readAll(ctx, w.set().Regions)
+	}
 	ask, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	known, err := w.api.Regions(ask)
@@ -186,7 +193,7 @@ func (w *Worker) lookAtRegions(ctx context.Context) {
 func (w *Worker) housekeeping(ctx context.Context, p *planner) error {
 	for sleepUntil(ctx, time.Now().Add(time.Hour)) == nil {
 		p.prune(w.o.Clock.Now().Add(-2 * maxCatchUp))
-		w.memory.prune(ctx)
+		w.memory.prune(ctx, w.set())
 	}
 	return nil
 }
