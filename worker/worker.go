@@ -132,8 +132,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	if !w.o.Embedded {
 		g.Go(func() error { return planner.follow(intake) }) // until intake ends
 	}
-	g.Go(func() error { return scheduler.lookForDrift(intake) })  // until intake ends
-	g.Go(func() error { w.lookAtRegions(intake); return nil })    // once
+	g.Go(func() error { return scheduler.lookForDrift(intake) }) // until intake ends
+	g.Go(func() error { w.lookAtRegions(intake); return nil })   // once
 	w.ready.Store(true)
 	w.o.Log.Info("ready", zap.Strings("regions", w.set().Regions), zap.Int("policies", len(w.set().Policies)),
 		zap.String("mode", string(w.set().Mode)), zap.String("nats", w.bus.URL()))
