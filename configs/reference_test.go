@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nightshift/policies"
 )
 
 // everything is a policy file with every shape of the language in it.
@@ -203,7 +205,7 @@ func TestVariablesAreThoseOfTheTable(t *testing.T) {
 
 func TestDefaultsAreWrittenAsPeopleWriteThem(t *testing.T) {
 	for d, want := range map[time.Duration]string{30 * time.Second: "30s", 10 * time.Minute: "10m", time.Hour: "1h", 24 * time.Hour: "24h", 90 * time.Minute: "1h30m", 100 * time.Hour: "100h", 61 * time.Second: "1m1s"} {
-		if got := written(d); got != want {
+		if got := policies.SpanWords(d); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
@@ -247,10 +249,10 @@ func TestDefaultsOfTheTableAreThoseOfTheReader(t *testing.T) {
 	}
 	dev, web := policyShape.field("respect_stop").standard, policyShape.field("cooldown").standard
 	for i, p := range without.Policies.Policies {
-		if p.IsLevel() && written(p.RespectStop) != dev {
+		if p.IsLevel() && policies.SpanWords(p.RespectStop) != dev {
 			t.Errorf("policy %s respects a stop for %s, the table says %s", p.Name, p.RespectStop, dev)
 		}
-		if p.Signal != nil && i == 6 && written(p.Cooldown) != web {
+		if p.Signal != nil && i == 6 && policies.SpanWords(p.Cooldown) != web {
 			t.Errorf("policy %s cools down for %s, the table says %s", p.Name, p.Cooldown, web)
 		}
 	}

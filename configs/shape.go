@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // A shape is a mapping of the policy file: which keys it may have, and what each
@@ -167,18 +166,6 @@ func byType(words string, mapping, sequence, plain kind) kind {
 	}
 	k.schema = node{"if": node{"type": "object"}, "then": mapping.schema, "else": k.schema}
 	return k
-}
-
-// written is a duration as people write it: 30m, 24h, not 24h0m0s.
-func written(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 func listed[T ~string](values []T) string {

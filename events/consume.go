@@ -24,13 +24,37 @@ type delivery struct {
 	Subject  string
 	Seq      uint64    // in its stream
 	StoredAt time.Time // the server's
+	Part     int       // 1, 2, … of a batch; 0: the message is not a batch
+
+	of *answers // of a batch: what is said of its parts
+}
+
+// answers are what was said of the parts of one message.
+type answers struct {
+	taken      int
+	handedBack bool
+	delay      time.Duration // the longest that a part asked for
+}
+
+func (a *answers) back(delay time.Duration) {
+	a.handedBack, a.delay = true, max(a.delay, delay)
 }
 
 // Ack says that what the message asks for is stored elsewhere. It may be lost.
-func (d delivery) Ack() error { return d.msg.Ack() }
+func (d delivery) Ack() error {
+	if d.of != nil {
+		d.of.taken++
+		return nil
+	}
+	return d.msg.Ack()
+}
 
 // Nak asks for the message again after a delay.
 func (d delivery) Nak(delay time.Duration) error {
+	if d.of != nil {
+		d.of.back(delay)
+		return nil
+	}
 	if delay <= 0 {
 		return d.msg.Nak()
 	}

@@ -95,6 +95,7 @@ func (e *Endpoint) metadata() map[string]string {
 func (b *Bus) answer(ctx context.Context, e Endpoint, req micro.Request) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
+	ctx = WithTrace(ctx, req.Headers().Get(traceHeader))
 	answer, err := e.handle(ctx, req)
 	if err == nil {
 		err = req.RespondJSON(answer)
@@ -161,12 +162,59 @@ func (b *Bus) Ask(ctx context.Context, name string, in, out any) error {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	msg, err := b.nc.RequestWithContext(ctx, prefix+"ctl."+name, body)
+	msg, err := b.nc.RequestMsgWithContext(ctx, traced(ctx, &nats.Msg{Subject: ctlSubject(name, ""), Data: body}))
+	if err != nil {
+		return b.unanswered(name, err)
+	}
+	return readAnswer(msg, out)
+}
+
+// replicaPatience is how long AskAll waits for one more answer after another.
+const replicaPatience = 300 * time.Millisecond
+
+// AskAll sends a question to every replica, and returns the answers in the order
+// in which they came.
+func AskAll[A any](ctx context.Context, b *Bus, name string) (answers []A, err error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	inbox, err := b.nc.SubscribeSync(b.nc.NewInbox())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = inbox.Unsubscribe() }()
+	if err := b.nc.PublishRequest(ctlSubject(name, ""), inbox.Subject, nil); err != nil {
+		return nil, err
+	}
+	for {
+		msg, err := inbox.NextMsgWithContext(ctx)
+		if len(answers) > 0 && errors.Is(err, context.DeadlineExceeded) {
+			return answers, nil
+		}
+		if err != nil {
+			return nil, b.unanswered(name, err)
+		}
+		var a A
+		if err := readAnswer(msg, &a); err != nil {
+			return nil, err
+		}
+		if answers = append(answers, a); len(answers) == 1 {
+			var endSoon context.CancelFunc
+			ctx, endSoon = context.WithTimeout(ctx, replicaPatience)
+			defer endSoon()
+		}
+	}
+}
+
+func (b *Bus) unanswered(name string, err error) error {
 	if errors.Is(err, nats.ErrNoResponders) {
 		return fmt.Errorf("%w at %s", ErrNoDaemon, b.nc.ConnectedUrlRedacted())
 	}
-	if err != nil {
-		return fmt.Errorf("ask the daemon (%s): %w", name, b.explain(err))
+	return fmt.Errorf("ask the daemon (%s): %w", name, b.explain(err))
+}
+
+func readAnswer(msg *nats.Msg, out any) error {
+	if msg.Header.Get("Status") == "503" { // nobody is there; only a plain request is told so by the client
+		return ErrNoDaemon
 	}
 	if desc := msg.Header.Get(micro.ErrorHeader); desc != "" {
 		code, _ := strconv.Atoi(msg.Header.Get(micro.ErrorCodeHeader))

@@ -1,15 +1,18 @@
 package events
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 )
 
 // commandActions are the actions that a command may name.
@@ -25,37 +28,78 @@ func (b *Bus) PublishTick(ctx context.Context, t Tick) (stored bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	_, stored, err = b.publishExpecting(ctx, &nats.Msg{Subject: tickSubject(t.Policy, t.Planned), Data: body}, 0, "")
+	msg := &nats.Msg{Subject: tickSubject(t.Policy, t.Planned), Data: body}
+	return b.storeOnce(ctx, StreamIn, msg, func(data []byte) error {
+		_, err := parseMessage(msg.Subject, "", data)
+		return err
+	})
+}
+
+// storeOnce stores a message unless its subject has one that can be read. One that
+// cannot be read is a dead letter: it must not keep the place of what is meant.
+func (b *Bus) storeOnce(ctx context.Context, stream string, msg *nats.Msg, check func(data []byte) error) (stored bool, err error) {
+	_, stored, err = b.publishExpecting(ctx, msg, 0, "")
+	if stored || err != nil {
+		return stored, err
+	}
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return false, err
+	}
+	ask, cancel := bounded(ctx)
+	defer cancel()
+	there, err := s.GetLastMsgForSubject(ask, msg.Subject)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("read %s: %w", msg.Subject, b.explain(err))
+	case check(there.Data) == nil:
+		return false, nil
+	}
+	_, stored, err = b.publishExpecting(ctx, msg, there.Sequence, "")
 	return stored, err
 }
 
 // LoadTick reads the tick of an edge, "<policy>@<unix>".
 func (b *Bus) LoadTick(ctx context.Context, edgeID string) (Tick, bool, error) {
 	var t Tick
-	policy, unix, ok := cutLast(edgeID, '@')
-	n, err := strconv.ParseInt(unix, 10, 64)
-	if !ok || err != nil {
-		return t, false, fmt.Errorf("%q is not the id of an edge", edgeID)
+	if err := checkEdge(edgeID); err != nil {
+		return t, false, err
 	}
-	found, err := b.load(ctx, StreamIn, tickSubject(policy, time.Unix(n, 0)), &t)
+	policy, unix, _ := cutLast(edgeID, '@')
+	n, err := strconv.ParseInt(unix, 10, 64)
+	if err != nil {
+		return t, false, err
+	}
+	subject := tickSubject(policy, time.Unix(n, 0))
+	found, err := b.load(ctx, StreamIn, subject, func(data []byte) error {
+		elements, err := parseMessage(subject, "", data)
+		if err == nil {
+			t = *elements[0].in.Tick
+		}
+		return err
+	})
 	return t, found, err
 }
 
-// load reads the newest message of a subject.
-func (b *Bus) load(ctx context.Context, stream, subject string, into any) (bool, error) {
+// load reads the newest message of a subject. One that cannot be read is as good
+// as none: it is a dead letter, and storeOnce replaces it.
+func (b *Bus) load(ctx context.Context, stream, subject string, read func(data []byte) error) (bool, error) {
 	s, err := b.stream(ctx, stream)
 	if err != nil {
 		return false, err
 	}
-	msg, err := s.GetLastMsgForSubject(ctx, subject)
+	ask, cancel := bounded(ctx)
+	defer cancel()
+	msg, err := s.GetLastMsgForSubject(ask, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("read %s: %w", subject, b.explain(err))
 	}
-	if err := json.Unmarshal(msg.Data, into); err != nil {
-		return false, fmt.Errorf("read %s: %w", subject, err)
+	if err := read(msg.Data); err != nil {
+		b.log.Warn("a stored message cannot be read", zap.String("subject", subject), zap.Uint64("seq", msg.Sequence), zap.Error(err))
+		return false, nil
 	}
 	return true, nil
 }
@@ -74,7 +118,7 @@ func (b *Bus) PublishCommand(ctx context.Context, c Command) (seq uint64, err er
 		return 0, err
 	}
 	msg := &nats.Msg{Subject: CommandSubject(c.Who, c.Region, c.Instance, c.Action), Data: body}
-	ack, err := b.publish(ctx, msg)
+	ack, err := b.publish(ctx, traced(ctx, msg))
 	if err != nil {
 		return 0, err
 	}
@@ -93,7 +137,7 @@ func (b *Bus) PublishSignal(ctx context.Context, s Signal) (seq uint64, err erro
 	if err != nil {
 		return 0, err
 	}
-	ack, err := b.publish(ctx, &nats.Msg{Subject: SignalSubject(s.Source, s.Region, s.Instance), Data: body})
+	ack, err := b.publish(ctx, traced(ctx, &nats.Msg{Subject: SignalSubject(s.Source, s.Region, s.Instance), Data: body}))
 	if err != nil {
 		return 0, err
 	}
@@ -143,7 +187,8 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, publishTimeout)
 }
 
-// Incoming is a message of NS_IN. Exactly one of Tick, Command and Signal is set.
+// Incoming is a message of NS_IN, or one element of a batch of signals. Exactly
+// one of Tick, Command and Signal is set.
 type Incoming struct {
 	delivery
 	Tick    *Tick
@@ -171,7 +216,11 @@ func (in *Incoming) TriggerID() string {
 			return suffixed(s.Source+"-"+shortHash(s.Fingerprint, s.StartsAt.UTC().Format(time.RFC3339Nano)), s)
 		}
 	}
-	return "s" + strconv.FormatUint(in.Seq, 10)
+	id := "s" + strconv.FormatUint(in.Seq, 10)
+	if in.Part > 0 {
+		id += "-" + strconv.Itoa(in.Part)
+	}
+	return id
 }
 
 func suffixed(id string, s *Signal) string {
@@ -204,7 +253,12 @@ func (c *Command) Check() error {
 	if c.GiveUpAfter != "" {
 		if d, err := time.ParseDuration(c.GiveUpAfter); err != nil || d <= 0 {
 			return fmt.Errorf("give_up_after %q is not a positive duration such as 15m", c.GiveUpAfter)
+		} else if d > keepIn {
+			return fmt.Errorf("give_up_after %q is longer than a command is kept (%s)", c.GiveUpAfter, keepIn)
 		}
+	}
+	if !isPlausible(c.NotBefore) {
+		return fmt.Errorf("not_before %s is no time of this age", c.NotBefore.Format(time.RFC3339))
 	}
 	switch {
 	case c.Action == "resize" && c.Size == "":
@@ -245,8 +299,16 @@ func (s *Signal) check() error {
 		return errors.New("the value is a number")
 	case s.Status != "" && s.Status != "firing" && s.Status != "resolved":
 		return fmt.Errorf("status %q is neither firing nor resolved", s.Status)
+	case !isPlausible(s.StartsAt) || !isPlausible(s.Time):
+		return fmt.Errorf("the signal's time %s is no time of this age", s.At().Format(time.RFC3339))
 	}
 	return nil
+}
+
+// isPlausible refuses times that are not meant, and with which nothing can be
+// reckoned: a plan of the year 10000 could not even be written down.
+func isPlausible(t time.Time) bool {
+	return t.IsZero() || t.Year() >= 2000 && t.Year() < 2200
 }
 
 func countSet(texts ...string) (n int) {
@@ -258,8 +320,22 @@ func countSet(texts ...string) (n int) {
 	return n
 }
 
-// parseIncoming reads a message of NS_IN, or says why it cannot be read.
-func parseIncoming(subject string, data []byte) (*Incoming, error) {
+// maxBatch bounds the elements of a batch: each may become a dead letter.
+const maxBatch = 1000
+
+// element is one part of a message, or all of it: what it says, or why it cannot
+// be read.
+type element struct {
+	in    *Incoming
+	trace string // of a CloudEvent
+	raw   []byte // of a batch: this element alone
+	part  int    // 1, 2, … in a batch; 0: the message is not a batch
+	err   error
+}
+
+// parseMessage reads a message of NS_IN, which on a signal's subject may be a
+// batch. It fails when nothing of it can be read.
+func parseMessage(subject, contentType string, data []byte) ([]element, error) {
 	sub, err := parseInSubject(subject)
 	if err != nil {
 		return nil, err
@@ -267,53 +343,143 @@ func parseIncoming(subject string, data []byte) (*Incoming, error) {
 	if len(data) > MaxBody {
 		return nil, fmt.Errorf("the body has %d bytes, at most %d are read", len(data), MaxBody)
 	}
-	if len(data) == 0 && sub.kind == "cmd" {
-		data = []byte("{}") // a stop needs no more than its subject
+	if sub.kind != "sig" {
+		in, err := parseIncoming(sub, data)
+		return []element{{in: in}}, err
 	}
-	in := &Incoming{}
-	switch sub.kind {
-	case "tick":
-		in.Tick = &Tick{}
-		if err := json.Unmarshal(data, in.Tick); err != nil {
-			return nil, fmt.Errorf("the body is not a tick: %w", err)
-		}
-		if in.Tick.Policy != sub.policy || in.Tick.Planned.Unix() != sub.planned.Unix() || !isToken(in.Tick.Trigger) || in.Tick.Hash == "" {
-			return nil, errors.New("the body is of another tick than the subject says, or lacks its trigger or hash")
-		}
-	case "cmd":
-		in.Command = &Command{}
-		if err := json.Unmarshal(data, in.Command); err != nil {
-			return nil, fmt.Errorf("the body is not a command: %w", err)
-		}
-		c := in.Command
-		c.Who, c.Region, c.Instance, c.Action = sub.who, sub.region, sub.instance, sub.action
-		return in, c.Check()
-	default:
-		in.Signal = &Signal{}
-		if err := json.Unmarshal(data, in.Signal); err != nil {
-			return nil, fmt.Errorf("the body is not a signal: %w", err)
-		}
-		s := in.Signal
-		s.Source, s.Region, s.Instance = sub.who, sub.region, sub.instance
-		return in, s.check()
+	kind := mediaType(contentType)
+	isBatch := bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("["))
+	switch {
+	case kind == batchContentType && !isBatch:
+		return nil, errors.New("the body is not a batch of CloudEvents: it is no JSON array")
+	case !isBatch:
+		e := parseElement(sub, data, kind == eventContentType)
+		return []element{e}, e.err
 	}
-	return in, nil
+	var parts []json.RawMessage
+	if err := json.Unmarshal(data, &parts); err != nil {
+		return nil, fmt.Errorf("the body is not a batch of signals: %w", err)
+	}
+	if len(parts) == 0 || len(parts) > maxBatch {
+		return nil, fmt.Errorf("a batch has 1 to %d signals, this one %d", maxBatch, len(parts))
+	}
+	elements := make([]element, len(parts))
+	for i, raw := range parts {
+		elements[i] = parseElement(sub, raw, kind == batchContentType)
+		elements[i].raw, elements[i].part = raw, i+1
+	}
+	return elements, nil
 }
 
-// ConsumeIn hands everything that comes in to handle, at most n at once, until
-// ctx ends and the running handlers have returned. The handler acknowledges;
-// while it runs the message is kept from being delivered again. What cannot be
-// read is a dead letter.
+// parseElement reads one signal.
+func parseElement(sub inSubject, data []byte, isEvent bool) element {
+	s, trace, err := parseSignal(data, isEvent)
+	if err != nil {
+		return element{err: err}
+	}
+	s.Source, s.Region, s.Instance = sub.who, sub.region, sub.instance
+	return element{in: &Incoming{Signal: s}, trace: trace, err: s.check()}
+}
+
+// parseIncoming reads a tick or a command, or says why it cannot be read.
+func parseIncoming(sub inSubject, data []byte) (*Incoming, error) {
+	if sub.kind == "tick" {
+		t := &Tick{}
+		if err := json.Unmarshal(data, t); err != nil {
+			return nil, fmt.Errorf("the body is not a tick: %w", err)
+		}
+		if t.Policy != sub.policy || t.Planned.Unix() != sub.planned.Unix() || !isToken(t.Trigger) || t.Hash == "" {
+			return nil, errors.New("the body is of another tick than the subject says, or lacks its trigger or hash")
+		}
+		for _, id := range t.Edges { // they make subjects
+			if err := checkEdge(id); err != nil {
+				return nil, err
+			}
+		}
+		return &Incoming{Tick: t}, nil
+	}
+	if len(data) == 0 {
+		data = []byte("{}") // a stop needs no more than its subject
+	}
+	c := &Command{}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields() // a dry_run that is misspelt must not act
+	if err := dec.Decode(c); err != nil {
+		return nil, fmt.Errorf("the body is not a command: %w", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("the body is not a command: something follows it")
+	}
+	c.Who, c.Region, c.Instance, c.Action = sub.who, sub.region, sub.instance, sub.action
+	return &Incoming{Command: c}, c.Check()
+}
+
+func checkEdge(id string) error {
+	policy, unix, ok := cutLast(id, '@')
+	n, err := strconv.ParseInt(unix, 10, 64)
+	if !ok || err != nil || strconv.FormatInt(n, 10) != unix {
+		return fmt.Errorf("%q is not the id of an edge", id)
+	}
+	return checkTokens([]string{"policy"}, policy)
+}
+
+// ConsumeIn hands everything that comes in to handle, at most n messages at once,
+// until ctx ends and the running handlers have returned. The handler acknowledges
+// before it returns; while it runs the message is kept from being delivered
+// again. The signals of a batch are handed over one after another; when one of
+// them is handed back, all are delivered again. What cannot be read is a dead
+// letter. The context carries the message's trace context.
 func (b *Bus) ConsumeIn(ctx context.Context, n int, handle func(context.Context, *Incoming)) error {
 	return b.consume(ctx, StreamIn, "planner", n, func(ctx context.Context, d delivery) {
-		in, err := parseIncoming(d.Subject, d.msg.Data())
+		headers := d.msg.Headers()
+		ctx = WithTrace(ctx, headers.Get(traceHeader))
+		elements, err := parseMessage(d.Subject, headers.Get(contentTypeHeader), d.msg.Data())
 		if err != nil {
 			b.bury(ctx, d, err.Error())
 			return
 		}
-		in.delivery = d
-		handle(ctx, in)
+		if elements[0].part == 0 {
+			elements[0].in.delivery = d
+			handle(WithTrace(ctx, elements[0].trace), elements[0].in)
+			return
+		}
+		b.handleBatch(ctx, d, elements, handle)
 	})
+}
+
+// handleBatch hands over the signals of a batch, each with an identity of its
+// own, and acknowledges the message when all of them are.
+func (b *Bus) handleBatch(ctx context.Context, d delivery, elements []element, handle func(context.Context, *Incoming)) {
+	whole := &answers{}
+	for _, e := range elements {
+		if ctx.Err() != nil { // the rest when it is delivered again
+			whole.back(0)
+			break
+		}
+		d := d
+		d.Part, d.of = e.part, whole
+		if e.err != nil {
+			if err := b.store(ctx, d, e.raw, e.err.Error()); err != nil {
+				b.log.Warn("dead letter not stored, will be tried again", zap.String("subject", d.Subject), zap.Error(err))
+				whole.back(deadRetry)
+			} else {
+				whole.taken++
+			}
+			continue
+		}
+		e.in.delivery = d
+		handle(WithTrace(ctx, e.trace), e.in)
+	}
+	var err error
+	switch {
+	case whole.handedBack:
+		err = d.Nak(whole.delay)
+	case whole.taken == len(elements):
+		err = d.Ack()
+	}
+	if err != nil {
+		b.log.Debug("acknowledgement lost, it will be delivered again", zap.Error(err))
+	}
 }
 
 func cutLast(s string, sep byte) (before, after string, ok bool) {

@@ -122,7 +122,7 @@ func (b *Bus) PublishNote(ctx context.Context, rec Record) error {
 	if rec.Outcome.Ends() || rec.Outcome == Started {
 		return fmt.Errorf("%s is not a note", rec.Outcome)
 	}
-	msg, err := b.message(rec)
+	msg, err := b.message(ctx, rec)
 	if err != nil {
 		return err
 	}
@@ -139,24 +139,26 @@ func (b *Bus) PublishNoticed(ctx context.Context, rec Record) error {
 }
 
 func (b *Bus) publishRecord(ctx context.Context, rec Record, expect uint64, filter string) (seq uint64, ok bool, err error) {
-	msg, err := b.message(rec)
+	msg, err := b.message(ctx, rec)
 	if err != nil {
 		return 0, false, err
 	}
 	return b.publishExpecting(ctx, msg, expect, filter)
 }
 
-func (b *Bus) message(rec Record) (*nats.Msg, error) {
+func (b *Bus) message(ctx context.Context, rec Record) (*nats.Msg, error) {
 	if err := checkTokens([]string{"region", "instance", "action", "outcome", "action id"}, rec.Region, rec.Instance, rec.Action, string(rec.Outcome), rec.ActionID); err != nil {
 		return nil, err
 	}
+	rec.Trace = TraceOf(ctx)
 	id, body, err := encodeEvent(rec, b.source, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	msg := nats.NewMsg(eventSubject(rec))
 	msg.Data = body
-	msg.Header.Set("content-type", contentType)
+	msg.Header.Set(contentTypeHeader, eventContentType)
+	traced(ctx, msg)
 	if rec.Outcome != Started { // an attempt that was refused may be announced again
 		msg.Header.Set(jetstream.MsgIDHeader, id)
 	}

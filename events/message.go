@@ -24,16 +24,16 @@ type Tick struct {
 // Subject: nightshift.v1.cmd.<who>.<region>.<instance>.<action>; who, region,
 // instance and action are read from the subject, never from the body.
 type Command struct {
-	ID          string    `json:"id,omitempty"` // the same id of the same who acts once
-	Reason      string    `json:"reason,omitempty"`
-	Size        string    `json:"size,omitempty"`     // resize
-	Add         []string  `json:"add,omitempty"`      // retag
-	Remove      []string  `json:"remove,omitempty"`   // retag
-	Firewall    string    `json:"firewall,omitempty"` // firewall: an id
-	Hard        bool      `json:"hard,omitempty"`     // reboot
-	DryRun      bool      `json:"dry_run,omitempty"`
-	GiveUpAfter string    `json:"give_up_after,omitempty"` // a duration such as "15m"
-	NotBefore   time.Time `json:"not_before,omitzero"`     // plan time: due then
+	ID          string    `json:"id,omitempty" jsonschema:"The same id of the same who acts once."`
+	Reason      string    `json:"reason,omitempty" jsonschema:"For the audit trail."`
+	Size        string    `json:"size,omitempty" jsonschema:"For resize."`
+	Add         []string  `json:"add,omitempty" jsonschema:"For retag: tags to add."`
+	Remove      []string  `json:"remove,omitempty" jsonschema:"For retag: tags to take away."`
+	Firewall    string    `json:"firewall,omitempty" jsonschema:"For firewall: an id."`
+	Hard        bool      `json:"hard,omitempty" jsonschema:"For reboot: as by the power switch."`
+	DryRun      bool      `json:"dry_run,omitempty" jsonschema:"Decide and report, do not act."`
+	GiveUpAfter string    `json:"give_up_after,omitempty" jsonschema:"Do not begin later: a Go duration such as 15m, at most 168h."`
+	NotBefore   time.Time `json:"not_before,omitzero" jsonschema:"Plan time: due then."`
 
 	Who      string `json:"-"`
 	Region   string `json:"-"` // lower case, as in the subject
@@ -44,16 +44,16 @@ type Command struct {
 // Signal is something that happened to one instance.
 // Subject: nightshift.v1.sig.<source>.<region>.<instance>.
 type Signal struct {
-	ID          string            `json:"id,omitempty"`
-	Alert       string            `json:"alert,omitempty"`       // alert name; exactly one of Alert, Load and Signal
-	Status      string            `json:"status,omitempty"`      // firing (default) or resolved
-	Labels      map[string]string `json:"labels,omitempty"`      // of the alert
-	Fingerprint string            `json:"fingerprint,omitempty"` // with StartsAt the identity of a firing
-	StartsAt    time.Time         `json:"startsAt,omitzero"`
-	Load        string            `json:"load,omitempty"`   // metric name
-	Name        string            `json:"signal,omitempty"` // of any other signal, such as ci.queued
-	Value       *float64          `json:"value,omitempty"`  // of a load, or of another signal
-	Time        time.Time         `json:"time,omitzero"`    // the source's time of a load; else the server's
+	ID          string            `json:"id,omitempty" jsonschema:"The same id of the same source counts once."`
+	Alert       string            `json:"alert,omitempty" jsonschema:"Name of an alert. A signal has exactly one of alert, load and signal."`
+	Status      string            `json:"status,omitempty" jsonschema:"Of an alert: firing (default) or resolved."`
+	Labels      map[string]string `json:"labels,omitempty" jsonschema:"What policies match on."`
+	Fingerprint string            `json:"fingerprint,omitempty" jsonschema:"With startsAt the identity of a firing: repeats count once."`
+	StartsAt    time.Time         `json:"startsAt,omitzero" jsonschema:"Since when the alert fires, by the source's clock."`
+	Load        string            `json:"load,omitempty" jsonschema:"Name of a metric, such as cpu; with its value."`
+	Name        string            `json:"signal,omitempty" jsonschema:"Name of any other signal, such as ci.queued."`
+	Value       *float64          `json:"value,omitempty" jsonschema:"Of a load, or of another signal."`
+	Time        time.Time         `json:"time,omitzero" jsonschema:"When a load was measured, by the source's clock; else when it came in."`
 
 	Source   string `json:"-"`
 	Region   string `json:"-"`
@@ -66,11 +66,12 @@ type Run struct {
 	Trigger  string    `json:"trigger"`
 	Kind     string    `json:"kind"` // tick, command, signal
 	Who      string    `json:"who,omitempty"`
-	Region   string    `json:"region"`          // lower case; "_" for a trigger that touches nothing
-	Edges    []string  `json:"edges,omitempty"` // ticks that this plan has taken
-	Planned  time.Time `json:"planned"`         // plan time of the trigger
-	StoredAt time.Time `json:"stored_at"`       // machine time
-	Why      string    `json:"why,omitempty"`   // when there are no items: why not
+	Region   string    `json:"region"`                // lower case; "_" for a trigger that touches nothing
+	Edges    []string  `json:"edges,omitempty"`       // ticks that this plan has taken
+	Planned  time.Time `json:"planned"`               // plan time of the trigger
+	StoredAt time.Time `json:"stored_at"`             // machine time
+	Why      string    `json:"why,omitempty"`         // when there are no items: why not
+	Trace    string    `json:"traceparent,omitempty"` // trace context of what asked for it
 	// Held is why the run waits for approval, until HeldUntil (machine time) at the
 	// latest; empty: it does not wait.
 	Held      string    `json:"held,omitempty"`
@@ -105,6 +106,7 @@ type Item struct {
 	Remove     []string  `json:"remove,omitempty"`
 	Firewall   string    `json:"firewall,omitempty"`
 	Policy     string    `json:"policy,omitempty"`
+	Revision   string    `json:"policy_revision,omitempty"` // hash of the policy in the form that decided
 	Why        string    `json:"why,omitempty"`
 	Priority   int       `json:"priority,omitempty"`
 	Level      bool      `json:"level,omitempty"`
@@ -144,33 +146,50 @@ const (
 	Noticed  Outcome = "noticed"  // seen, and nothing done about it: drift, a change by hand, a tag that cannot be read
 )
 
-// Record is the data of an event of NS_EVT, inside a CloudEvent.
+// Outcomes are all outcomes, and then all notes.
+func Outcomes() []Outcome {
+	return []Outcome{Done, Skipped, Planned, Superseded, Expired, Failed, Unknown, Started, Accepted, PutOff, Waiting, Noticed}
+}
+
+// Record is the data of an event of NS_EVT, inside a CloudEvent. Programs of
+// others read it: a field is never taken away and never changes its type
+// (schemas/record.json, and the test beside it). The tags describe the fields
+// in that schema.
 // Subject: nightshift.v1.evt.<region>.<instance>.<action>.<outcome>.<action id>.
 type Record struct {
-	ActionID string    `json:"action_id"`
-	Action   string    `json:"action"`
-	Outcome  Outcome   `json:"outcome"`
-	Reason   string    `json:"reason,omitempty"`
-	Detail   string    `json:"detail,omitempty"`
-	Error    string    `json:"error,omitempty"`
-	Trigger  string    `json:"trigger"`
-	Who      string    `json:"who,omitempty"`
-	Policy   string    `json:"policy,omitempty"`
-	Why      string    `json:"why,omitempty"`
-	Region   string    `json:"region"`
-	Instance string    `json:"instance"`
+	ActionID string    `json:"action_id" jsonschema:"The same for every event of one action."`
+	Action   string    `json:"action" jsonschema:"What is done: start, stop, reboot, resize, retag, firewall. For what is no action on an instance: plan, tick, run, power, tags, policies, account, message, and more to come."`
+	Outcome  Outcome   `json:"outcome" jsonschema:"How the action ended, once; or a note of what happened on the way: started, accepted, put-off, waiting, noticed."`
+	Reason   string    `json:"reason,omitempty" jsonschema:"Why, as a word that does not change: already, protected, cooldown, over limit, gone, ... New ones may come."`
+	Detail   string    `json:"detail,omitempty" jsonschema:"Why, as a sentence for people."`
+	Error    string    `json:"error,omitempty" jsonschema:"What the Civo API or the network said; never a secret."`
+	Trigger  string    `json:"trigger" jsonschema:"What made the daemon look: id of a tick (t and its unix time), command or signal."`
+	Who      string    `json:"who,omitempty" jsonschema:"Publisher of the command, or source of the signal, as its subject says."`
+	Policy   string    `json:"policy,omitempty" jsonschema:"Policy that wanted it; empty for a command."`
+	Revision string    `json:"policy_revision,omitempty" jsonschema:"Hash of the policy in the form that decided: another form of it has another hash."`
+	Why      string    `json:"why,omitempty" jsonschema:"What the policy or command wanted, for people."`
+	Region   string    `json:"region" jsonschema:"Lower case; _ where there is none."`
+	Instance string    `json:"instance" jsonschema:"Id; _ where there is none."`
 	Hostname string    `json:"hostname,omitempty"`
-	Planned  time.Time `json:"planned,omitzero"`
-	Lateness string    `json:"lateness,omitempty"` // outcome or call after its due time, a duration
-	Before   string    `json:"before,omitempty"`   // status, size, … before
-	After    string    `json:"after,omitempty"`    // … and after, as verified
-	Attempt  int       `json:"attempt,omitempty"`
-	Deadline time.Time `json:"deadline,omitzero"` // of a started: the call ends before
-	RunSeq   uint64    `json:"run,omitempty"`     // sequence of the stored plan in NS_RUN: orders what wants the same
+	Planned  time.Time `json:"planned,omitzero" jsonschema:"Plan time of the trigger: when it was meant to be."`
+	Lateness string    `json:"lateness,omitempty" jsonschema:"Of an outcome: how long after the planned time it came, as a Go duration such as 1m2.5s."`
+	Before   string    `json:"before,omitempty" jsonschema:"State before: status, size and status, tags, or firewall, by action."`
+	After    string    `json:"after,omitempty" jsonschema:"State after, as seen in the API."`
+	Attempt  int       `json:"attempt,omitempty" jsonschema:"Number of the call to the API; of an outcome: how many calls were made."`
+	Deadline time.Time `json:"deadline,omitzero" jsonschema:"Of a started: the call ends before."`
+	RunSeq   uint64    `json:"run,omitempty" jsonschema:"Sequence of the stored plan in NS_RUN."`
+
+	// Trace is the W3C trace context of what asked for it: the traceparent
+	// attribute of the event and header of its message.
+	Trace string `json:"-"`
 
 	StoredAt time.Time `json:"-"` // set when read: the server's time
 	Seq      uint64    `json:"-"` // set when read: in NS_EVT
+	event    string    // set by Watch: the whole CloudEvent
 }
+
+// CloudEvent is the whole event as it is stored, of a record that [Bus.Watch] read.
+func (r *Record) CloudEvent() []byte { return []byte(r.event) }
 
 // At is the source's own time of a signal, zero when it names none.
 func (s *Signal) At() time.Time {

@@ -20,19 +20,24 @@ func (b *Bus) StoreRun(ctx context.Context, r Run) (stored bool, err error) {
 	if err := checkTokens([]string{"region", "trigger"}, r.Region, r.Trigger); err != nil {
 		return false, err
 	}
+	r.Trace = TraceOf(ctx)
 	body, err := json.Marshal(r)
 	if err != nil {
 		return false, err
 	}
-	_, stored, err = b.publishExpecting(ctx, &nats.Msg{Subject: runSubject(r.Region, r.Trigger), Data: body}, 0, "")
-	return stored, err
+	msg := traced(ctx, &nats.Msg{Subject: runSubject(r.Region, r.Trigger), Data: body})
+	return b.storeOnce(ctx, StreamRun, msg, func(data []byte) error { return parseRun(msg.Subject, data, new(Run)) })
 }
 
 // LoadRun reads the stored plan of a trigger in a region (lower case).
 func (b *Bus) LoadRun(ctx context.Context, region, trigger string) (Run, bool, error) {
 	var r Run
-	found, err := b.load(ctx, StreamRun, runSubject(region, trigger), &r)
-	return r, found, err
+	subject := runSubject(region, trigger)
+	found, err := b.load(ctx, StreamRun, subject, func(data []byte) error { return parseRun(subject, data, &r) })
+	if !found {
+		return Run{}, false, err
+	}
+	return r, true, nil
 }
 
 // Runs are the plans stored since a time, oldest first.
@@ -80,7 +85,8 @@ type RunDelivery struct {
 	Run Run
 }
 
-// ConsumeRuns hands stored plans to handle; see ConsumeIn.
+// ConsumeRuns hands stored plans to handle, with the trace context of what asked
+// for them; see ConsumeIn.
 func (b *Bus) ConsumeRuns(ctx context.Context, n int, handle func(context.Context, *RunDelivery)) error {
 	return b.consume(ctx, StreamRun, "runner", n, func(ctx context.Context, d delivery) {
 		rd := &RunDelivery{delivery: d}
@@ -88,7 +94,7 @@ func (b *Bus) ConsumeRuns(ctx context.Context, n int, handle func(context.Contex
 			b.bury(ctx, d, err.Error())
 			return
 		}
-		handle(ctx, rd)
+		handle(WithTrace(ctx, rd.Run.Trace), rd)
 	})
 }
 

@@ -3,6 +3,8 @@ package events
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -10,8 +12,77 @@ import (
 
 // WatchOptions say which events are watched.
 type WatchOptions struct {
-	Since  time.Time // zero: only those stored from now on
+	Since  time.Time // zero: only those stored from now on, or with Replay all that are kept
+	Replay bool      // end with the newest that is stored
 	Filter string    // subject filter; default EvtAll
+	Query  Query     // further conditions
+}
+
+// Query are conditions on events. Each field is a list of which one must be so;
+// an empty list asks for nothing.
+type Query struct {
+	Regions   []string // lower case
+	Instances []string // ids
+	Outcomes  []Outcome
+	Policies  []string
+	Who       []string
+}
+
+// maxFilters bounds what the server is asked to look for: beyond, events are
+// sorted out here.
+const maxFilters = 32
+
+// filters are the conditions that the server can look after.
+func (q *Query) filters() ([]string, error) {
+	regions, err := tokensOrAny("region", q.Regions)
+	if err != nil {
+		return nil, err
+	}
+	instances, err := tokensOrAny("instance", q.Instances)
+	if err != nil {
+		return nil, err
+	}
+	outcomes, err := tokensOrAny("outcome", q.Outcomes)
+	if err != nil {
+		return nil, err
+	}
+	if len(regions)*len(instances)*len(outcomes) > maxFilters {
+		return []string{EvtAll}, nil
+	}
+	var out []string
+	for _, r := range regions {
+		for _, i := range instances {
+			for _, o := range outcomes {
+				out = append(out, prefix+"evt."+r+"."+i+".*."+o+".*")
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil // the server refuses filters that overlap
+}
+
+func tokensOrAny[T ~string](name string, values []T) ([]string, error) {
+	if len(values) == 0 {
+		return []string{"*"}, nil
+	}
+	out := make([]string, len(values))
+	for i, v := range values {
+		if err := checkTokens([]string{name}, string(v)); err != nil {
+			return nil, err
+		}
+		out[i] = string(v)
+	}
+	return out, nil
+}
+
+// Matches reports whether an event meets all conditions.
+func (q *Query) Matches(rec *Record) bool {
+	return hasOr(q.Regions, rec.Region) && hasOr(q.Instances, rec.Instance) && hasOr(q.Outcomes, rec.Outcome) &&
+		hasOr(q.Who, rec.Who) && (len(q.Policies) == 0 || slices.ContainsFunc(strings.Fields(rec.Policy), func(p string) bool { return slices.Contains(q.Policies, p) }))
+}
+
+func hasOr[T comparable](list []T, value T) bool {
+	return len(list) == 0 || slices.Contains(list, value)
 }
 
 // WatchRuns hands plans stored since a time to handle, in order, until ctx ends.
@@ -45,19 +116,30 @@ func (b *Bus) WatchRuns(ctx context.Context, since time.Time, handle func(Run)) 
 }
 
 // Watch hands events to handle in the order in which they were stored, until ctx
-// ends (then it returns nil) or handle returns an error (then it returns that).
-// An event that cannot be read is passed over.
+// ends (then it returns nil), or with Replay the newest is reached, or handle
+// returns an error (then it returns that). An event that cannot be read is passed
+// over.
 func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record, stored time.Time, seq uint64) error) error {
-	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy, FilterSubjects: []string{EvtAll}}
-	if o.Filter != "" {
+	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy}
+	filters, err := o.Query.filters()
+	if err != nil {
+		return err
+	}
+	if cfg.FilterSubjects = filters; o.Filter != "" {
 		cfg.FilterSubjects = []string{o.Filter}
 	}
-	if !o.Since.IsZero() {
+	switch {
+	case !o.Since.IsZero():
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &o.Since
+	case o.Replay:
+		cfg.DeliverPolicy = jetstream.DeliverAllPolicy
 	}
 	consumer, err := b.js.OrderedConsumer(ctx, StreamEvt, cfg)
 	if err != nil {
 		return fmt.Errorf("watch events: %w", b.explain(err))
+	}
+	if o.Replay && consumer.CachedInfo().NumPending == 0 {
+		return nil
 	}
 	messages, err := consumer.Messages()
 	if err != nil {
@@ -74,15 +156,20 @@ func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record,
 		if err != nil {
 			return fmt.Errorf("watch events: %w", b.explain(err))
 		}
-		rec, err := decodeEvent(msg.Data())
+		meta, err := msg.Metadata()
 		if err != nil {
-			continue
+			return fmt.Errorf("watch events: %w", err)
 		}
-		if meta, err := msg.Metadata(); err == nil {
-			rec.StoredAt, rec.Seq = meta.Timestamp, meta.Sequence.Stream
+		if rec, err := decodeEvent(msg.Data()); err == nil {
+			rec.StoredAt, rec.Seq, rec.event = meta.Timestamp, meta.Sequence.Stream, string(msg.Data())
+			if o.Query.Matches(&rec) {
+				if err := handle(rec, rec.StoredAt, rec.Seq); err != nil {
+					return err
+				}
+			}
 		}
-		if err := handle(rec, rec.StoredAt, rec.Seq); err != nil {
-			return err
+		if o.Replay && meta.NumPending == 0 {
+			return nil
 		}
 	}
 }

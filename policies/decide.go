@@ -212,8 +212,8 @@ func (d *decision) prevents(inst *Instance, a *Action) (Reason, string) {
 	return d.asItIs(inst, a)
 }
 
-// spanWords prints a duration without the zeros that time.Duration adds.
-func spanWords(d time.Duration) string {
+// SpanWords prints a duration as people write it: 30m, 24h, not 24h0m0s.
+func SpanWords(d time.Duration) string {
 	s := d.String()
 	s = strings.TrimSuffix(s, "0s")
 	if s != "" && !strings.HasSuffix(s, "m") && !strings.HasSuffix(s, "h") {

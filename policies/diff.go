@@ -373,7 +373,7 @@ func settingsThatDiffer(before, after *Set) []Reworded {
 		{"limits", func(s *Set) string {
 			return fmt.Sprintf("per_run %d, per_hour %d", cmp.Or(s.Limits.PerRun, DefaultPerRun), cmp.Or(s.Limits.PerHour, DefaultPerHour))
 		}},
-		{"hold_for", func(s *Set) string { return spanWords(cmp.Or(s.HoldFor, DefaultHoldFor)) }},
+		{"hold_for", func(s *Set) string { return SpanWords(cmp.Or(s.HoldFor, DefaultHoldFor)) }},
 		{"owners", func(s *Set) string { return s.Owners.String() }},
 	} {
 		if a, b := s.form(before), s.form(after); a != b {
@@ -397,7 +397,7 @@ func (o Owners) String() string {
 	if len(o.Keys) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s{%s}, keep for %s at most", cmp.Or(o.Prefix, DefaultPrefix), strings.Join(slices.Sorted(slices.Values(o.Keys)), ","), spanWords(cmp.Or(o.Max, DefaultKeep)))
+	return fmt.Sprintf("%s{%s}, keep for %s at most", cmp.Or(o.Prefix, DefaultPrefix), strings.Join(slices.Sorted(slices.Values(o.Keys)), ","), SpanWords(cmp.Or(o.Max, DefaultKeep)))
 }
 
 func (d *Difference) policiesThatDiffer(before, after *Set) {
@@ -458,14 +458,14 @@ func (p *Policy) Words() string {
 	case p.Signal != nil:
 		parts = append(parts, p.Signal.conditions(), stepNames(p.Do))
 		if p.Cooldown > 0 {
-			parts = append(parts, "cooldown "+spanWords(p.Cooldown))
+			parts = append(parts, "cooldown "+SpanWords(p.Cooldown))
 		}
 		if p.AtMost.Instances > 0 {
-			parts = append(parts, fmt.Sprintf("at most %d within %s", p.AtMost.Instances, spanWords(p.AtMost.Within)))
+			parts = append(parts, fmt.Sprintf("at most %d within %s", p.AtMost.Instances, SpanWords(p.AtMost.Within)))
 		}
 	}
 	if p.Lasts > 0 {
-		parts = append(parts, "lasts "+spanWords(p.Lasts))
+		parts = append(parts, "lasts "+SpanWords(p.Lasts))
 	}
 	if p.Priority != 0 {
 		parts = append(parts, fmt.Sprintf("priority %d", p.Priority))

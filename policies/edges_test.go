@@ -349,6 +349,8 @@ func TestWhatAnEdgeIsPutDownTo(t *testing.T) {
 			policies.Facts{}, "2026-03-04 19:59", "2026-03-04 20:00", "no want batch 20:00 "},
 		{"what was started for an earlier time is not stopped at this end", set(impulse(t, "batch", 0, "0 17 * * *", 3*time.Hour, policies.Step{Verb: policies.Start})), instance("a", "ACTIVE"),
 			policies.Facts{Impulses: policies.Impulses{"a": {{Policy: "batch", State: schedule.Running, At: at("2026-03-02 17:00"), Until: at("2026-03-02 20:00"), Started: true}}}}, "2026-03-04 19:59", "2026-03-04 20:00", "no want batch 20:00 "},
+		{"nor what was started more than a week ago, which is not remembered for sure", set(impulse(t, "batch", 0, "0 20 1 * *", 8*24*time.Hour, policies.Step{Verb: policies.Start})), instance("a", "ACTIVE"),
+			policies.Facts{Impulses: policies.Impulses{"a": {{Policy: "batch", State: schedule.Running, At: at("2026-03-01 20:00"), Until: at("2026-03-09 20:00"), Started: true}}}}, "2026-03-09 19:59", "2026-03-09 20:00", "no want batch 20:00 "},
 		{"what was started for this time is", set(impulse(t, "batch", 0, "0 17 * * *", 3*time.Hour, policies.Step{Verb: policies.Start})), instance("a", "ACTIVE"),
 			policies.Facts{Impulses: policies.Impulses{"a": {{Policy: "batch", State: schedule.Running, At: at("2026-03-04 17:00"), Until: at("2026-03-04 20:00"), Started: true}}}}, "2026-03-04 19:59", "2026-03-04 20:00", "stop batch 20:00 end of batch, which started it"},
 	} {
@@ -447,6 +449,87 @@ func TestTheAgendaKnowsTheHoursInTags(t *testing.T) {
 	trig := policies.Trigger{ID: "x", At: at("2026-03-04 07:00"), Edges: agenda.Edges(at("2026-03-04 06:59"), at("2026-03-04 07:00"))}
 	if got := lines(policies.Decide(s, inv, policies.Facts{}, trig, trig.At)); got != "skip b already" {
 		t.Errorf("an edge of hours in tags concerns others than those that have it: %q", got)
+	}
+}
+
+func TestAnEdgeThatStandsForSeveralIsPutDownToTheNewest(t *testing.T) {
+	s := owned(set())
+	for _, tags := range [][]string{{"nightshift.mark=start@2026-03-04T20:00", "nightshift.mark=stop@2026-03-04T19:30"}, {"nightshift.mark=stop@2026-03-04T19:30", "nightshift.mark=start@2026-03-04T20:00"}} {
+		edge := policies.Edge{Policy: policies.MarkSource, From: at("2026-03-04 19:30"), Planned: at("2026-03-04 20:00")}
+		plan := policies.Decide(s, []policies.Instance{instance("a", "SHUTOFF", tags...)}, policies.Facts{}, policies.Trigger{ID: "x", At: edge.Planned, Edges: []policies.Edge{edge}}, at("2026-03-04 20:10"))
+		if got := lines(plan); got != "start a" || !plan.Actions[0].Planned.Equal(edge.Planned) {
+			t.Errorf("%v: %q %+v", tags, got, plan)
+		}
+	}
+}
+
+func TestTheAgendaHasEachEdgeOnce(t *testing.T) {
+	s := set(impulse(t, "batch", 0, "0 17 * * *", 3*time.Hour, policies.Step{Verb: policies.Start}))
+	keep := policies.Keep{State: schedule.Running, Since: at("2026-03-04 19:00"), Until: at("2026-03-04 20:00")}
+	facts := policies.Facts{
+		Keeps:    map[string]policies.Keep{"a": keep, "b": keep},
+		Impulses: policies.Impulses{"a": {{Policy: "batch", State: schedule.Running, At: at("2026-03-04 17:00"), Until: at("2026-03-04 20:00"), Started: true}}},
+	}
+	agenda := s.Agenda([]policies.Instance{instance("a", "ACTIVE"), instance("b", "ACTIVE")}, facts, at("2026-03-04 18:00"))
+	var got []string
+	for _, e := range agenda.Edges(at("2026-03-04 19:00"), at("2026-03-04 20:00")) { // what lies at 19:00 is over
+		got = append(got, e.Policy+e.Planned.In(london).Format(" 15:04"))
+	}
+	if want := "_keep 20:00, batch 20:00"; strings.Join(got, ", ") != want {
+		t.Errorf("got %s, want %s", strings.Join(got, ", "), want)
+	}
+}
+
+func TestOfTwoStepsOfAKindThePriorityThenTheLaterTimeThenTheNameDecides(t *testing.T) {
+	fw := func(name string, priority int, spec string) policies.Policy {
+		return impulse(t, name, priority, spec, 0, policies.Step{Verb: policies.Firewall, Firewall: name})
+	}
+	for _, tt := range []struct {
+		name string
+		set  *policies.Set
+		want string
+	}{
+		{"the priority", set(fw("a", 0, "30 12 * * *"), fw("b", 1, "0 12 * * *")), "b"},
+		{"the later time", set(fw("b", 0, "30 12 * * *"), fw("a", 0, "0 12 * * *")), "b"},
+		{"the first name", set(fw("b", 0, "0 12 * * *"), fw("a", 0, "0 12 * * *")), "a"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			edges := tt.set.Edges(at("2026-03-04 11:00"), at("2026-03-04 12:40"))
+			plan := policies.Decide(tt.set, []policies.Instance{instance("i", "ACTIVE")}, policies.Facts{}, policies.Trigger{ID: "x", At: edges[1].Planned, Edges: edges}, at("2026-03-04 12:40"))
+			if got := lines(plan); got != "firewall i; skip i outranked" || plan.Actions[0].Firewall != tt.want || plan.Skips[0].Detail != "policy "+tt.want+" decides about its firewall" {
+				t.Errorf("got %q %+v", got, plan)
+			}
+		})
+	}
+}
+
+func TestSpreadPutsOffEveryStepOfACronAndNothingInALook(t *testing.T) {
+	p := impulse(t, "c", 0, "0 12 * * *", 0, policies.Step{Verb: policies.Stop}, policies.Step{Verb: policies.Retag, Add: []string{"x"}})
+	p.Spread = time.Hour
+	s, noon := set(p), at("2026-03-04 12:00")
+	plan := policies.Decide(s, []policies.Instance{instance("a", "ACTIVE")}, policies.Facts{}, tick(s, noon), noon)
+	if len(plan.Actions) != 2 || !plan.Actions[0].Due.After(noon) || !plan.Actions[0].Due.Equal(plan.Actions[1].Due) {
+		t.Errorf("got %+v", plan.Actions)
+	}
+	plan = policies.Decide(s, []policies.Instance{instance("a", "ACTIVE")}, policies.Facts{}, policies.Trigger{ID: "look"}, noon)
+	if len(plan.Actions) != 1 || !plan.Actions[0].Due.Equal(noon) {
+		t.Errorf("a look shows %+v", plan.Actions)
+	}
+}
+
+func TestWhatIsObservedChangesNothingInASimulation(t *testing.T) {
+	s := set(level(t, "office", 0, "Mon-Fri 08:00-19:00"))
+	s.Mode = policies.ModeObserve
+	if got, want := timeline(s, instance("a", "ACTIVE"), policies.Facts{}, "2026-03-04 18:00", "2026-03-05 20:00"), "19:00 stop a; 08:00 skip a already; 19:00 stop a"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestACommandRebootsWhatIsMeantToBeOff(t *testing.T) {
+	s := set(level(t, "office", 0, "Mon-Fri 08:00-19:00"))
+	trig := policies.Trigger{ID: "x", At: at("2026-03-04 22:00"), Command: &policies.Command{Region: "LON1", Instance: "a", Step: policies.Step{Verb: policies.Reboot}}}
+	if got := lines(policies.Decide(s, []policies.Instance{instance("a", "ACTIVE")}, policies.Facts{}, trig, trig.At)); got != "reboot a" {
+		t.Errorf("got %q", got)
 	}
 }
 

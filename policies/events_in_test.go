@@ -295,7 +295,7 @@ func TestASignalWithoutAnInstancePicks(t *testing.T) {
 		return set(policies.Policy{Name: "ci", Signal: &policies.SignalCause{Name: "ci.queued"}, Do: []policies.Step{{Verb: policies.Start}}, Lasts: 30 * time.Minute,
 			Pick: &policies.Pick{Count: count, AtMost: atMost}, Select: policies.Selector{All: []string{"env=dev"}}})
 	}
-	inv := []policies.Instance{instance("d", "SHUTOFF"), instance("c", "SHUTOFF"), instance("b", "ACTIVE"), instance("a", "BUILDING"), instance("p", "SHUTOFF", "protected")}
+	inv := []policies.Instance{instance("d", "SHUTOFF"), instance("c", "SHUTOFF"), instance("e", "ACTIVE"), instance("a", "BUILDING"), instance("p", "SHUTOFF", "protected")}
 	nyc := instance("n", "SHUTOFF")
 	nyc.Region = "NYC1"
 	nyc2 := nyc
@@ -311,19 +311,19 @@ func TestASignalWithoutAnInstancePicks(t *testing.T) {
 		facts  policies.Facts
 		want   string
 	}{
-		{"what runs counts first", ci(0, 8), 1, "", policies.Facts{}, "skip b already"},
-		{"then what is off, in order, before what is busy", ci(0, 8), 3, "", policies.Facts{}, "start c; start d; skip b already"},
+		{"what runs counts first", ci(0, 8), 1, "", policies.Facts{}, "skip e already"},
+		{"then what is off, in order, before what is busy", ci(0, 8), 3, "", policies.Facts{}, "start c; start d; skip e already"},
 		{"in the region that the signal names", ci(0, 8), 9, "nyc1", policies.Facts{}, "start n"},
-		{"no more than there are; never what is protected", ci(0, 8), 9, "LON1", policies.Facts{}, "start a; start c; start d; skip b already"},
-		{"no more than at_most", ci(0, 2), 9, "", policies.Facts{}, "start c; skip b already"},
-		{"a part counts whole", ci(0, 8), 1.2, "", policies.Facts{}, "start c; skip b already"},
+		{"no more than there are; never what is protected", ci(0, 8), 9, "LON1", policies.Facts{}, "start a; start c; start d; skip e already"},
+		{"no more than at_most", ci(0, 2), 9, "", policies.Facts{}, "start c; skip e already"},
+		{"a part counts whole", ci(0, 8), 1.2, "", policies.Facts{}, "start c; skip e already"},
 		{"nothing for nothing", ci(0, 8), 0, "", policies.Facts{}, ""},
 		{"nor for less", ci(0, 8), -3, "", policies.Facts{}, ""},
 		{"nor for what is no number", ci(0, 8), math.NaN(), "", policies.Facts{}, ""},
-		{"all for infinitely many", ci(0, 0), math.Inf(1), "LON1", policies.Facts{}, "start a; start c; start d; skip b already"},
-		{"a count of its own", ci(2, 0), 9, "", policies.Facts{}, "start c; skip b already"},
+		{"all for infinitely many", ci(0, 0), math.Inf(1), "LON1", policies.Facts{}, "start a; start c; start d; skip e already"},
+		{"a count of its own", ci(2, 0), 9, "", policies.Facts{}, "start c; skip e already"},
 		{"what it keeps so itself goes before others, and is prolonged", ci(0, 8), 1, "", held, "start d"},
-		{"not what it has kept so", ci(0, 8), 1, "", ended, "skip b already"},
+		{"not what it has kept so", ci(0, 8), 1, "", ended, "skip e already"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			plan := hear(tt.set, inv, tt.facts, policies.Signal{Name: "ci.queued", Value: tt.value, Region: tt.region}, "2026-03-04 12:00")
@@ -336,6 +336,13 @@ func TestASignalWithoutAnInstancePicks(t *testing.T) {
 				}
 			}
 		})
+	}
+	closed := level(t, "closed", 0, "Mon-Fri 08:00-19:00")
+	closed.Select.All = []string{"closed"}
+	shed := set(closed, policies.Policy{Name: "shed", Signal: &policies.SignalCause{Name: "shed"}, Do: []policies.Step{{Verb: policies.Stop}}, Pick: &policies.Pick{Count: 1}, Select: policies.Selector{All: []string{"env=dev"}}})
+	two := []policies.Instance{instance("b", "SHUTOFF", "closed"), instance("a", "ACTIVE")}
+	if got := lines(hear(shed, two, policies.Facts{}, policies.Signal{Name: "shed"}, "2026-03-04 22:00")); got != "skip b off on purpose" {
+		t.Errorf("what is off on purpose counts as off: %q", got)
 	}
 	noPick := set(onAlert("r", 0, policies.Step{Verb: policies.Reboot}))
 	if got := lines(hear(noPick, inv, policies.Facts{}, policies.Signal{Alert: "Down"}, "2026-03-04 12:00")); got != "skip  ambiguous" {

@@ -134,7 +134,7 @@ func (c *SignalCause) String() string {
 		s = "signal " + c.Name
 	}
 	if c.For > 0 {
-		s += " for " + spanWords(c.For)
+		s += " for " + SpanWords(c.For)
 	}
 	return s
 }

@@ -151,18 +151,18 @@ func (l *lint) spans(p *Policy) {
 		shortest, longest = l.gaps(p)
 	}
 	if shortest > 0 && p.Spread >= shortest {
-		l.add(SevereWarning, "spread", p.Name, "make it shorter than the shortest window", "spread %s reaches beyond the next edge: the two closest lie %s apart", spanWords(p.Spread), spanWords(shortest))
+		l.add(SevereWarning, "spread", p.Name, "make it shorter than the shortest window", "spread %s reaches beyond the next edge: the two closest lie %s apart", SpanWords(p.Spread), SpanWords(shortest))
 	}
 	if p.Lasts > 0 {
 		l.lasts(p, shortest, longest)
 	}
 	if c := p.Signal; c != nil {
 		if c.For > 0 && p.Cooldown < c.For {
-			l.add(SevereWarning, "cooldown", p.Name, "make it longer than for", "cooldown %s is shorter than for %s: it is over before the same can be found again", spanWords(p.Cooldown), spanWords(c.For))
+			l.add(SevereWarning, "cooldown", p.Name, "make it longer than for", "cooldown %s is shorter than for %s: it is over before the same can be found again", SpanWords(p.Cooldown), SpanWords(c.For))
 		}
 		settles := slices.ContainsFunc(p.Do, func(s Step) bool { return s.Verb == Reboot || s.Verb == Resize || s.Verb == Stop })
 		if settles && p.Cooldown < SignalSettle {
-			l.add(SevereNote, "cooldown", p.Name, "", "cooldown %s means nothing: signals leave an instance alone for %s after each action", spanWords(p.Cooldown), spanWords(SignalSettle))
+			l.add(SevereNote, "cooldown", p.Name, "", "cooldown %s means nothing: signals leave an instance alone for %s after each action", SpanWords(p.Cooldown), SpanWords(SignalSettle))
 		}
 		if c.Load != "" && c.ClearBelow != 0 && !p.TracksLoad() {
 			l.add(SevereWarning, "load", p.Name, "add for, such as for: 10m", "clear_below does nothing: without for, and without a step that asks still-firing, each value counts by itself")
@@ -178,13 +178,13 @@ func (l *lint) lasts(p *Policy, shortest, longest time.Duration) {
 	start := slices.ContainsFunc(p.Do, func(s Step) bool { return s.Verb == Start })
 	switch {
 	case p.Lasts < soon:
-		l.add(SevereWarning, "lasts", p.Name, "", "lasts %s is shorter than an instance may take to get there (%s)", spanWords(p.Lasts), spanWords(soon))
+		l.add(SevereWarning, "lasts", p.Name, "", "lasts %s is shorter than an instance may take to get there (%s)", SpanWords(p.Lasts), SpanWords(soon))
 	case p.Cron != nil && longest > 0 && p.Lasts >= longest:
-		l.add(SevereWarning, "lasts", p.Name, "a schedule says that better", "lasts %s never ends: cron %s comes again after %s", spanWords(p.Lasts), p.Cron, spanWords(longest))
+		l.add(SevereWarning, "lasts", p.Name, "a schedule says that better", "lasts %s never ends: cron %s comes again after %s", SpanWords(p.Lasts), p.Cron, SpanWords(longest))
 	case p.Cron != nil && shortest > 0 && p.Lasts > shortest:
-		l.add(SevereNote, "lasts", p.Name, "", "lasts %s reaches beyond the next planned time, %s later: the want is prolonged then", spanWords(p.Lasts), spanWords(shortest))
+		l.add(SevereNote, "lasts", p.Name, "", "lasts %s reaches beyond the next planned time, %s later: the want is prolonged then", SpanWords(p.Lasts), SpanWords(shortest))
 	case start && p.Lasts >= startedFor:
-		l.add(SevereWarning, "lasts", p.Name, "", "lasts %s is too long for its end to stop what it started: that is remembered for %s", spanWords(p.Lasts), spanWords(startedFor))
+		l.add(SevereWarning, "lasts", p.Name, "", "lasts %s is too long for its end to stop what it started: that is remembered for %s", SpanWords(p.Lasts), SpanWords(startedFor))
 	}
 }
 

@@ -74,5 +74,5 @@ func (d *decision) respects(inst *Instance, a *Action) (Reason, string) {
 	if table := p.table(inst); table == nil || table.At(h.At) != schedule.Running {
 		return "", ""
 	}
-	return ReasonHand, fmt.Sprintf("stopped by hand at %s, which holds for %s (respect_stop)", d.set.clock(h.At), spanWords(p.RespectStop))
+	return ReasonHand, fmt.Sprintf("stopped by hand at %s, which holds for %s (respect_stop)", d.set.clock(h.At), SpanWords(p.RespectStop))
 }

@@ -234,7 +234,7 @@ func (d *decision) quiets(inst *Instance, a *Action) (Reason, string) {
 	}
 	if p.AtMost.Instances > 0 {
 		if others := d.touched(p, inst.ID); others >= p.AtMost.Instances {
-			return ReasonOverLimit, fmt.Sprintf("policy %s acted on %d others within %s, at_most allows %d: so many at once are rather the network", p.Name, others, spanWords(p.AtMost.Within), p.AtMost.Instances)
+			return ReasonOverLimit, fmt.Sprintf("policy %s acted on %d others within %s, at_most allows %d: so many at once are rather the network", p.Name, others, SpanWords(p.AtMost.Within), p.AtMost.Instances)
 		}
 	}
 	return "", ""
@@ -245,12 +245,12 @@ func (d *decision) quiets(inst *Instance, a *Action) (Reason, string) {
 func CoolingDown(p *Policy, c Cooldown, now time.Time) (Reason, string) {
 	end := c.At.Add(c.Span(p))
 	switch {
-	case c.At.IsZero() || !now.Before(end):
+	case !now.Before(end):
 		return "", ""
 	case c.Streak > 0:
-		return ReasonFlapping, fmt.Sprintf("policy %s acted again and again, %d times in a row; its cool-down has grown to %s and ends at %s", p.Name, c.Streak+1, spanWords(c.Span(p)), end.UTC().Format(time.RFC3339))
+		return ReasonFlapping, fmt.Sprintf("policy %s acted again and again, %d times in a row; its cool-down has grown to %s and ends at %s", p.Name, c.Streak+1, SpanWords(c.Span(p)), end.UTC().Format(time.RFC3339))
 	}
-	return ReasonCooldown, fmt.Sprintf("policy %s acted at %s, its cool-down is %s", p.Name, c.At.UTC().Format(time.RFC3339), spanWords(p.Cooldown))
+	return ReasonCooldown, fmt.Sprintf("policy %s acted at %s, its cool-down is %s", p.Name, c.At.UTC().Format(time.RFC3339), SpanWords(p.Cooldown))
 }
 
 // touched is on how many other instances a policy acted of late.

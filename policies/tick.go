@@ -330,7 +330,7 @@ func (d *decision) endsWhatItStarted(inst *Instance) bool {
 			continue
 		}
 		for _, imp := range d.facts.Impulses[inst.ID] {
-			if imp.Policy == u.source && imp.Started && imp.State == schedule.Running && wholeSecond(imp.Until).Equal(u.at) {
+			if imp.Policy == u.source && imp.Started && imp.State == schedule.Running && wholeSecond(imp.Until).Equal(u.at) && imp.At.Add(startedFor).After(u.at) {
 				return true
 			}
 		}

@@ -116,6 +116,7 @@ func TestAMendNeverUndoesALivingImpulse(t *testing.T) {
 			{"of cron", policies.Facts{WatchedSince: watched}, "2026-03-04 06:30", ""},
 			{"of a command", policies.Facts{WatchedSince: watched, Impulses: policies.Impulses{"a": {{State: schedule.Running, At: at("2026-03-04 20:00")}}}}, "2026-03-04 20:30", ""},
 			{"of a signal, which starts whatever its priority", policies.Facts{WatchedSince: watched, Impulses: policies.Impulses{"a": {{Policy: "wake", State: schedule.Running, At: at("2026-03-04 20:00")}}}}, "2026-03-04 20:30", "skip a drift"},
+			{"of a signal that wants something else is none", policies.Facts{WatchedSince: watched, Impulses: policies.Impulses{"a": {{Policy: "wake", State: schedule.Stopped, At: at("2026-03-04 20:00")}}}}, "2026-03-04 20:30", "stop a"},
 			{"but mends where none lives", policies.Facts{WatchedSince: watched}, "2026-03-04 20:30", "stop a"},
 		} {
 			t.Run(string(enforce)+" "+tt.name, func(t *testing.T) {
@@ -123,6 +124,20 @@ func TestAMendNeverUndoesALivingImpulse(t *testing.T) {
 					t.Errorf("got %q, want %q", got, tt.want)
 				}
 			})
+		}
+	}
+}
+
+func TestDriftThatIsNotMendedSaysWhoDecides(t *testing.T) {
+	s := set(level(t, "office", 5, "Mon-Fri 08:00-19:00"), onAlert("wake", 0, policies.Step{Verb: policies.Start}))
+	facts := policies.Facts{WatchedSince: at("2026-03-01 00:00"), Impulses: policies.Impulses{"a": {{Policy: "wake", State: schedule.Running, At: at("2026-03-04 20:00")}}}}
+	for enforce, want := range map[policies.Enforce]string{
+		policies.EnforceNot:  "nobody knows by whom; its next edge decides, or enforce: true",
+		policies.EnforceMend: "policy wake (priority 0) wants running, and a mend never undoes a living impulse",
+	} {
+		s.Policies[0].Enforce = enforce
+		if plan := drift(s, instance("a", "ACTIVE"), facts, "2026-03-04 20:30"); len(plan.Skips) != 1 || plan.Skips[0].Detail != want {
+			t.Errorf("enforce %q: %+v", enforce, plan)
 		}
 	}
 }

@@ -175,7 +175,7 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	r.memory.called(it.Instance, policies.Verb(it.Action))
 	r.memory.started(it.ID, it.Policy, it.Instance)
 	r.hour.add(time.Now())
-	a.calls = rec.Attempt
+	a.calls, a.made = rec.Attempt, rec.Attempt
 
 	callCtx, cancel := context.WithDeadline(r.calls, rec.Deadline)
 	defer cancel()

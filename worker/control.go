@@ -24,6 +24,7 @@ func (w *Worker) endpoints(p *planner) []events.Endpoint {
 		status, do,
 		endpoint("plan", "Say what would be done now if all that is wanted were put into force.", w.plan),
 		endpoint("run", "Act on all instances that a selector chooses, as one run; the answer is the plan.", func(ctx context.Context, req RunRequest) (RunAnswer, error) { return w.runOn(ctx, p, req) }),
+		endpoint("check", "Look a year ahead over the policies in force, with the instances as they are.", w.check),
 		endpoint("find", "Find instances by id or host name.", w.find),
 		endpoint("inventory", "List the daemon's instances, page by page, with what is remembered of them.", w.inventory),
 		endpoint("explain", "Say who wants what of an instance, who wins, and why.", w.explain),
@@ -34,6 +35,9 @@ func (w *Worker) endpoints(p *planner) []events.Endpoint {
 		endpoint("approve", "Let a held run go on.", w.approveRun),
 		endpoint("retry", "Ask again for what failed in a run.", w.retryRun),
 		endpoint("undo", "Ask for the opposite of what a run has done.", w.undoRun),
+		endpoint("dead", "List the messages that could not be read, or one with its payload.", w.dead),
+		endpoint("dead-retry", "Send the message of a dead letter again, as it came.", w.retryDead),
+		endpoint("dead-drop", "Forget a dead letter.", w.dropDead),
 	}
 }
 
@@ -72,6 +76,7 @@ func decode(body []byte, into any) error {
 func schemaOf[T any]() string {
 	schema, err := jsonschema.For[T](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[time.Time](): {Type: "string", Format: "date-time"},
+		reflect.TypeFor[[]byte]():    {Type: "string", ContentEncoding: "base64"},
 	}})
 	if err != nil {
 		panic(fmt.Sprintf("schema of %s: %v", reflect.TypeFor[T](), err)) // a form that JSON cannot hold

@@ -79,6 +79,42 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
+// CheckRequest asks for what is hardly meant in the policies in force:
+// nightshift.v1.ctl.check.
+type CheckRequest struct {
+	All bool `json:"all,omitempty"` // each finding, also those that are alike
+}
+
+// CheckAnswer is what lint finds.
+type CheckAnswer struct {
+	Revision  string             `json:"revision"`
+	At        time.Time          `json:"at"` // plan time
+	Instances int                `json:"instances"`
+	Findings  []policies.Finding `json:"findings"`
+	Fault     string             `json:"policy_fault,omitempty"` // why a newer file is not in force
+	Unread    []string           `json:"unread,omitempty"`       // regions: nothing is said about instances then
+}
+
+func (w *Worker) check(ctx context.Context, req CheckRequest) (CheckAnswer, error) {
+	set := w.set()
+	answer := CheckAnswer{Revision: w.rules.p.Load().name, At: w.o.Clock.Now(), Findings: []policies.Finding{}}
+	if fault := w.fault.Load(); fault != nil {
+		answer.Fault = *fault
+	}
+	known := policies.Known{From: answer.At}
+	var inv []policies.Instance
+	if inv, answer.Unread = w.readAll(ctx, set.Regions); len(answer.Unread) == 0 {
+		known.Inventory = append([]policies.Instance{}, inv...) // known, though it may be empty
+		answer.Instances = len(inv)
+	}
+	findings := policies.Lint(set, known)
+	if !req.All {
+		findings = policies.Condense(findings)
+	}
+	answer.Findings = append(answer.Findings, findings...)
+	return answer, nil
+}
+
 // PlanRequest asks what would be done now: nightshift.v1.ctl.plan.
 type PlanRequest struct {
 	At     string `json:"at,omitempty"`     // plan time, as [Worker.instant] reads it; empty: now

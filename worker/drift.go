@@ -69,8 +69,9 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 		}
 	}
 	plan.Skips = nil
-	plan.Actions = slices.DeleteFunc(plan.Actions, func(a policies.Action) bool { // a run that waits is not to be overtaken by the same again
-		return p.lives.isOpen(strings.ToLower(a.Region), a.Instance, string(a.Kind))
+	plan.Actions = slices.DeleteFunc(plan.Actions, func(a policies.Action) bool { // a run that waits, or that was asked for already, is not to be overtaken by the same again
+		region, kind := strings.ToLower(a.Region), string(a.Kind)
+		return p.lives.isOpen(region, a.Instance, kind) || a.Hold != "" && p.lives.isHeld(region, a.Instance, kind)
 	})
 	for _, run := range p.runs(trig, regions, plan) {
 		if len(run.Items) == 0 {
@@ -86,7 +87,7 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 func (p *planner) noticeDrift(ctx context.Context, s policies.Skip) error {
 	rec := events.Record{
 		ActionID: policies.ActionID("drift "+string(s.Reason)+" "+s.Policy, int(s.Planned.Unix()), s.Instance, s.Kind), Action: "power", Reason: string(s.Reason),
-		Detail: s.Why + "; " + s.Detail, Trigger: "drift", Policy: s.Policy, Region: strings.ToLower(s.Region), Instance: s.Instance, Hostname: s.Hostname, Planned: s.Planned.UTC(),
+		Detail: s.Why + "; " + s.Detail, Trigger: "drift", Policy: s.Policy, Revision: p.rules.hash(s.Policy), Region: strings.ToLower(s.Region), Instance: s.Instance, Hostname: s.Hostname, Planned: s.Planned.UTC(),
 	}
 	if err := p.bus.PublishNoticed(ctx, rec); err != nil {
 		return fmt.Errorf("report drift of instance %s: %w", s.Instance, err)

@@ -17,8 +17,14 @@ type approval struct {
 	At  time.Time `json:"at"`            // plan time
 }
 
-// heldPoll is how often a held run looks whether a newer one has overtaken it.
-const heldPoll = 5 * time.Second
+const (
+	// heldPoll is how often a held run looks whether a newer one has overtaken it.
+	heldPoll = 5 * time.Second
+	// heldAtOnce bounds the held runs that wait in a handler, and so hear of their
+	// approval at once; the others are delivered again after heldAgain.
+	heldAtOnce = 100
+	heldAgain  = 10 * time.Second
+)
 
 func approvalKey(run *events.Run) string { return run.Region + "." + run.Trigger }
 
@@ -30,6 +36,8 @@ func (r *runner) awaitApproval(ctx context.Context, d *events.RunDelivery) (appr
 	if err := r.noticeHeld(ctx, run); err != nil {
 		return false, err
 	}
+	r.lives.hold(run.Items, 1)
+	defer r.lives.hold(run.Items, -1)
 	var lives []*life
 	for _, it := range run.Items {
 		lives = append(lives, r.lives.open(d.Seq, it))

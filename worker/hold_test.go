@@ -284,3 +284,40 @@ func TestAnAnswerThatIsTooLargeIsSaidToBe(t *testing.T) {
 		}
 	})
 }
+
+func TestDriftThatWaitsForApprovalAsksOnce(t *testing.T) {
+	inBubble(t, "2026-03-04 20:00", asking(with(devHours+"    enforce: strict\n")), func(t *testing.T, w *world) {
+		w.after(45 * time.Minute) // four looks; it runs, and nobody approves
+		asked := 0
+		for _, r := range w.records(events.Noticed) {
+			if r.Reason == "held" {
+				asked++
+			}
+		}
+		if asked != 1 {
+			t.Errorf("it was asked %d times, want once", asked)
+		}
+		w.wantOutcomes()
+	})
+}
+
+func TestAThousandRunsThatWaitDoNotKeepACommandFromActing(t *testing.T) {
+	const file = `  - name: gather
+    select: { all: [seen-often] }
+    mode: ask
+    trigger: { signal: seen }
+    do: { retag: { add: [seen] } }
+`
+	many := fleet + "  - { hostname: \"many-%d\", count: 1050, region: LON1, size: g3.small, tags: [seen-often] }\n"
+	inBubbleWith(t, "2026-03-04 12:00", with(file+devHours), many, func(t *testing.T, w *world) {
+		for _, i := range w.sim.Instances() {
+			if strings.HasPrefix(i.Hostname, "many-") {
+				w.signal(events.Signal{ID: "n-" + i.ID, Instance: i.ID, Name: "seen"})
+			}
+		}
+		w.after(time.Minute)
+		w.command(events.Command{ID: "c", Instance: api1, Action: "stop"})
+		w.after(2 * time.Minute)
+		w.wantStatus(api1, "SHUTOFF")
+	})
+}

@@ -13,6 +13,7 @@ type lives struct {
 	mu     sync.Mutex
 	newest map[lifeKey]*life
 	byID   map[string]*life
+	held   map[lifeKey]int // by how many held runs
 }
 
 type lifeKey struct{ region, instance, kind string }
@@ -26,7 +27,26 @@ type life struct {
 }
 
 func newLives() *lives {
-	return &lives{newest: make(map[lifeKey]*life), byID: make(map[string]*life)}
+	return &lives{newest: make(map[lifeKey]*life), byID: make(map[string]*life), held: make(map[lifeKey]int)}
+}
+
+// hold says that the items of a run wait for approval, by is 1, or no longer, -1.
+func (l *lives) hold(items []events.Item, by int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, it := range items {
+		key := lifeKey{it.Region, it.Instance, it.Kind}
+		if l.held[key] += by; l.held[key] <= 0 {
+			delete(l.held, key)
+		}
+	}
+}
+
+// isHeld reports whether something of a kind waits for approval on an instance.
+func (l *lives) isHeld(region, instance, kind string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held[lifeKey{region, instance, kind}] > 0
 }
 
 // open takes up an action of a run. Only what won a decision counts: a skip for

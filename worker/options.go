@@ -10,6 +10,7 @@ import (
 // of each field is the documented default.
 type Options struct {
 	Log      *zap.Logger // default: none
+	Name     string      // of this replica, for the status
 	Version  string
 	Revision string // of the configuration, until it is replaced
 	Workers  int    // calls to the API under way at once; default 8

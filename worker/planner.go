@@ -25,6 +25,8 @@ const (
 	// together with its own (machine time): a crash may have kept some back.
 	tickPatience = 30 * time.Second
 	tickRetry    = 100 * time.Millisecond
+	// maxAhead is how far ahead of the server's clock a tick may lie (machine time).
+	maxAhead     = time.Minute
 	planRetryMin = time.Second
 	planRetryMax = time.Minute
 )
@@ -42,8 +44,16 @@ type planner struct {
 	mu      sync.Mutex
 	began   time.Time         // machine time; ticks kept back by a crash are published after it
 	listed  map[string]string // edge id -> id of the trigger whose stored plan lists it
-	retries map[uint64]int    // by stream sequence of what came in
+	retries map[incomingKey]int
 }
+
+// incomingKey is what came in: a message of NS_IN, or a part of one.
+type incomingKey struct {
+	seq  uint64
+	part int
+}
+
+func keyOf(in *events.Incoming) incomingKey { return incomingKey{in.Seq, in.Part} }
 
 // set is what is in force.
 func (p *planner) set() *policies.Set { return p.rules.set() }
@@ -55,7 +65,7 @@ var errTooEarly = errors.New("ticks of the same instant are not stored yet")
 func (p *planner) load(ctx context.Context) error {
 	p.began = time.Now()
 	p.listed = make(map[string]string)
-	p.retries = make(map[uint64]int)
+	p.retries = make(map[incomingKey]int)
 	done, undone, err := p.ended(ctx, time.Now().Add(-maxCatchUp))
 	if err != nil {
 		return fmt.Errorf("read which actions were done: %w", err)
@@ -127,14 +137,14 @@ func (p *planner) handle(ctx context.Context, in *events.Incoming) {
 	err := p.plan(ctx, in)
 	switch {
 	case err == nil:
-		p.forget(in.Seq)
+		p.forget(keyOf(in))
 		err = in.Ack()
 	case errors.Is(err, errTooEarly):
 		err = in.Nak(tickRetry)
 	case ctx.Err() != nil:
 		err = in.Nak(0)
 	default:
-		delay := p.backOff(in.Seq)
+		delay := p.backOff(keyOf(in))
 		p.log.Warn("not planned, will be tried again", zap.String(keySubject, in.Subject),
 			zap.Duration("delay", delay), zap.Error(err))
 		err = in.Nak(delay)
@@ -148,6 +158,8 @@ func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 	switch {
 	case in.Tick != nil && in.Tick.Missed > 0:
 		return p.voidTick(ctx, in.Tick)
+	case in.Tick != nil && !p.clock.IsFast() && in.Tick.Planned.After(in.StoredAt.Add(maxAhead)):
+		return p.endTick(ctx, in.Tick, fmt.Sprintf("planned for %s, stored at %s: a clock is wrong, or somebody else wrote it; nothing is done", in.Tick.Planned.Format(time.RFC3339), in.StoredAt.UTC().Format(time.RFC3339)))
 	case in.Tick != nil && p.isElsewhere(in.Tick, in.Tick.Trigger):
 		return nil
 	case in.Command != nil && !p.inv.Has(in.Command.Region):
@@ -184,19 +196,23 @@ func edgeOf(t *events.Tick) policies.Edge {
 
 // voidTick gives edges that will not run the one event that says so.
 func (p *planner) voidTick(ctx context.Context, t *events.Tick) error {
-	edge := edgeOf(t)
 	detail := fmt.Sprintf("planned for %s, noticed too late", t.Planned.Format(time.RFC3339))
 	if t.Missed > 1 {
 		detail = fmt.Sprintf("%d edges planned from %s to %s, noticed too late", t.Missed, t.Since.Format(time.RFC3339), t.Planned.Format(time.RFC3339))
 	}
+	return p.endTick(ctx, t, detail)
+}
+
+func (p *planner) endTick(ctx context.Context, t *events.Tick, detail string) error {
+	edge := edgeOf(t)
 	rec := events.Record{
 		ActionID: policies.ActionID(edge.ID(), 0, "_", "none"), Action: "tick", Outcome: events.Expired,
-		Detail: detail, Trigger: t.Trigger, Policy: t.Policy, Region: "_", Instance: "_", Planned: t.Planned,
+		Detail: detail, Trigger: t.Trigger, Policy: t.Policy, Revision: edge.Hash, Region: "_", Instance: "_", Planned: t.Planned, Lateness: lateness(p.clock.Now(), t.Planned),
 	}
 	if _, err := p.bus.PublishOutcome(ctx, rec); err != nil {
 		return fmt.Errorf("report edge %s as expired: %w", edge.ID(), err)
 	}
-	p.log.Warn("edge missed", zap.String(keyPolicy, t.Policy), zap.Time(keyPlanned, t.Planned), zap.Int("count", t.Missed))
+	p.log.Warn("edge missed", zap.String(keyPolicy, t.Policy), zap.Time(keyPlanned, t.Planned), zap.Int("count", t.Missed), zap.String(keyDetail, detail))
 	return nil
 }
 
@@ -211,6 +227,8 @@ func (p *planner) refuse(ctx context.Context, in *events.Incoming, region, insta
 	}
 	if in.Command != nil {
 		rec.Who = in.Command.Who
+	} else if in.Signal != nil {
+		rec.Who = in.Signal.Source
 	}
 	if _, err := p.bus.PublishOutcome(ctx, rec); err != nil {
 		return fmt.Errorf("refuse %s: %w", in.Subject, err)
@@ -247,7 +265,7 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 		s := in.Signal
 		trig.Who = s.Source
 		if t := s.At(); !t.IsZero() {
-			trig.At = p.clock.Plan(minTime(t, in.StoredAt)) // a source's clock may be wrong: nothing comes from the future
+			trig.At = minTime(p.clock.Plan(t), p.clock.Now()) // a source whose clock is fast must not be waited for
 		}
 		trig.Signal = &policies.Signal{
 			Source: s.Source, Region: strings.ToUpper(s.Region), Instance: s.Instance, Alert: s.Alert, Load: s.Load,
@@ -479,7 +497,11 @@ func (p *planner) runs(trig policies.Trigger, regions []string, plan policies.Pl
 	}
 	for i := range held { // nobody is told to approve what would be given up
 		var last time.Time
-		for _, it := range held[i].Items {
+		for n := range held[i].Items {
+			it := &held[i].Items[n]
+			if trig.Drift { // it goes on, and the rails look whether it does
+				it.NotAfter = held[i].HeldUntil.Add(policies.DefaultGiveUp)
+			}
 			last = maxTime(last, it.NotAfter)
 		}
 		held[i].HeldUntil = minTime(held[i].HeldUntil, last)
@@ -537,7 +559,7 @@ func (p *planner) item(a policies.Action) events.Item {
 		ID: a.ID, Step: a.Step, Kind: string(a.Kind), Action: string(a.Verb),
 		Region: strings.ToLower(a.Region), Instance: a.Instance, Hostname: a.Hostname,
 		Hard: a.Hard, Size: a.Size, Tags: a.Tags, Add: a.Add, Remove: a.Remove, Firewall: a.Firewall,
-		Policy: a.Policy, Why: a.Why, Priority: a.Priority, Level: a.Level, Planned: a.Planned.UTC(),
+		Policy: a.Policy, Revision: p.rules.hash(a.Policy), Why: a.Why, Priority: a.Priority, Level: a.Level, Planned: a.Planned.UTC(),
 		Observe: a.Mode == policies.ModeObserve, HoldsUntil: a.HoldsUntil, IfFiring: a.IfFiring,
 	}
 	if a.Due.After(a.Planned) {
@@ -568,18 +590,18 @@ func (p *planner) logPlan(trig policies.Trigger, plan policies.Plan) {
 		zap.Duration(keyLateness, p.clock.Now().Sub(trig.At)), zap.Int("actions", len(plan.Actions)), zap.Int("skips", len(plan.Skips)))
 }
 
-func (p *planner) backOff(seq uint64) time.Duration {
+func (p *planner) backOff(key incomingKey) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := p.retries[seq]
-	p.retries[seq] = n + 1
+	n := p.retries[key]
+	p.retries[key] = n + 1
 	return min(planRetryMax, planRetryMin<<min(n, 10))
 }
 
-func (p *planner) forget(seq uint64) {
+func (p *planner) forget(key incomingKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.retries, seq)
+	delete(p.retries, key)
 }
 
 // prune forgets edges that no stream holds any more.

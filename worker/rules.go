@@ -19,11 +19,21 @@ import (
 type rules struct{ p atomic.Pointer[revision] }
 
 type revision struct {
-	set  *policies.Set
-	name string // short hash of the texts that the set was read from
+	set    *policies.Set
+	name   string            // short hash of the texts that the set was read from
+	hashes map[string]string // of each policy by name
 }
 
-func (r *rules) put(set *policies.Set, name string) { r.p.Store(&revision{set, name}) }
+func (r *rules) put(set *policies.Set, name string) {
+	hashes := make(map[string]string, len(set.Policies))
+	for i := range set.Policies {
+		hashes[set.Policies[i].Name] = set.Policies[i].Hash()
+	}
+	r.p.Store(&revision{set, name, hashes})
+}
+
+// hash is the revision of one policy, empty for what is none.
+func (r *rules) hash(policy string) string { return r.p.Load().hashes[policy] }
 
 func (r *rules) set() *policies.Set { return r.p.Load().set }
 

@@ -45,6 +45,7 @@ type runner struct {
 
 	calls   context.Context     // the life of calls under way; ends when the grace period is over
 	slots   *semaphore.Weighted // one per call to the API
+	holding *semaphore.Weighted // one per run that waits for approval here
 	lives   *lives
 	memory  *memory
 	hour    *hourly
@@ -68,6 +69,11 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 		r.lives.open(d.Seq, it)
 	}
 	if run.Held != "" {
+		if !r.holding.TryAcquire(1) { // those that wait must not take the places of those that need not
+			_ = d.Nak(heldAgain)
+			return
+		}
+		defer r.holding.Release(1)
 		if approved, err := r.awaitApproval(ctx, d); err != nil || !approved {
 			r.finish(ctx, d, err)
 			return
@@ -176,6 +182,7 @@ type attempt struct {
 	imposed   time.Duration // waits that we imposed: they don't count against the give-up time
 	firstSo   time.Time     // since when readings say that the instance is as wanted; zero: not so
 	calls     int           // by this process
+	made      int           // calls in all, as the ledger says
 	tries     int           // in vain
 	lastErr   string
 	cool      *cooldown // what begins with the call; nil: none
@@ -207,7 +214,7 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	it := a.item
 	rec := r.record(a, v.outcome)
 	rec.Reason, rec.Detail, rec.Error, rec.Before, rec.After = string(v.reason), v.detail, v.err, v.before, v.after
-	rec.Lateness = r.clock.Now().Sub(it.Planned).Round(time.Millisecond).String()
+	rec.Lateness, rec.Attempt = lateness(r.clock.Now(), it.Planned), a.made
 	stored, err := r.bus.PublishOutcome(ctx, rec)
 	if err != nil {
 		return fmt.Errorf("store outcome %s of action %s: %w", v.outcome, it.ID, err)
@@ -236,10 +243,15 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	return nil
 }
 
+// lateness is how long after a planned time it is, as records say it.
+func lateness(now, planned time.Time) string {
+	return now.Sub(planned).Round(time.Millisecond).String()
+}
+
 func (r *runner) record(a *attempt, o events.Outcome) events.Record {
 	it := a.item
 	return events.Record{
-		ActionID: it.ID, Action: it.Action, Outcome: o, Trigger: a.run.Origin(), Who: a.run.Who, Policy: it.Policy, Why: it.Why,
+		ActionID: it.ID, Action: it.Action, Outcome: o, Trigger: a.run.Origin(), Who: a.run.Who, Policy: it.Policy, Revision: it.Revision, Why: it.Why,
 		Region: it.Region, Instance: it.Instance, Hostname: it.Hostname, Planned: it.Planned, RunSeq: a.seq,
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 // Status is what a daemon says of itself: the answer of nightshift.v1.ctl.status.
 type Status struct {
+	Name     string    `json:"name,omitempty"` // of the replica: host and process
 	Version  string    `json:"version"`
 	Revision string    `json:"revision"`
 	Mode     string    `json:"mode"`

@@ -92,6 +92,7 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 			r.lives.end(a.item.ID)
 			return nil
 		}
+		a.made = attempts(trail)
 		n, err := r.step(ctx, a, trail)
 		if err != nil {
 			return err

@@ -81,7 +81,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	runner := &runner{
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
-		slots: semaphore.NewWeighted(int64(w.o.Workers)), lives: w.lives, memory: w.memory, hour: &hourly{},
+		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, hour: &hourly{},
 		account: w.inv.account, accepted: make(map[string]time.Time),
 	}
 	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, clock: w.o.Clock, log: w.o.Log}
@@ -232,7 +232,7 @@ func (w *Worker) find(ctx context.Context, req FindRequest) (answer FindAnswer, 
 func (w *Worker) Status(ctx context.Context) Status {
 	now := w.o.Clock.Now()
 	s := Status{
-		Version: w.o.Version, Revision: w.rules.p.Load().name, Mode: string(w.set().Mode), Since: w.since.UTC(), Now: now,
+		Name: w.o.Name, Version: w.o.Version, Revision: w.rules.p.Load().name, Mode: string(w.set().Mode), Since: w.since.UTC(), Now: now,
 		Policies: len(w.set().Policies), Regions: w.inv.status(), Open: w.lives.count(), Paused: w.memory.paused(now),
 	}
 	if !w.ready.Load() {

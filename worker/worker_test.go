@@ -89,6 +89,12 @@ const (
 // a running daemon.
 func inBubble(t *testing.T, at string, file string, test func(t *testing.T, w *world)) {
 	t.Helper()
+	inBubbleWith(t, at, file, fleet, test)
+}
+
+// inBubbleWith is the same with another fleet.
+func inBubbleWith(t *testing.T, at, file, fleet string, test func(t *testing.T, w *world)) {
+	t.Helper()
 	defer func() { // nats.go pools timers: those of one bubble must not reach the next
 		runtime.GC()
 		runtime.GC()

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -304,7 +305,17 @@ func eventLine(rec events.Record) string {
 			line += "; " + s
 		}
 	}
-	return line
+	return printable(line)
+}
+
+// printable keeps what others wrote from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) && r != ' ' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // actDirectly asks the API without a daemon.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 
 	"nightshift/civo"
 	"nightshift/configs"
+	"nightshift/events"
 	"nightshift/policies"
 	"nightshift/worker"
 )
@@ -44,12 +44,24 @@ Exit codes: 0 good, warnings and notes allowed; 1 a fault, with --strict a
 warning too, or something could not be read; 64 wrong usage.`,
 		Example: `  nightshift check nightshift.yaml
   nightshift check nightshift.yaml --live
+  nightshift check --daemon                                           # what is in force
   nightshift check nightshift.yaml --inventory fleet.json --strict   # in CI
   nightshift check nightshift.yaml -o json | jq '.findings[] | select(.severity != "note")'`,
-		Args: cobra.ExactArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if c.daemon {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("output", c.output, "table", "json"); err != nil {
 				return err
+			}
+			if c.daemon {
+				if c.live || c.inventory != "" {
+					return usagef("--daemon checks the policies in force with the daemon's own instances: leave --live and --inventory out")
+				}
+				return c.askDaemon(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
 			if c.live && c.inventory != "" {
 				return usagef("--live and --inventory both say where the instances come from: give one")
@@ -57,6 +69,8 @@ warning too, or something could not be read; 64 wrong usage.`,
 			return c.run(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	c.nats.add(cmd)
+	cmd.Flags().BoolVar(&c.daemon, "daemon", false, "check the policies that the daemon has in force, in place of a FILE")
 	cmd.Flags().BoolVar(&c.live, "live", false, "read the instances and what the account has over the API")
 	cmd.Flags().StringVar(&c.inventory, "inventory", "", "read the instances from a file: JSON as printed by instances list -o json, or a fleet file of the simulator")
 	cmd.Flags().StringVar(&c.at, "at", "now", `from when on a year is looked ahead: RFC 3339, or "2026-11-27 19:00" in the file's timezone`)
@@ -69,6 +83,8 @@ warning too, or something could not be read; 64 wrong usage.`,
 
 type checkFlags struct {
 	live, strict, all     bool
+	daemon                bool
+	nats                  natsFlags
 	inventory, at, output string
 	over                  configs.Overrides
 }
@@ -93,6 +109,43 @@ type checkFinding struct {
 	Col  int    `json:"col,omitempty"`
 	Path string `json:"path,omitempty"`
 	policies.Finding
+}
+
+// askDaemon checks what is in force.
+func (c *checkFlags) askDaemon(ctx context.Context, out, errOut io.Writer) error {
+	var a worker.CheckAnswer
+	if err := c.nats.with(ctx, func(ctx context.Context, bus *events.Bus) error {
+		return bus.Ask(ctx, "check", worker.CheckRequest{All: c.all}, &a)
+	}); err != nil {
+		return err
+	}
+	var s worker.Status
+	if err := c.nats.with(ctx, func(ctx context.Context, bus *events.Bus) error { return bus.Ask(ctx, "status", struct{}{}, &s) }); err != nil {
+		return err
+	}
+	shown := checkOutput{File: "the daemon's policies", Revision: a.Revision, At: a.At, Policies: s.Policies, Regions: []string{}, Findings: []checkFinding{}, unread: len(a.Unread) > 0}
+	for _, r := range s.Regions {
+		shown.Regions = append(shown.Regions, r.Region)
+	}
+	if !shown.unread {
+		shown.Instances = &a.Instances
+	}
+	for _, f := range a.Findings {
+		shown.Findings = append(shown.Findings, checkFinding{Finding: f})
+	}
+	for _, r := range a.Unread {
+		fmt.Fprintf(errOut, "nightshift: error: nothing is said about instances: region %s\n", r)
+	}
+	if a.Fault != "" {
+		fmt.Fprintf(errOut, "nightshift: error: the policy file has changed and cannot be used:\n%s\n", a.Fault)
+	}
+	if err := shown.print(out, c); err != nil {
+		return err
+	}
+	if shown.unread || a.Fault != "" || shown.count(policies.SevereFault) > 0 || c.strict && shown.count(policies.SevereWarning) > 0 {
+		return errSilent
+	}
+	return nil
 }
 
 func (c *checkFlags) run(ctx context.Context, file string, out, errOut io.Writer) error {
@@ -225,9 +278,7 @@ const (
 
 func (o *checkOutput) print(w io.Writer, c *checkFlags) error {
 	if c.output == "json" {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(o)
+		return printJSON(w, o)
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	lines := make(map[string]int)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -189,10 +188,7 @@ func (d *difference) printJSON(w io.Writer) error {
 		region, id, hostname := c.Instance()
 		out.Changes = append(out.Changes, diffChange{string(c.Kind), region, id, hostname, side(c.Before), side(c.After), c.Instead})
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(out)
+	return printJSON(w, out)
 }
 
 // sentence is the whole difference in one line.

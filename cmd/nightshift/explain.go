@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -66,9 +65,7 @@ Exit codes: 0; 1 no such instance, or the daemon does not answer; 64 wrong usage
 				return err
 			}
 			if output == "json" {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(answer)
+				return printJSON(cmd.OutOrStdout(), answer)
 			}
 			return printExplanation(cmd.OutOrStdout(), answer)
 		},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -76,9 +75,7 @@ func newInstancesList(apiURL, region *string) *cobra.Command {
 
 func printInstances(w io.Writer, all []civo.Instance, form string) error {
 	if form == "json" {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(all)
+		return printJSON(w, all)
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "ID\tHOSTNAME\tREGION\tSIZE\tSTATUS\tPUBLIC IP\tTAGS")
@@ -107,12 +104,10 @@ func newInstancesGet(apiURL, region *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			enc := json.NewEncoder(cmd.OutOrStdout())
-			enc.SetIndent("", "  ")
 			if !secrets {
-				return enc.Encode(i)
+				return printJSON(cmd.OutOrStdout(), i)
 			}
-			return enc.Encode(struct {
+			return printJSON(cmd.OutOrStdout(), struct {
 				civo.Instance
 				InitialPassword string `json:"initial_password"`
 				CivostatsdToken string `json:"civostatsd_token"`

@@ -153,10 +153,10 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 			root.AddCommand(c)
 		}
 	}
-	add("look", newInitCommand(), newPlanCommand(), newDiffCommand(), newSimulateCommand(), newExplainCommand(), newWhenCommand(), newCheckCommand(), newTestCommand(), newStatusCommand(), newWatchCommand(), newRunsCommand())
+	add("look", newInitCommand(), newPlanCommand(), newDiffCommand(), newSimulateCommand(), newExplainCommand(), newWhenCommand(), newCheckCommand(), newTestCommand(), newStatusCommand(), newWatchCommand(), newHistoryCommand(), newRunsCommand())
 	add("act", append(newActCommands(), newKeepCommand(), newPauseCommand(), newResumeCommand())...)
 	add("act", newRunActCommands()...)
-	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newInstancesCommand(), newImportCommand(), newSchemaCommand(), newVersionCommand())
+	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newInstancesCommand(), newImportCommand(), newDeadCommand(), newSchemaCommand(), newVersionCommand())
 	return root
 }
 

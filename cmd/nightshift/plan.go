@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -149,9 +148,7 @@ func newPlanOutput(cfg *configs.Config, inv []policies.Instance, at time.Time) p
 func (p planOutput) print(w io.Writer, form string, zone *time.Location) error {
 	switch form {
 	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(p)
+		return printJSON(w, p)
 	case "yaml":
 		return yaml.NewEncoder(w).Encode(p)
 	}

@@ -139,7 +139,7 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 	}()
 	log.Info("starting", zap.String("version", version), zap.String("revision", cfg.Revision), zap.String("api", cfg.Civo.APIURL))
 	w := worker.New(&cfg.Policies, api, bus, worker.Options{
-		Log: log, Version: version, Revision: cfg.Revision, Workers: cfg.Workers, Clock: clock, Embedded: cfg.NATS.URL == "",
+		Log: log, Name: replicaName(), Version: version, Revision: cfg.Revision, Workers: cfg.Workers, Clock: clock, Embedded: cfg.NATS.URL == "",
 		Verify: worker.Verify{Within: cfg.Verify.Within, Settle: cfg.Verify.Settle, Apart: cfg.Verify.Apart, Poll: min(worker.DefaultPoll, cfg.Verify.Apart)},
 	})
 	following, stop := context.WithCancel(ctx)
@@ -148,6 +148,12 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 	defer stop()
 	follower.Go(func() { followFile(following, f, cfg, w, log) }) // until the worker ends
 	return w.Run(ctx)
+}
+
+// replicaName tells this process from other replicas.
+func replicaName() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
 }
 
 // planClock is the clock of plan time. It may differ from the machine's against

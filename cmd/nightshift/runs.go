@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -100,12 +99,6 @@ func newRunsShowCommand() *cobra.Command {
 func (n *natsFlags) runs(ctx context.Context, req worker.RunsRequest) (answer worker.RunsAnswer, err error) {
 	err = n.with(ctx, func(ctx context.Context, bus *events.Bus) error { return bus.Ask(ctx, "runs", req, &answer) })
 	return answer, err
-}
-
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 func printRuns(w io.Writer, answer worker.RunsAnswer) error {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"nightshift/civo"
@@ -75,6 +76,14 @@ func TestScripts(t *testing.T) {
 					err := ts.Exec(args[1], args[2:]...)
 					return err == nil && regexp.MustCompile(args[0]).MatchString(ts.ReadFile("stdout"))
 				}, "no output of "+strings.Join(args[1:], " ")+" matches "+args[0]))
+			},
+			// publish sends a message as anybody may: publish subject body
+			"publish": func(ts *testscript.TestScript, _ bool, args []string) {
+				nc, err := nats.Connect("nats://" + ts.Getenv("NATS"))
+				ts.Check(err)
+				defer nc.Close()
+				ts.Check(nc.Publish(args[0], []byte(args[1])))
+				ts.Check(nc.Flush())
 			},
 			// exits runs a command and compares its exit code: exits 64 nightshift …
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {

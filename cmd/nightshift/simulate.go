@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -219,10 +218,7 @@ func (s *simulated) printJSON(w io.Writer) error {
 		}
 		out.Stages = append(out.Stages, row)
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(out)
+	return printJSON(w, out)
 }
 
 func sortedInstances(list []policies.Instance) []policies.Instance {
@@ -296,7 +292,7 @@ func (s *simulated) linesOf(stage policies.Stage, skips bool) []simulatedLine {
 			why = "enforced: " + why
 		}
 		if p, ok := s.set.Policy(a.Policy); ok && p.Spread > 0 {
-			why += ", within " + spanText(p.Spread)
+			why += ", within " + policies.SpanWords(p.Spread)
 		}
 		add(a.What(), sourceName(a.Policy), why, a.Hostname)
 	}
@@ -306,18 +302,6 @@ func (s *simulated) linesOf(stage policies.Stage, skips bool) []simulatedLine {
 		}
 	}
 	return lines
-}
-
-// spanText prints a duration without the zeros that time.Duration adds.
-func spanText(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // mostNames are listed; of more the number is said.

@@ -2,11 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,8 +24,8 @@ func newStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Ask the daemon how it is doing",
-		Long: `status asks the daemon for its state: regions and when they were read, actions
-under way, and the next edges.
+		Long: `status asks the daemon, and every replica of it, for its state: regions and when
+they were read, actions under way, pauses, and the next edges.
 
 With --ready it is a health check: nothing but a line, exit code 0 when the
 daemon is ready and 1 when it is not or does not answer.`,
@@ -38,24 +37,30 @@ daemon is ready and 1 when it is not or does not answer.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), 5*time.Second)
 			defer cancel()
-			bus, err := n.dial(ctx)
-			if err != nil {
-				return fmt.Errorf("%w: %w", events.ErrNoDaemon, err)
-			}
-			var s worker.Status
-			err = errors.Join(bus.Ask(ctx, "status", struct{}{}, &s), bus.Close(ctx))
+			var replicas []worker.Status
+			err := n.with(ctx, func(ctx context.Context, bus *events.Bus) (err error) {
+				replicas, err = events.AskAll[worker.Status](ctx, bus, "status")
+				return err
+			})
 			if err != nil {
 				return err
 			}
+			slices.SortFunc(replicas, func(a, b worker.Status) int { return strings.Compare(a.Name, b.Name) })
 			if ready {
-				return printReady(cmd.OutOrStdout(), s)
+				return printReady(cmd.OutOrStdout(), replicas)
 			}
 			if output == "json" {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(s)
+				return printJSON(cmd.OutOrStdout(), replicas)
 			}
-			printStatus(cmd.OutOrStdout(), s)
+			for i, s := range replicas {
+				if i > 0 {
+					fmt.Fprintln(cmd.OutOrStdout())
+				}
+				if len(replicas) > 1 {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: ", s.Name)
+				}
+				printStatus(cmd.OutOrStdout(), s)
+			}
 			return nil
 		},
 	}
@@ -65,12 +70,15 @@ daemon is ready and 1 when it is not or does not answer.`,
 	return cmd
 }
 
-func printReady(w io.Writer, s worker.Status) error {
-	if s.Ready {
-		fmt.Fprintln(w, "ready")
-		return nil
+// printReady is good when every replica that answers is ready.
+func printReady(w io.Writer, replicas []worker.Status) error {
+	for _, s := range replicas {
+		if !s.Ready {
+			return fmt.Errorf("%s is not ready: %s", s.Name, strings.Join(s.NotReady, "; "))
+		}
 	}
-	return fmt.Errorf("not ready: %s", strings.Join(s.NotReady, "; "))
+	_, err := fmt.Fprintln(w, "ready")
+	return err
 }
 
 func printStatus(w io.Writer, s worker.Status) {
@@ -97,68 +105,4 @@ func printStatus(w io.Writer, s worker.Status) {
 	for _, e := range s.Next {
 		fmt.Fprintf(w, "next  %s  %s %s\n", e.Planned.Local().Format("Mon 2006-01-02 15:04 MST"), e.Policy, e.Want)
 	}
-}
-
-func newWatchCommand() *cobra.Command {
-	var n natsFlags
-	var since, instance, output string
-	cmd := &cobra.Command{
-		Use:   "watch",
-		Short: "Print events as they come",
-		Long: `watch prints what the daemon does and leaves undone, as it happens: started,
-accepted and put off on the way, and the outcome with its reason. It ends with
-Ctrl-C.`,
-		Example: "  nightshift watch\n  nightshift watch --since 2h -o json\n  nightshift watch --instance dev-1",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := oneOf("output", output, "table", "json"); err != nil {
-				return err
-			}
-			ctx := cmd.Context()
-			bus, err := n.dial(ctx)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, bus.Close(context.WithoutCancel(ctx))) }()
-			o := events.WatchOptions{}
-			if since != "" {
-				if o.Since, err = parseSince(since); err != nil {
-					return err
-				}
-			}
-			if instance != "" {
-				inst, err := find(ctx, bus, instance, "")
-				if err != nil {
-					return err
-				}
-				o.Filter = events.InstanceFilter(strings.ToLower(inst.Region), inst.ID)
-			}
-			enc := json.NewEncoder(cmd.OutOrStdout())
-			return bus.Watch(ctx, o, func(rec events.Record, stored time.Time, _ uint64) error {
-				if output == "json" {
-					return enc.Encode(watched{stored.UTC(), rec})
-				}
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", stored.Local().Format("2006-01-02 15:04:05"), eventLine(rec))
-				return err
-			})
-		},
-	}
-	n.add(cmd)
-	cmd.Flags().StringVar(&since, "since", "", "begin in the past: a span such as 2h, or an instant such as 2026-11-27T19:00:00Z")
-	cmd.Flags().StringVar(&instance, "instance", "", "of one instance only: id or host name")
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
-	return cmd
-}
-
-// watched is an event in a line of JSON.
-type watched struct {
-	Time time.Time `json:"time"`
-	events.Record
-}
-
-func parseSince(s string) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil && d > 0 {
-		return time.Now().Add(-d), nil
-	}
-	return parseAt(s, time.Local)
 }

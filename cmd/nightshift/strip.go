@@ -129,7 +129,7 @@ func (s *simulated) plot(w io.Writer, f *stripFlags) error {
 		if f.by == "policy" {
 			marks = strings.Replace(strings.Replace(marks, "running", "all run", 1), "of the time", "of the instances and time", 1)
 		}
-		fmt.Fprintf(w, "%s; a character is %s, days are those of %s\n", marks, spanText(time.Duration(hours)*time.Hour), s.set.Zone)
+		fmt.Fprintf(w, "%s; a character is %s, days are those of %s\n", marks, policies.SpanWords(time.Duration(hours)*time.Hour), s.set.Zone)
 	}
 	if f.by == "instance" {
 		for _, l := range still {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -212,9 +211,7 @@ func (o *testOutput) add(r testResult) {
 
 func (o *testOutput) print(w io.Writer, form string) error {
 	if form == "json" {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(o)
+		return printJSON(w, o)
 	}
 	for _, r := range o.Tests {
 		if r.Passed {
