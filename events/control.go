@@ -103,6 +103,9 @@ func (b *Bus) answer(ctx context.Context, e Endpoint, req micro.Request) {
 	answer, err := e.handle(ctx, req)
 	if err == nil {
 		err = req.RespondJSON(answer)
+		if err != nil { // such as larger than a message may be: whoever asked is not to wait in vain
+			err = req.Error("413", oneLine("the answer cannot be sent, ask for less: "+err.Error()), nil)
+		}
 	} else {
 		code := 500
 		var no *Refusal

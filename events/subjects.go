@@ -84,6 +84,11 @@ func SignalSubject(source, region, instance string) string {
 
 func runSubject(region, trigger string) string { return prefix + "run." + region + "." + trigger }
 
+// OutcomeFilter matches the events of an action that have an outcome, of all instances.
+func OutcomeFilter(action string, o Outcome) string {
+	return prefix + "evt.*.*." + action + "." + string(o) + ".*"
+}
+
 func eventSubject(rec Record) string {
 	return prefix + "evt." + rec.Region + "." + rec.Instance + "." + rec.Action + "." + string(rec.Outcome) + "." + rec.ActionID
 }

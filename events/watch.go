@@ -86,6 +86,36 @@ func hasOr[T comparable](list []T, value T) bool {
 	return len(list) == 0 || slices.Contains(list, value)
 }
 
+// WatchRuns hands plans stored since a time to handle, in order, until ctx ends.
+func (b *Bus) WatchRuns(ctx context.Context, since time.Time, handle func(Run)) error {
+	consumer, err := b.js.OrderedConsumer(ctx, StreamRun, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, FilterSubjects: []string{prefix + "run.>"},
+	})
+	if err != nil {
+		return fmt.Errorf("watch plans: %w", b.explain(err))
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf("watch plans: %w", b.explain(err))
+	}
+	defer messages.Stop()
+	stop := context.AfterFunc(ctx, messages.Stop)
+	defer stop()
+	for {
+		msg, err := messages.Next()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("watch plans: %w", b.explain(err))
+		}
+		var r Run
+		if parseRun(msg.Subject(), msg.Data(), &r) == nil {
+			handle(r)
+		}
+	}
+}
+
 // Watch hands events to handle in the order in which they were stored, until ctx
 // ends (then it returns nil), or with Replay the newest is reached, or handle
 // returns an error (then it returns that). An event that cannot be read is passed

@@ -11,6 +11,10 @@ import (
 // whole multiples of it.
 const DriftEvery = 10 * time.Minute
 
+// edgeFirst is how long a look for drift leaves an instance to the edge itself:
+// most edges fall on the same second as a look.
+const edgeFirst = time.Minute
+
 // drift compares each level with what is. What differs is reported; it is mended
 // where the policy enforces its level, but not against a hand.
 func (d *decision) drift(inv []Instance) {
@@ -22,7 +26,7 @@ func (d *decision) drift(inv []Instance) {
 		if !ok || win.Impulse || win.State == schedule.Any {
 			continue
 		}
-		if win.policy >= 0 && d.now.Before(win.Since.Add(d.set.Policies[win.policy].spreadOf(inst.ID, win.Since))) {
+		if win.policy >= 0 && d.now.Before(win.Since.Add(max(edgeFirst, d.set.Policies[win.policy].spreadOf(inst.ID, win.Since)))) {
 			continue // its turn has not come yet
 		}
 		if reason, _ := d.set.untouchable(inst); reason != "" || inst.Status == statusFor(win.State) || inst.Status != StatusActive && inst.Status != StatusShutoff {

@@ -153,7 +153,7 @@ func (m Impulses) Learn(a Action, started bool) {
 	if a.Kind != KindPower || a.Level || isPseudo(a.Policy) || a.Mode == ModeObserve {
 		return
 	}
-	imp := Impulse{Policy: a.Policy, State: stateFor(a.Verb), At: a.Planned, Until: a.HoldsUntil, Started: started}
+	imp := Impulse{Policy: a.Policy, State: stateFor(a.Verb), At: later(a.Planned, a.Due), Until: a.HoldsUntil, Started: started}
 	list := slices.DeleteFunc(m[a.Instance], func(old Impulse) bool {
 		if old.Policy != imp.Policy {
 			return false

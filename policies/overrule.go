@@ -10,13 +10,27 @@ import (
 // Overrules is why an action is not done although it was planned: a pause or a
 // keep that holds at an instant. The reason is empty when nothing holds.
 func (s *Set) Overrules(inst Instance, facts Facts, verb Verb, source string, at time.Time) (Reason, string) {
-	m := &moment{set: s, facts: &facts, at: at, silent: silenceAt(facts.Pauses, at)}
+	m := &moment{set: s, facts: &facts, at: at, silent: s.silenceAt(facts.Pauses, at)}
 	return m.overrules(&inst, &Action{Verb: verb, Kind: KindOf(verb), Policy: source})
 }
 
 // Kept is what an instance is kept in at an instant.
 func (s *Set) Kept(inst Instance, facts Facts, at time.Time) (Keep, bool) {
 	return s.keep(&inst, &facts, at)
+}
+
+// Winner is the want that holds for an instance's power at an instant.
+func (s *Set) Winner(inst Instance, facts Facts, at time.Time) (Want, bool) {
+	index := newIndex(s)
+	return newMoment(index, &facts, at).winner(&inst, index.match(&inst, nil))
+}
+
+// ModeOf is the mode in which a policy acts; that of the file for what is none.
+func (s *Set) ModeOf(policy string) Mode {
+	if p, ok := s.Policy(policy); ok && p.Mode != "" {
+		return p.Mode
+	}
+	return s.Mode
 }
 
 func (m *moment) overrules(inst *Instance, a *Action) (Reason, string) {

@@ -304,7 +304,7 @@ func (d *decision) wantedOff(inst *Instance) (string, bool) {
 		return "", false
 	}
 	if win.policy < 0 {
-		return d.set.sourceWord(win.Source), true
+		return d.set.SourceWord(win.Source), true
 	}
 	return win.Source, true
 }

@@ -150,7 +150,7 @@ func (d *decision) pseudoDue(e Edge, inst *Instance, matched []int) (newest time
 		}
 	case PauseSource:
 		for _, p := range d.facts.Pauses {
-			if p.Instance == inst.ID || p.Instance == "" && (p.Policy == "" || slices.ContainsFunc(matched, func(i int) bool { return d.set.Policies[i].Name == p.Policy })) {
+			if p.Instance == inst.ID || p.Instance == "" && (p.Policy == "" || slices.ContainsFunc(matched, func(i int) bool { return p.silences(&d.set.Policies[i]) })) {
 				try(p.Until)
 			}
 		}
@@ -269,7 +269,7 @@ func (d *decision) powerByTick(inst *Instance, matched []int) {
 	}
 	a.Planned, a.Due = from.at, from.at
 	if from.source != win.Source {
-		a.Why += ", after " + d.set.sourceWord(from.source)
+		a.Why += ", after " + d.set.SourceWord(from.source)
 	}
 	d.time(&a, &win, inst)
 	d.act(inst, a)
@@ -351,13 +351,13 @@ func (d *decision) wantOf(cause due, inst *Instance, otherwise schedule.State) s
 
 func (d *decision) wantWords(w *Want) string {
 	if w.policy < 0 {
-		return d.set.sourceWord(w.Source) + " wants " + stateWord(w.State)
+		return d.set.SourceWord(w.Source) + " wants " + stateWord(w.State)
 	}
 	return fmt.Sprintf("policy %s (priority %d) wants %s", w.Source, w.Priority, w.State)
 }
 
-// sourceWord names a source in a sentence.
-func (s *Set) sourceWord(source string) string {
+// SourceWord names a source in a sentence.
+func (s *Set) SourceWord(source string) string {
 	switch source {
 	case KeepSource:
 		return "a keep"

@@ -89,6 +89,22 @@ type silence struct {
 	instances map[string]*Pause
 }
 
+// silences reports whether a pause of a policy concerns one, perhaps by a name that it had.
+func (p *Pause) silences(policy *Policy) bool {
+	return p.Policy != "" && (p.Policy == policy.Name || p.Policy == policy.Was)
+}
+
+func (s *Set) silenceAt(pauses []Pause, t time.Time) silence {
+	silent := silenceAt(pauses, t)
+	for i := range s.Policies {
+		p := &s.Policies[i]
+		if was := silent.policies[p.Was]; was != nil && silent.policies[p.Name] == nil {
+			silent.policies[p.Name] = was
+		}
+	}
+	return silent
+}
+
 func silenceAt(pauses []Pause, t time.Time) silence {
 	s := silence{}
 	for i := range pauses {
@@ -125,7 +141,7 @@ func (s *silence) of(source, instance string) *Pause {
 
 func newMoment(index *index, facts *Facts, at time.Time) *moment {
 	set := index.set
-	m := &moment{set: set, facts: facts, index: index, at: at, views: make([]Want, len(set.Policies)), byTag: make(map[tagValue]Want), silent: silenceAt(facts.Pauses, at)}
+	m := &moment{set: set, facts: facts, index: index, at: at, views: make([]Want, len(set.Policies)), byTag: make(map[tagValue]Want), silent: set.silenceAt(facts.Pauses, at)}
 	for i := range set.Policies {
 		p := &set.Policies[i]
 		w := Want{Source: p.Name, Priority: p.Priority, policy: i}
@@ -276,8 +292,11 @@ func (m *moment) addMarks(inst *Instance, matched []int) {
 
 // unended reports whether no edge of at least its priority has ended an impulse
 // that says nothing of how long it lasts. What is no policy's has no priority:
-// any edge ends it.
+// any edge ends it. So does somebody who does the opposite by hand.
 func (m *moment) unended(w *Want, inst *Instance, matched []int) bool {
+	if h, ok := m.facts.Hands[inst.ID]; ok && h.State != w.State && h.At.After(w.Since) {
+		return false
+	}
 	for _, i := range matched {
 		if (w.policy < 0 || m.set.Policies[i].Priority >= w.Priority) && m.view(i, inst).edge.After(w.Since) {
 			return false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -64,6 +65,9 @@ func (r *runner) act(ctx context.Context, a *attempt, trail events.Trail) (next,
 		return lookAgain(until), r.note(ctx, a, "put off", "Civo refuses the token")
 	}
 	it := a.item
+	if !r.inv.Has(it.Region) {
+		return ended(verdict{outcome: events.Skipped, reason: policies.ReasonPolicyChanged, detail: "region " + strings.ToUpper(it.Region) + " is not in the policy file any more", before: it.Status}), nil
+	}
 	other, seq, err := r.bus.LastStarted(ctx, it.Region, it.Instance)
 	if err != nil {
 		return next{}, fmt.Errorf("read the last call to instance %s: %w", it.Instance, err)
@@ -169,6 +173,7 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 		}
 	}
 	r.memory.called(it.Instance, policies.Verb(it.Action))
+	r.memory.started(it.ID, it.Policy, it.Instance)
 	r.hour.add(time.Now())
 	a.calls, a.made = rec.Attempt, rec.Attempt
 

@@ -69,8 +69,9 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 		}
 	}
 	plan.Skips = nil
-	plan.Actions = slices.DeleteFunc(plan.Actions, func(a policies.Action) bool { // asked for already
-		return a.Hold != "" && p.lives.isHeld(strings.ToLower(a.Region), a.Instance, string(a.Kind))
+	plan.Actions = slices.DeleteFunc(plan.Actions, func(a policies.Action) bool { // a run that waits, or that was asked for already, is not to be overtaken by the same again
+		region, kind := strings.ToLower(a.Region), string(a.Kind)
+		return p.lives.isOpen(region, a.Instance, kind) || a.Hold != "" && p.lives.isHeld(region, a.Instance, kind)
 	})
 	for _, run := range p.runs(trig, regions, plan) {
 		if len(run.Items) == 0 {

@@ -120,6 +120,7 @@ func (m *memory) approve(ctx context.Context, run *events.Run, who string) error
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.approvals[approvalKey(run)] = a
+	m.learnHeld(approvalKey(run))
 	close(m.approved)
 	m.approved = make(chan struct{})
 	return nil

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -232,6 +233,55 @@ func TestACommandIsDueLater(t *testing.T) {
 		w.wantStatus(web1, "ACTIVE")
 		w.after(2*time.Hour + 5*time.Minute)
 		w.wantStatus(web1, "SHUTOFF")
+	})
+}
+
+func TestAHeldCommandSaysHowLongItMayBeApproved(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", asking(with(devHours)), func(t *testing.T, w *world) {
+		w.command(events.Command{ID: "c", Instance: web1, Action: "stop"})
+		w.after(20 * time.Minute)
+		err := w.bus.Ask(t.Context(), "approve", worker.ApproveRequest{Run: "local-c"}, &worker.ApproveAnswer{})
+		w.after(5 * time.Minute)
+		if err == nil && len(w.outcomes()) > 0 && strings.Contains(w.outcomes()[0], "expired") {
+			t.Error("approved, and expired all the same")
+		}
+	})
+}
+
+func TestAHeldRunOfAnEnforcedPolicyIsNotOvertakenByDrift(t *testing.T) {
+	inBubble(t, "2026-03-04 18:30", asking(with(devHours+"    enforce: true\n")), func(t *testing.T, w *world) {
+		w.after(65 * time.Minute)
+		if r := w.theRun("dev-hours@2026-03-04T19:00"); r.State != "held" {
+			t.Errorf("the run is %s %v; %q", r.State, r.Counts, w.outcomes())
+		}
+	})
+}
+
+func TestAPausedPolicyThatIsRenamedStaysPaused(t *testing.T) {
+	inBubble(t, "2026-03-04 18:30", with(devHours), func(t *testing.T, w *world) {
+		w.ask("pause", worker.PauseRequest{Policy: "dev-hours"}, &worker.PauseAnswer{})
+		w.edit(with(strings.Replace(devHours, "name: dev-hours", "name: office-hours\n    was: dev-hours", 1)))
+		w.after(time.Hour)
+		w.wantStatus(dev1, "ACTIVE")
+		if err := w.bus.Ask(t.Context(), "resume", worker.PauseRequest{Policy: "dev-hours"}, &worker.PauseAnswer{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAnAnswerThatIsTooLargeIsSaidToBe(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
+		run := events.Run{Kind: "signal", Who: "prometheus", Region: "lon1", Why: strings.Repeat("x", 250<<10)}
+		for n := range 5 {
+			run.Trigger, run.StoredAt = fmt.Sprintf("s%d", 100000+n), time.Now()
+			if _, err := w.bus.StoreRun(t.Context(), run); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := w.bus.Ask(t.Context(), "runs", worker.RunsRequest{}, &worker.RunsAnswer{})
+		if err == nil || !strings.Contains(err.Error(), "cannot be sent") {
+			t.Errorf("got %v", err)
+		}
 	})
 }
 

@@ -42,6 +42,7 @@ type Inventory struct {
 	clock   Clock
 	account *gate                           // shut while the API refuses the token
 	observe func(context.Context, *Reading) // is told of each reading before anybody else
+	shown   func()                          // is told when everybody sees it
 
 	mu      sync.Mutex
 	regions map[string]*regionReader // all that ever were: runs of a region that was taken out end in order
@@ -145,6 +146,9 @@ func (inv *Inventory) Reading(ctx context.Context, region string, notBefore time
 		close(done)
 		if err != nil {
 			return nil, err
+		}
+		if inv.shown != nil {
+			inv.shown()
 		}
 		if !reading.Began.Before(notBefore) {
 			return reading, nil

@@ -21,6 +21,7 @@ type lifeKey struct{ region, instance, kind string }
 
 // life is an action on its way to an outcome.
 type life struct {
+	id        string
 	key       lifeKey
 	run       uint64
 	overtaken chan struct{} // closed when a newer run wants something of the same instance and kind
@@ -57,7 +58,7 @@ func (l *lives) open(run uint64, it events.Item) *life {
 	if n := l.byID[it.ID]; n != nil && n.run == run {
 		return n
 	}
-	n := &life{key: lifeKey{it.Region, it.Instance, it.Kind}, run: run, overtaken: make(chan struct{})}
+	n := &life{id: it.ID, key: lifeKey{it.Region, it.Instance, it.Kind}, run: run, overtaken: make(chan struct{})}
 	l.byID[it.ID] = n
 	if !wins(it) {
 		return n
@@ -80,6 +81,14 @@ func (l *lives) end(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.byID, id)
+}
+
+// isOpen reports whether a run is about to bring an instance to a state of a kind.
+func (l *lives) isOpen(region, instance, kind string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.newest[lifeKey{region, instance, kind}]
+	return n != nil && l.byID[n.id] == n
 }
 
 // count is the number of actions without an outcome.

@@ -26,6 +26,7 @@ const (
 	stateCooldown = "cooldown." // <policy>.<instance>
 	stateLoad     = "load."     // <policy>.<instance>
 	stateApproval = "approved." // <region>.<trigger of the held run>
+	stateTag      = "tag."      // <instance>.<hash of an owner's tag>
 )
 
 // exceptionMemory is how long a keep or a pause that has ended is remembered
@@ -41,6 +42,8 @@ type memory struct {
 	log      *zap.Logger
 	verifyBy Verify
 
+	began time.Time // machine time
+
 	mu        sync.Mutex
 	version   int // counts changes that an agenda depends on
 	changed   chan struct{}
@@ -55,14 +58,40 @@ type memory struct {
 	watched   map[string]time.Time // by region: plan time of its first reading
 	firstSeen map[string]time.Time
 	tagsSeen  map[string]time.Time
-	seen      map[string]sighting // by instance
-	sent      map[string]call     // by instance: our newest call
-	lastKeep  time.Time           // Edge of the newest keep
+	tagsOf    map[string][]string   // by instance: its tags in tagsSeen
+	stored    map[string]ownTag     // by key in ns_state: what tagsSeen is made of
+	lessons   map[string]lesson     // by lessonKey: where impulses come from
+	held      map[string]events.Run // by approvalKey: runs that want nothing until they are approved
+	stale     bool                  // a reading that changes what lies ahead is about to be known
+	seen      map[string]sighting   // by instance
+	sent      map[string]call       // by instance: our newest call
+	lastKeep  time.Time             // Edge of the newest keep
 }
+
+// ownTag is an owner's tag and when it was first seen (plan time): a keep without
+// an end lasts from then on, whatever restarts there are.
+type ownTag struct {
+	Tag string    `json:"tag"`
+	At  time.Time `json:"at"`
+}
+
+func tagStateKey(instance, tag string) string {
+	return stateTag + instance + "." + policies.ActionID(tag, 0, instance, policies.KindTags)
+}
+
+// lesson is the action that an impulse was learned from.
+type lesson struct {
+	id     string
+	asked  time.Time          // machine time at which its run was made
+	before []policies.Impulse // what it took the place of
+}
+
+func lessonKey(policy, instance string) string { return policies.CooldownKey(policy, instance) }
 
 // sighting is an instance in a state that it may stay in.
 type sighting struct {
 	status string
+	tags   []string
 	at     time.Time // machine time of the newest reading that shows it so
 }
 
@@ -80,11 +109,12 @@ type cooldown struct {
 
 func newMemory(bus *events.Bus, clock Clock, verifyBy Verify, log *zap.Logger) *memory {
 	return &memory{
-		bus: bus, clock: clock, verifyBy: verifyBy, log: log, changed: make(chan struct{}, 1),
+		bus: bus, clock: clock, verifyBy: verifyBy, log: log, began: time.Now(), changed: make(chan struct{}, 1),
 		keeps: make(map[string]policies.Keep), pauses: make(map[string]policies.Pause), hands: make(map[string]policies.Hand),
 		cooldowns: make(map[string]cooldown), loads: make(map[string]policies.Load),
 		approvals: make(map[string]approval), approved: make(chan struct{}), impulses: make(policies.Impulses),
 		watched: make(map[string]time.Time), firstSeen: make(map[string]time.Time), tagsSeen: make(map[string]time.Time),
+		tagsOf: make(map[string][]string), stored: make(map[string]ownTag), lessons: make(map[string]lesson), held: make(map[string]events.Run),
 		seen: make(map[string]sighting), sent: make(map[string]call),
 	}
 }
@@ -105,7 +135,7 @@ func (m *memory) mirror(ctx context.Context, loaded chan<- struct{}) error {
 }
 
 func (m *memory) mirrorOnce(ctx context.Context, loaded *chan<- struct{}) error {
-	watcher, err := m.bus.State().WatchFiltered(ctx, []string{stateKeep + ">", statePause + ">", stateHand + ">", stateCooldown + ">", stateLoad + ">", stateApproval + ">"})
+	watcher, err := m.bus.State().WatchFiltered(ctx, []string{stateKeep + ">", statePause + ">", stateHand + ">", stateCooldown + ">", stateLoad + ">", stateApproval + ">", stateTag + ">"})
 	if err != nil {
 		return err
 	}
@@ -154,15 +184,53 @@ func (m *memory) take(entry jetstream.KeyValueEntry) {
 		ahead = false
 	case strings.HasPrefix(key, stateApproval):
 		err = takeInto(m.approvals, key[len(stateApproval):], gone, entry.Value())
+		m.learnHeld(key[len(stateApproval):])
 		close(m.approved)
 		m.approved = make(chan struct{})
 		ahead = false
+	}
+	if strings.HasPrefix(key, stateTag) {
+		err = m.takeTag(key, gone, entry.Value())
 	}
 	if err != nil {
 		m.log.Warn("an entry of the store cannot be read, and is left out", zap.String("key", key), zap.Error(err))
 	}
 	if ahead {
 		m.touch()
+	}
+}
+
+// takeTag takes up when an owner's tag was first seen. Callers hold mu.
+func (m *memory) takeTag(key string, gone bool, body []byte) error {
+	instance, _, _ := strings.Cut(key[len(stateTag):], ".")
+	old, known := m.stored[key]
+	if err := takeInto(m.stored, key, gone, body); err != nil {
+		return err
+	}
+	if gone && known {
+		m.dropTag(instance, old.Tag)
+	}
+	if t, ok := m.stored[key]; ok {
+		m.addTag(instance, t)
+	}
+	return nil
+}
+
+// addTag and dropTag keep what belongs together. Callers hold mu.
+func (m *memory) addTag(instance string, t ownTag) {
+	m.stored[tagStateKey(instance, t.Tag)] = t
+	m.tagsSeen[policies.TagKey(instance, t.Tag)] = t.At
+	if !slices.Contains(m.tagsOf[instance], t.Tag) {
+		m.tagsOf[instance] = append(m.tagsOf[instance], t.Tag)
+	}
+}
+
+func (m *memory) dropTag(instance, tag string) {
+	delete(m.stored, tagStateKey(instance, tag))
+	delete(m.tagsSeen, policies.TagKey(instance, tag))
+	list := slices.DeleteFunc(slices.Clone(m.tagsOf[instance]), func(t string) bool { return t == tag })
+	if m.tagsOf[instance] = list; len(list) == 0 {
+		delete(m.tagsOf, instance)
 	}
 }
 
@@ -251,6 +319,18 @@ func (m *memory) exceptions(inst policies.Instance) policies.Facts {
 	return f
 }
 
+// factsOf are all facts that the wants of one instance depend on.
+func (m *memory) factsOf(inst policies.Instance) policies.Facts {
+	f := m.exceptions(inst)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f.Impulses = policies.Impulses{inst.ID: slices.Clone(m.impulses[inst.ID])}
+	if h, ok := m.hands[inst.ID]; ok {
+		f.Hands = map[string]policies.Hand{inst.ID: h}
+	}
+	return f
+}
+
 // addSignalFacts adds what only signals ask for: when policies acted, but for
 // what the trigger itself asked for.
 func (m *memory) addSignalFacts(f *policies.Facts, trigger string) {
@@ -269,8 +349,23 @@ func (m *memory) learn(run events.Run) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.approvals[approvalKey(&run)]; run.Held != "" && !ok {
-		return // it wants nothing until it is approved
+		m.held[approvalKey(&run)] = run // it wants nothing until it is approved
+		return
 	}
+	m.learnAll(run)
+}
+
+// learnHeld takes up the impulses of a run that is approved now. Callers hold mu.
+func (m *memory) learnHeld(key string) {
+	if run, ok := m.held[key]; ok && m.approvals[key] != (approval{}) {
+		delete(m.held, key)
+		m.learnAll(run)
+	}
+}
+
+// learnAll takes up impulses; twice, or later than newer ones, it changes nothing.
+// Callers hold mu.
+func (m *memory) learnAll(run events.Run) {
 	for _, it := range run.Items {
 		if it.Skip != "" && it.Skip != skipAlready || it.Kind != string(policies.KindPower) {
 			continue
@@ -282,14 +377,73 @@ func (m *memory) learn(run events.Run) {
 		if it.Level || strings.HasPrefix(it.Policy, "_") {
 			continue
 		}
+		key := lessonKey(it.Policy, it.Instance)
+		if last := m.lessons[key]; mode == policies.ModeObserve || last.id == it.ID || run.StoredAt.Before(last.asked) {
+			continue
+		}
+		before := slices.DeleteFunc(slices.Clone(m.impulses[it.Instance]), func(i policies.Impulse) bool { return i.Policy != it.Policy })
+		m.lessons[key] = lesson{it.ID, run.StoredAt, before}
+		due := it.Planned
+		if !it.NotBefore.IsZero() {
+			due = maxTime(due, m.clock.Plan(it.NotBefore))
+		}
 		m.impulses.Learn(policies.Action{
-			Kind: policies.KindPower, Verb: policies.Verb(it.Action), Instance: it.Instance, Policy: it.Policy, Planned: it.Planned,
+			Kind: policies.KindPower, Verb: policies.Verb(it.Action), Instance: it.Instance, Policy: it.Policy, Planned: it.Planned, Due: due,
 			HoldsUntil: it.HoldsUntil, Mode: mode,
 		}, it.Skip == "")
 		if !it.HoldsUntil.IsZero() {
 			m.touch()
 		}
 	}
+}
+
+// unlearn drops the want of an action that ended without having been done: nobody
+// is to act upon it later. What it took the place of holds again.
+func (m *memory) unlearn(id, policy, instance string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := lessonKey(policy, instance)
+	last, ok := m.lessons[key]
+	if !ok || last.id != id {
+		return
+	}
+	list := slices.DeleteFunc(slices.Clone(m.impulses[instance]), func(i policies.Impulse) bool { return i.Policy == policy })
+	if list = append(list, last.before...); len(list) == 0 {
+		delete(m.impulses, instance)
+	} else {
+		m.impulses[instance] = list
+	}
+	last.before = nil // it stays known, so that the run delivered again teaches nothing
+	m.lessons[key] = last
+	m.touch()
+}
+
+// started takes up that a call is made for a want that looked as if it were so.
+func (m *memory) started(id, policy, instance string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lessons[lessonKey(policy, instance)].id != id {
+		return
+	}
+	list := slices.Clone(m.impulses[instance])
+	for i := range list {
+		list[i].Started = list[i].Started || list[i].Policy == policy
+	}
+	m.impulses[instance] = list
+}
+
+// isUndone reports whether an outcome means that nothing was made of a want.
+func isUndone(o events.Outcome, reason string) bool {
+	return o == events.Expired || o == events.Failed || o == events.Skipped && reason != skipAlready
+}
+
+// needsReadings reports whether there are edges that only the inventory can tell:
+// after a start they are not to wait for the next look.
+func (m *memory) needsReadings(set *policies.Set) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(set.Owners.Keys)+len(m.keeps)+len(m.hands)+len(m.impulses) > 0 ||
+		slices.ContainsFunc(set.Policies, func(p policies.Policy) bool { return p.FromTag != nil })
 }
 
 // called takes up that a call of ours to an instance is about to be sent.
@@ -302,7 +456,18 @@ func (m *memory) called(instance string, verb policies.Verb) {
 // observe takes up a complete reading: what is new, and what somebody else has
 // done by hand.
 func (m *memory) observe(ctx context.Context, set *policies.Set, r *Reading) {
-	changes := m.compare(set, r)
+	changes, tags := m.compare(set, r)
+	for key, t := range tags {
+		var err error
+		if t.At.IsZero() {
+			err = m.bus.State().Delete(ctx, key)
+		} else {
+			err = m.store(ctx, key, t)
+		}
+		if err != nil {
+			m.log.Warn("when an owner's tag was first seen is not remembered", zap.String("key", key), zap.Error(err))
+		}
+	}
 	for _, c := range changes {
 		if m.isOurs(ctx, c) {
 			m.forgetHand(ctx, c.inst.ID)
@@ -321,7 +486,19 @@ type change struct {
 	reading *Reading
 }
 
-func (m *memory) compare(set *policies.Set, r *Reading) (changes []change) {
+// shown is told that the newest reading is what everybody sees now: an agenda made
+// before lacks what is new in it.
+func (m *memory) shown() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stale {
+		m.stale = false
+		m.touch()
+	}
+}
+
+// compare also says which owners' tags are new, and which are gone: those have no time.
+func (m *memory) compare(set *policies.Set, r *Reading) (changes []change, tags map[string]ownTag) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.clock.Plan(r.Began)
@@ -334,43 +511,56 @@ func (m *memory) compare(set *policies.Set, r *Reading) (changes []change) {
 		if !old && known {
 			m.firstSeen[inst.ID] = now
 		}
-		if known && len(set.Owners.Keys) > 0 {
-			m.seeTags(set, inst, now)
-		}
+		tags = m.seeTags(set, inst, now, tags)
+		m.stale = m.stale || !old || !slices.Equal(before.tags, inst.Tags)
 		if isBusy(inst.Status) {
+			before.tags = inst.Tags
 			if !old {
-				m.seen[inst.ID] = sighting{"", r.Began}
+				before.at = r.Began
 			}
+			m.seen[inst.ID] = before
 			continue
 		}
 		if old && before.status != "" && before.status != inst.Status {
 			changes = append(changes, change{inst, before, r})
 		}
-		if !old || before.status != inst.Status {
-			m.touch()
-		}
-		m.seen[inst.ID] = sighting{inst.Status, r.Began}
+		m.stale = m.stale || before.status != inst.Status
+		m.seen[inst.ID] = sighting{inst.Status, inst.Tags, r.Began}
 	}
-	if !known {
-		m.touch()
-	}
+	m.stale = m.stale || !known
 	m.forget(r)
-	return changes
+	return changes, tags
 }
 
-// seeTags remembers when an owner's tag was first seen. Those that were there at
-// the first reading are as old as the watch. Callers hold mu.
-func (m *memory) seeTags(set *policies.Set, inst policies.Instance, now time.Time) {
+// seeTags remembers when an owner's tag was first seen, as long as it is there, and
+// adds to what is to be stored of it. Callers hold mu.
+func (m *memory) seeTags(set *policies.Set, inst policies.Instance, now time.Time, into map[string]ownTag) map[string]ownTag {
+	put := func(tag string, at time.Time) {
+		if into == nil {
+			into = make(map[string]ownTag)
+		}
+		into[tagStateKey(inst.ID, tag)] = ownTag{tag, at}
+		m.stale = true
+	}
+	for _, tag := range m.tagsOf[inst.ID] {
+		if !slices.Contains(inst.Tags, tag) {
+			m.dropTag(inst.ID, tag)
+			put(tag, time.Time{})
+		}
+	}
+	if len(set.Owners.Keys) == 0 {
+		return into
+	}
 	for _, tag := range inst.Tags {
 		if !strings.HasPrefix(tag, set.OwnerPrefix()) {
 			continue
 		}
-		key := policies.TagKey(inst.ID, tag)
-		if _, ok := m.tagsSeen[key]; !ok {
-			m.tagsSeen[key] = now
-			m.touch()
+		if _, ok := m.tagsSeen[policies.TagKey(inst.ID, tag)]; !ok {
+			m.addTag(inst.ID, ownTag{tag, now})
+			put(tag, now)
 		}
 	}
+	return into
 }
 
 // forget drops what was seen of instances that are gone. Callers hold mu.
@@ -563,10 +753,39 @@ func (m *memory) endKeep(ctx context.Context, instance string) (policies.Keep, b
 }
 
 // prune forgets exceptions that ended so long ago that nobody asks.
-func (m *memory) prune(ctx context.Context) {
+func (m *memory) prune(ctx context.Context, set *policies.Set) {
 	before := m.clock.Now().Add(-exceptionMemory)
 	m.mu.Lock()
 	var old []string
+	for key, c := range m.cooldowns {
+		policy, instance, _ := strings.Cut(key, "/")
+		end := c.At
+		if p, ok := set.Policy(policy); ok { // a firing within twice the span makes the next one longer
+			end = end.Add(max(2*c.Span(p), p.AtMost.Within))
+		}
+		if end.Before(before) {
+			old = append(old, stateCooldown+policy+"."+instance)
+		}
+	}
+	for key, l := range m.loads {
+		if policy, instance, _ := strings.Cut(key, "/"); l.Last.Before(before) {
+			old = append(old, stateLoad+policy+"."+instance)
+		}
+	}
+	unseen := time.Now().Add(-exceptionMemory)
+	for id, tags := range m.tagsOf { // of instances that are gone
+		if s, ok := m.seen[id]; ok && s.at.After(unseen) || !ok && m.began.After(unseen) {
+			continue
+		}
+		for _, tag := range tags {
+			old = append(old, tagStateKey(id, tag))
+		}
+	}
+	for key, run := range m.held {
+		if time.Now().After(run.HeldUntil.Add(time.Hour)) {
+			delete(m.held, key)
+		}
+	}
 	for id, k := range m.keeps {
 		if k.Until.Before(before) {
 			old = append(old, stateKeep+id)
@@ -591,6 +810,11 @@ func (m *memory) prune(ctx context.Context) {
 		list = slices.DeleteFunc(list, func(i policies.Impulse) bool { return i.At.Before(before) })
 		if m.impulses[id] = list; len(list) == 0 {
 			delete(m.impulses, id)
+		}
+	}
+	for key, l := range m.lessons {
+		if l.asked.Before(unseen) {
+			delete(m.lessons, key)
 		}
 	}
 	m.mu.Unlock()

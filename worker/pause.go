@@ -48,10 +48,18 @@ func (w *Worker) pause(ctx context.Context, req PauseRequest) (answer PauseAnswe
 
 // resume lets a pause end. That is an edge: what it held up is decided about anew.
 func (w *Worker) resume(ctx context.Context, req PauseRequest) (answer PauseAnswer, err error) {
-	if answer, err = w.scopeOf(ctx, req); err != nil {
-		return answer, err
+	answer = PauseAnswer{Pause: policies.Pause{Policy: req.Policy, Instance: req.Instance}, Timezone: w.zone().String()}
+	if !req.isOne() {
+		return answer, events.Refuse(400, "name what it is about: "+pauseForm)
 	}
 	p, ok := w.memory.pauseOf(answer.Pause)
+	if !ok { // say whether there is such a thing at all; a pause outlives what it is about
+		if answer, err = w.scopeOf(ctx, req); err != nil {
+			return answer, err
+		}
+	} else if inst, err := w.instance(ctx, req.Region, req.Instance, railReadingAge); req.Instance != "" && err == nil {
+		answer.Hostname = inst.Hostname
+	}
 	now := w.o.Clock.Now()
 	if !ok || !p.Until.IsZero() && !now.Before(p.Until) {
 		return answer, events.Refuse(409, "%s is not paused", scopeName(answer))
@@ -61,15 +69,20 @@ func (w *Worker) resume(ctx context.Context, req PauseRequest) (answer PauseAnsw
 	return answer, w.memory.putPause(ctx, p)
 }
 
-// scopeOf checks what a request is about.
-func (w *Worker) scopeOf(ctx context.Context, req PauseRequest) (answer PauseAnswer, err error) {
+// isOne reports whether a request is about exactly one thing.
+func (r *PauseRequest) isOne() bool {
 	scopes := 0
-	for _, given := range []bool{req.All, req.Policy != "", req.Instance != ""} {
+	for _, given := range []bool{r.All, r.Policy != "", r.Instance != ""} {
 		if given {
 			scopes++
 		}
 	}
-	if scopes != 1 {
+	return scopes == 1
+}
+
+// scopeOf checks what a request is about.
+func (w *Worker) scopeOf(ctx context.Context, req PauseRequest) (answer PauseAnswer, err error) {
+	if !req.isOne() {
 		return answer, events.Refuse(400, "name what it is about: "+pauseForm)
 	}
 	answer = PauseAnswer{Pause: policies.Pause{Policy: req.Policy, Instance: req.Instance}, Timezone: w.zone().String()}

@@ -66,9 +66,19 @@ func (p *planner) load(ctx context.Context) error {
 	p.began = time.Now()
 	p.listed = make(map[string]string)
 	p.retries = make(map[incomingKey]int)
+	done, undone, err := p.ended(ctx, time.Now().Add(-maxCatchUp))
+	if err != nil {
+		return fmt.Errorf("read which actions were done: %w", err)
+	}
 	for run, err := range p.bus.Runs(ctx, time.Now().Add(-maxCatchUp)) {
 		if err != nil {
 			return fmt.Errorf("read the stored plans: %w", err)
+		}
+		run.Items = slices.DeleteFunc(run.Items, func(it events.Item) bool { return undone[it.ID] })
+		for i := range run.Items {
+			if it := &run.Items[i]; it.Skip == skipAlready && done[it.ID] {
+				it.Skip = "" // it was not so when its turn came
+			}
 		}
 		for _, e := range run.Edges {
 			p.listed[e] = run.Trigger
@@ -76,6 +86,49 @@ func (p *planner) load(ctx context.Context) error {
 		p.memory.learn(run)
 	}
 	return nil
+}
+
+// follow takes up the plans that other replicas store, until ctx ends.
+func (p *planner) follow(ctx context.Context) error {
+	since := p.began.Add(-time.Minute)
+	for {
+		err := p.bus.WatchRuns(ctx, since, func(run events.Run) {
+			p.mu.Lock()
+			for _, e := range run.Edges {
+				p.listed[e] = run.Trigger
+			}
+			p.mu.Unlock()
+			p.memory.learn(run)
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		p.log.Warn("the plans of other replicas cannot be followed, will be tried again", zap.Error(err))
+		since = time.Now().Add(-time.Minute)
+		if sleepUntil(ctx, time.Now().Add(prepareRetry)) != nil {
+			return nil
+		}
+	}
+}
+
+// ended are the starts and stops that were done, and those that ended otherwise.
+func (p *planner) ended(ctx context.Context, since time.Time) (done, undone map[string]bool, err error) {
+	done, undone = make(map[string]bool), make(map[string]bool)
+	for _, verb := range []policies.Verb{policies.Start, policies.Stop} {
+		for _, o := range []events.Outcome{events.Done, events.Skipped, events.Expired, events.Failed} {
+			for rec, err := range p.bus.Records(ctx, events.OutcomeFilter(string(verb), o), since) {
+				switch {
+				case err != nil:
+					return nil, nil, err
+				case o == events.Done:
+					done[rec.ActionID] = true
+				case isUndone(rec.Outcome, rec.Reason):
+					undone[rec.ActionID] = true
+				}
+			}
+		}
+	}
+	return done, undone, nil
 }
 
 // handle is given everything that comes in on NS_IN, and decides when it is
@@ -299,8 +352,13 @@ func (p *planner) inventoryFor(ctx context.Context, in *events.Incoming, trig po
 	var g errgroup.Group // ends with this call
 	for i, region := range want {
 		g.Go(func() error {
-			if _, stored, err := p.bus.LoadRun(ctx, strings.ToLower(region), trig.ID); err != nil || stored {
+			run, stored, err := p.bus.LoadRun(ctx, strings.ToLower(region), trig.ID)
+			if err != nil {
 				return err
+			}
+			if stored { // perhaps by another replica, or the answer was lost
+				p.memory.learn(run)
+				return nil
 			}
 			readings[i], broken[i] = p.inv.Reading(ctx, region, notBefore)
 			return nil
@@ -436,6 +494,17 @@ func (p *planner) runs(trig policies.Trigger, regions []string, plan policies.Pl
 	}
 	if len(plan.Actions)+len(plan.Skips) == 0 && len(regions) == len(p.set().Regions) || len(regions) == 1 && len(runs[0].Items)+len(held) == 0 {
 		runs[0].Why = whyNothing(trig)
+	}
+	for i := range held { // nobody is told to approve what would be given up
+		var last time.Time
+		for n := range held[i].Items {
+			it := &held[i].Items[n]
+			if trig.Drift { // it goes on, and the rails look whether it does
+				it.NotAfter = held[i].HeldUntil.Add(policies.DefaultGiveUp)
+			}
+			last = maxTime(last, it.NotAfter)
+		}
+		held[i].HeldUntil = minTime(held[i].HeldUntil, last)
 	}
 	return append(held, runs...)
 }

@@ -40,6 +40,7 @@ var rails = []rail{
 	resolved,
 	gone,
 	protected,
+	stillActing,
 	overruled,
 	stillAllowed,
 	stillSelected,
@@ -125,8 +126,9 @@ func stillSelected(_ context.Context, l *look) (next, bool, error) {
 		return pass() // a command
 	}
 	if name == policies.KeepSource {
-		if _, kept := l.r.set().Kept(l.inst, l.r.memory.exceptions(l.inst), l.r.clock.Now()); !kept {
-			return l.skip(policies.ReasonChanged, "it is no longer kept")
+		k, kept := l.r.set().Kept(l.inst, l.r.memory.exceptions(l.inst), l.r.clock.Now())
+		if !kept || k.State != stateAfter(l.a.item.Action) {
+			return l.skip(policies.ReasonChanged, "it is no longer kept so")
 		}
 		return pass()
 	}
@@ -140,21 +142,33 @@ func stillSelected(_ context.Context, l *look) (next, bool, error) {
 	if !p.Select.Matches(l.inst) {
 		return l.skip(policies.ReasonChanged, "policy "+name+" no longer selects it")
 	}
-	if l.a.item.Level && turned(p, l) { // the file was edited since the plan
-		return l.skip(policies.ReasonChanged, "policy "+name+" wants it otherwise now")
+	if l.a.item.Kind == string(policies.KindPower) && p.Signal == nil { // the file may have been edited since the plan
+		w, ok := l.r.set().Winner(l.inst, l.r.memory.factsOf(l.inst), l.r.clock.Now())
+		if ok && w.State != schedule.Any && w.State != stateAfter(l.a.item.Action) {
+			return l.skip(policies.ReasonChanged, l.r.set().SourceWord(w.Source)+" wants it "+string(w.State)+" now")
+		}
 	}
 	return pass()
 }
 
-// turned reports whether a level wants the opposite of what was planned.
-func turned(p *policies.Policy, l *look) bool {
-	switch p.LevelAt(l.inst, l.r.clock.Now()) {
-	case schedule.Running:
-		return l.a.item.Action == string(policies.Stop)
-	case schedule.Stopped:
-		return l.a.item.Action == string(policies.Start)
+// stateAfter is the power state that an action leads to.
+func stateAfter(action string) schedule.State {
+	if action == string(policies.Start) {
+		return schedule.Running
 	}
-	return false
+	return schedule.Stopped
+}
+
+// stillActing ends what was planned before the file said observe, or ask: somebody
+// wrote that to have nothing done.
+func stillActing(_ context.Context, l *look) (next, bool, error) {
+	switch mode := l.r.set().ModeOf(l.a.item.Policy); {
+	case mode == policies.ModeObserve:
+		return ended(verdict{outcome: events.Planned, detail: "mode is observe now", before: describe(l.a.item, l.inst)}), true, nil
+	case mode == policies.ModeAsk && l.a.run.Held == "" && l.a.item.Skip == "":
+		return l.skip(policies.ReasonChanged, "mode is ask now, and nobody was asked")
+	}
+	return pass()
 }
 
 // stillHigh ends a later step for a load that is no longer high.

@@ -225,6 +225,9 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	if !stored {
 		return nil
 	}
+	if isUndone(v.outcome, string(v.reason)) {
+		r.memory.unlearn(it.ID, it.Policy, it.Instance)
+	}
 	fields := append(itemFields(it), zap.String(keyOutcome, string(v.outcome)))
 	for _, f := range []struct{ key, value string }{{keyReason, string(v.reason)}, {keyDetail, v.detail}, {"error", v.err}} {
 		if f.value != "" {

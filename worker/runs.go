@@ -329,9 +329,16 @@ func (w *Worker) undoRun(ctx context.Context, req ApproveRequest) (answer Approv
 			c.Action = string(policies.Stop)
 		case policies.Retag:
 			before, after := strings.Fields(it.Before), strings.Fields(it.After)
-			c.Add, c.Remove = without(before, after), without(after, before)
+			c.Add, c.Remove = both(without(before, after), it.item.Remove), both(without(after, before), it.item.Add) // not what others did meanwhile
+			if len(c.Add)+len(c.Remove) == 0 {
+				answer.Left = append(answer.Left, fmt.Sprintf("%s %s: it changed no tag", it.Action, cmp.Or(it.Hostname, it.Instance)))
+				continue
+			}
 		case policies.Firewall:
-			c.Firewall = it.Before
+			if c.Firewall = it.Before; c.Firewall == "" {
+				answer.Left = append(answer.Left, fmt.Sprintf("%s %s: it had none, and blank would open the default one", it.Action, cmp.Or(it.Hostname, it.Instance)))
+				continue
+			}
 		default:
 			answer.Left = append(answer.Left, fmt.Sprintf("%s %s: it has no opposite", it.Action, cmp.Or(it.Hostname, it.Instance)))
 			continue
@@ -349,6 +356,11 @@ func (w *Worker) undoRun(ctx context.Context, req ApproveRequest) (answer Approv
 // without is what is in a and not in b.
 func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
+}
+
+// both is what is in a and in b.
+func both(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return !slices.Contains(b, s) })
 }
 
 // commandOf asks for the same as an action of a run.

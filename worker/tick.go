@@ -68,10 +68,13 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 	}
 	plan := policies.Decide(p.set(), inv, facts, trig, p.clock.Now()) // all policies: two may want the same instance
 	for _, run := range p.runs(trig, regions, plan) {
-		if _, err := p.bus.StoreRun(ctx, run); err != nil { // skips too: a skip is an answer
+		stored, err := p.bus.StoreRun(ctx, run) // skips too: a skip is an answer
+		if err != nil {
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
 		}
-		p.memory.learn(run)
+		if stored {
+			p.memory.learn(run)
+		}
 	}
 	p.logPlan(trig, plan)
 	return errors.Join(faults...)

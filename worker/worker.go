@@ -63,6 +63,7 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	w.rules.put(set, o.Revision)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
 	w.inv.clock = o.Clock
+	w.inv.shown = w.memory.shown
 	w.inv.observe = func(ctx context.Context, r *Reading) { w.memory.observe(ctx, w.set(), r) }
 	return w
 }
@@ -128,9 +129,12 @@ func (w *Worker) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return w.housekeeping(intake, planner) }) // until intake ends
-	g.Go(func() error { return scheduler.lookForDrift(intake) })  // until intake ends
-	g.Go(func() error { return newWarner(w).run(intake) })        // until intake ends
-	g.Go(func() error { w.lookAtRegions(intake); return nil })    // once
+	if !w.o.Embedded {
+		g.Go(func() error { return planner.follow(intake) }) // until intake ends
+	}
+	g.Go(func() error { return scheduler.lookForDrift(intake) }) // until intake ends
+	g.Go(func() error { return newWarner(w).run(intake) })       // until intake ends
+	g.Go(func() error { w.lookAtRegions(intake); return nil })   // once
 	w.ready.Store(true)
 	w.o.Log.Info("ready", zap.Strings("regions", w.set().Regions), zap.Int("policies", len(w.set().Policies)),
 		zap.String("mode", string(w.set().Mode)), zap.String("nats", w.bus.URL()))
@@ -158,6 +162,9 @@ func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
 // lookAtRegions names regions of the policy file that the account does not
 // know. The others go on; so does the daemon when nobody answers yet.
 func (w *Worker) lookAtRegions(ctx context.Context) {
+	if w.memory.needsReadings(w.set()) {
+		w.readAll(ctx, w.set().Regions)
+	}
 	ask, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	known, err := w.api.Regions(ask)
@@ -187,7 +194,7 @@ func (w *Worker) lookAtRegions(ctx context.Context) {
 func (w *Worker) housekeeping(ctx context.Context, p *planner) error {
 	for sleepUntil(ctx, time.Now().Add(time.Hour)) == nil {
 		p.prune(w.o.Clock.Now().Add(-2 * maxCatchUp))
-		w.memory.prune(ctx)
+		w.memory.prune(ctx, w.set())
 	}
 	return nil
 }
