@@ -313,6 +313,15 @@ func (r *reader) readFromTag(n *yaml.Node, path string) *policies.FromTag {
 		}
 		w, err := schedule.ParseWeekly([]string{value}, nil, zone)
 		if err != nil { // not w: a nil pointer in an interface is not nil
+			if nameForm.MatchString(value) {
+				known := "none is named"
+				if near := nearest(value, keysOf(named)); near != "" {
+					known = "did you mean " + near + "?"
+				} else if len(named) > 0 {
+					known = "known are " + strings.Join(keysOf(named), ", ")
+				}
+				return nil, fmt.Errorf("there is no schedule %q (%s), and it is no hours such as Mon-Fri_08:00-19:00", value, known)
+			}
 			return nil, err
 		}
 		return w, nil

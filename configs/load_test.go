@@ -178,3 +178,21 @@ policies:
 		}
 	}
 }
+
+func TestATagThatNamesNoScheduleSaysSo(t *testing.T) {
+	cfg, err := configs.Parse("x", []byte(`version: 1
+schedules: { office: { running: ["08:00-19:00"] } }
+owners: { keys: [schedule] }
+policies:
+  - name: a
+    select: { all: ["nightshift.schedule=*"] }
+    schedule: { from_tag: nightshift.schedule }
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = cfg.Policies.Policies[0].FromTag.Read("ofice")
+	if err == nil || !strings.Contains(err.Error(), `there is no schedule "ofice" (did you mean office?)`) {
+		t.Errorf("got %v", err)
+	}
+}
