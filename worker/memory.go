@@ -334,7 +334,7 @@ func (m *memory) compare(set *policies.Set, r *Reading) (changes []change) {
 		if !old && known {
 			m.firstSeen[inst.ID] = now
 		}
-		if known && len(set.Owners.Keys) > 0 {
+		if len(set.Owners.Keys) > 0 {
 			m.seeTags(set, inst, now)
 		}
 		if isBusy(inst.Status) {
@@ -359,7 +359,8 @@ func (m *memory) compare(set *policies.Set, r *Reading) (changes []change) {
 }
 
 // seeTags remembers when an owner's tag was first seen. Those that were there at
-// the first reading are as old as the watch. Callers hold mu.
+// the first reading are as old as the watch: were they left out of it, the second
+// would see them first, and what they ask for would begin twice. Callers hold mu.
 func (m *memory) seeTags(set *policies.Set, inst policies.Instance, now time.Time) {
 	for _, tag := range inst.Tags {
 		if !strings.HasPrefix(tag, set.OwnerPrefix()) {
