@@ -228,6 +228,7 @@ func (r *reader) readFromTag(n *yaml.Node, path string) *policies.FromTag {
 	f := &policies.FromTag{}
 	zone := r.zone
 	var settings map[string]any // not foreign.Settings: mappings inside would be of that type, too
+	around := n                 // where the settings stand
 	before := len(r.faults)
 	r.mapping(n, path, &fromTagShape, keys{
 		"from_tag": func(n *yaml.Node, path string) {
@@ -248,7 +249,10 @@ func (r *reader) readFromTag(n *yaml.Node, path string) *policies.FromTag {
 			}
 		},
 		"settings": func(n *yaml.Node, path string) {
-			if n = deref(n); n.Kind != yaml.MappingNode {
+			if n = deref(n); n.Kind == yaml.MappingNode {
+				around = n
+			}
+			if n.Kind != yaml.MappingNode {
 				r.fault(n, path, "write the settings of the other tool's policy, such as { onhour: 8 }", "%s is not a mapping", describeNode(n))
 			} else if err := n.Decode(&settings); err != nil {
 				r.fault(n, path, "", "the settings cannot be read: %v", err)
@@ -273,6 +277,15 @@ func (r *reader) readFromTag(n *yaml.Node, path string) *policies.FromTag {
 	}
 	f.Form = string(form) + " " + zone.String()
 	if f.Grammar != "" {
+		known := foreign.SettingKeys(f.Grammar)
+		for _, key := range keysOf(settings) {
+			if !slices.Contains(known, strings.ReplaceAll(key, "_", "-")) {
+				r.unknown(around, join(path, "settings"), key, "setting", "settings", known)
+			}
+		}
+		if err := foreign.CheckSettings(f.Grammar, settings, zone); err != nil {
+			r.fault(around, join(path, "settings"), "", "the settings cannot be used: %v", err)
+		}
 		f.Read = func(value string) (schedule.Timetable, error) {
 			table, _, err := foreign.Read(f.Grammar, value, settings, zone)
 			return table, err
@@ -300,6 +313,15 @@ func (r *reader) readFromTag(n *yaml.Node, path string) *policies.FromTag {
 		}
 		w, err := schedule.ParseWeekly([]string{value}, nil, zone)
 		if err != nil { // not w: a nil pointer in an interface is not nil
+			if nameForm.MatchString(value) {
+				known := "none is named"
+				if near := nearest(value, keysOf(named)); near != "" {
+					known = "did you mean " + near + "?"
+				} else if len(named) > 0 {
+					known = "known are " + strings.Join(keysOf(named), ", ")
+				}
+				return nil, fmt.Errorf("there is no schedule %q (%s), and it is no hours such as Mon-Fri_08:00-19:00", value, known)
+			}
 			return nil, err
 		}
 		return w, nil

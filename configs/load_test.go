@@ -156,3 +156,43 @@ policies:
 		t.Errorf("at 09:00: got %s, want running", got)
 	}
 }
+
+// (A date without quotes was no text, so that no tag could be read.)
+func TestSkipDaysMayStandWithoutQuotes(t *testing.T) {
+	cfg, err := configs.Parse("x", []byte(`version: 1
+policies:
+  - name: a
+    select: { all: ["maid_offhours=*"] }
+    schedule: { from_tag: maid_offhours, grammar: c7n-offhours, settings: { default_tz: utc, skip-days: [2027-01-04] } }
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := cfg.Policies.Policies[0].FromTag.Read("off=(M-F,19);on=(M-F,7)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for day, want := range map[int]schedule.State{4: schedule.Stopped, 5: schedule.Running} { // a Monday that is skipped, a Tuesday
+		if got := table.At(time.Date(2027, 1, day, 12, 0, 0, 0, time.UTC)); got != want {
+			t.Errorf("on day %d: got %s, want %s", day, got, want)
+		}
+	}
+}
+
+func TestATagThatNamesNoScheduleSaysSo(t *testing.T) {
+	cfg, err := configs.Parse("x", []byte(`version: 1
+schedules: { office: { running: ["08:00-19:00"] } }
+owners: { keys: [schedule] }
+policies:
+  - name: a
+    select: { all: ["nightshift.schedule=*"] }
+    schedule: { from_tag: nightshift.schedule }
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = cfg.Policies.Policies[0].FromTag.Read("ofice")
+	if err == nil || !strings.Contains(err.Error(), `there is no schedule "ofice" (did you mean office?)`) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -241,6 +241,13 @@ func (w *fleetWords) missing(s Selector) (msg, hint string) {
 		absent("status ", w.statuses, s.Status, strings.ToUpper) || absent("hostname ", w.hosts, s.Hostname, nil) {
 		return msg, hint
 	}
+	if s.When != nil {
+		for _, g := range s.When.tags { // that it needs, by "tag" in tags
+			if absent("when: ", w.tags, []string{g}, nil) {
+				return msg, hint
+			}
+		}
+	}
 	return w.together(s)
 }
 

@@ -321,6 +321,8 @@ func TestLintOfAFleet(t *testing.T) {
 			warning selects-nothing office: quarantined matches nothing; there is batch, env=dev, env=prod, protected`},
 		{"a host name", unmatched(policies.Selector{Hostname: []string{"dve-1"}}), fleet, `
 			warning selects-nothing office: hostname dve-1 matches nothing; there is dev-1 (1 instance) | did you mean dev-1?`},
+		{"a tag in an expression", unmatched(policies.Selector{When: expression(t, `"env=dve" in tags && cpu_cores >= 1`)}), fleet, `
+			warning selects-nothing office: when: env=dve matches nothing; there is env=dev (2 instances) | did you mean env=dev?`},
 		{"parts that never come together", unmatched(tagged("env=dev", "batch")), fleet, `
 			warning selects-nothing office: each part of it matches something, all together match no instance (all env=dev batch)`},
 		{"none takes all away", unmatched(policies.Selector{All: []string{"env=prod"}, None: []string{"batch"}}), fleet, `
@@ -424,4 +426,13 @@ func BenchmarkLint(b *testing.B) {
 	for b.Loop() {
 		policies.Lint(s, policies.Known{From: at("2026-03-02 12:00"), Inventory: inv})
 	}
+}
+
+func expression(t *testing.T, text string) *policies.Expr {
+	t.Helper()
+	x, err := policies.ParseExpr(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
 }

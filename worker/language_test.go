@@ -109,6 +109,29 @@ func TestAKeepByTagIsSeenAndEnds(t *testing.T) {
 	})
 }
 
+// (The second reading was taken for the first sight of the tag: what it asks for
+// began then, for another time where it had been planned before.)
+func TestAKeepByTagThatIsThereAtTheFirstReadingBeginsWithIt(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
+		w.retag(dev2, "env=dev", "nightshift.keep=running@2026-03-04T21:00") // nothing was read yet
+		w.ask("keep", worker.KeepRequest{Instance: dev1, Region: "LON1", State: "running", For: "4h"}, ignored())
+		first := time.Now()
+		w.after(30 * time.Minute)
+		var begun []string
+		for _, r := range w.records(events.Skipped) {
+			if r.Hostname == "dev-2" {
+				begun = append(begun, r.Planned.Sub(first).String())
+				if r.Planned.Sub(first) > 2*time.Second {
+					t.Errorf("the keep of dev-2 began %s after the first reading", r.Planned.Sub(first))
+				}
+			}
+		}
+		if len(begun) > 1 {
+			t.Errorf("the keep of dev-2 began more than once: %s", begun)
+		}
+	})
+}
+
 func TestHoursInATagAreFollowed(t *testing.T) {
 	inBubble(t, "2026-03-04 16:00", with(`  - name: own-hours
     select: { all: ["nightshift.hours=*"] }

@@ -132,6 +132,8 @@ func printExplanation(w io.Writer, e worker.ExplainAnswer) error {
 	for n, a := range e.Wants {
 		mark := "loses"
 		switch {
+		case n == 0 && e.Untouchable != "":
+			mark = "would win"
 		case n == 0:
 			mark = "wins"
 		case a.State == e.Wants[0].State:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -28,7 +29,7 @@ func newWhenCommand() *cobra.Command {
 of a tag, and lists the next times at which something happens.
 
 --tag KEY also says how the spec is written as a tag, which has no blanks and no
-commas: --tag nightshift.hours, --tag nightshift.keep, --tag nightshift.mark.
+commas: --tag nightshift.hours, nightshift.schedule, nightshift.keep, nightshift.mark.
 
 --grammar reads the spec as another tool does, its traps included, and warns of
 them: c7n-offhours, kube-downscaler, aws-instance-scheduler.
@@ -123,6 +124,11 @@ func (w *whenFlags) explain(out io.Writer, spec string) error {
 		return w.explainKeep(out, spec, zone)
 	case strings.HasSuffix(w.tag, "."+policies.OwnMark):
 		return w.explainMark(out, spec, zone)
+	case strings.HasSuffix(w.tag, "."+policies.OwnSchedule) && scheduleName.MatchString(spec):
+		_, err := fmt.Fprintf(out, "The hours of the schedule %s of the policy file.\nAs a tag: %s=%s\n", spec, w.tag, spec)
+		return err
+	case w.tag != "" && w.grammar == foreign.Native && isCron(spec):
+		return fmt.Errorf("a tag holds hours, and %q is a cron spec; write it as cron: in a policy", spec)
 	}
 	if w.grammar == foreign.Native && isCron(spec) {
 		return w.explainCron(out, spec, zone)
@@ -170,6 +176,8 @@ func stateSentence(s schedule.State) string {
 	}
 	return string(s)
 }
+
+var scheduleName = regexp.MustCompile(`^[a-z0-9-]+$`)
 
 func isCron(spec string) bool {
 	return strings.HasPrefix(spec, "@") || len(strings.Fields(spec)) == 5 && !strings.Contains(spec, ":")

@@ -83,3 +83,25 @@ func BenchmarkBatch(b *testing.B) {
 	}
 	b.ReportMetric(float64(count)*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 }
+
+func TestATagIsExplainedAsThePoliciesReadIt(t *testing.T) {
+	for _, tt := range []struct{ tag, spec, want string }{
+		{"nightshift.hours", "Mon-Fri 08:00-19:00, Sat 10:00-14:00", "As a tag: nightshift.hours=Mon-Fri_08:00-19:00;Sat_10:00-14:00"},
+		{"nightshift.hours", "30 5 * * MON-FRI", "error: a tag holds hours"},
+		{"nightshift.hours", "office", "error: \"office\""},
+		{"nightshift.schedule", "office", "As a tag: nightshift.schedule=office"},
+		{"nightshift.schedule", "08:00-19:00", "As a tag: nightshift.schedule=08:00-19:00"},
+		{"nightshift.keep", "running@2026-11-27 22:00", "As a tag: nightshift.keep=running@2026-11-27_22:00"},
+		{"", "30 5 * * MON-FRI", "fires"},
+	} {
+		var out bytes.Buffer
+		w := whenFlags{timezone: "UTC", at: "2026-11-27", tag: tt.tag, grammar: foreign.Native, next: 1}
+		if err := w.explain(&out, tt.spec); err != nil {
+			out.Reset()
+			out.WriteString("error: " + err.Error())
+		}
+		if !strings.Contains(out.String(), tt.want) {
+			t.Errorf("%s %s: got %q, want %q", tt.tag, tt.spec, out.String(), tt.want)
+		}
+	}
+}

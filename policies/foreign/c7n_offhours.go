@@ -76,6 +76,9 @@ func newOffhours(set Settings, defaultTZ string, env map[string]any) (*offhours,
 			var list []any
 			if list, ok = v.([]any); ok {
 				for _, d := range list {
+					if date, is := d.(time.Time); is { // YAML's, where it stands without quotes
+						d = date.Format(time.DateOnly)
+					}
 					day, isText := d.(string)
 					o.skip, ok = append(o.skip, day), ok && isText
 				}

@@ -2,6 +2,7 @@ package foreign
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -66,15 +67,17 @@ type grammar struct {
 	// read makes a timetable of a tag's value. It is nil for a grammar that has
 	// no timetable.
 	read func(value string, set Settings, zone *time.Location) (schedule.Timetable, []Warning, error)
+	// settings are the keys that it knows, with - for _.
+	settings []string
 }
 
 // grammars is the table of all that are read; a line each.
 var grammars = map[string]grammar{
 	Native:            {answer: answerNative},
-	CustodianOffhours: {answerOffhours, readOffhours},
+	CustodianOffhours: {answerOffhours, readOffhours, []string{"type", "tag", "default-tz", "weekends", "weekends-only", "opt-out", "onhour", "offhour", "skip-days", "skip-days-from", "fallback-schedule", "only"}},
 	CustodianMark:     {answer: answerMark},
-	KubeDownscaler:    {answerKube, readKube},
-	InstanceScheduler: {answerAWS, readAWS},
+	KubeDownscaler:    {answerKube, readKube, []string{"as"}},
+	InstanceScheduler: {answerAWS, readAWS, []string{"schedules"}},
 }
 
 // Grammars are the names of the grammars that a policy can follow a tag in.
@@ -113,4 +116,27 @@ func Read(name, value string, set Settings, zone *time.Location) (schedule.Timet
 		return nil, nil, fmt.Errorf("there is no grammar %q for tags; known are %s", name, strings.Join(Grammars(), ", "))
 	}
 	return g.read(value, set, zone)
+}
+
+// SettingKeys are the keys of the settings of a grammar, with - for _.
+func SettingKeys(name string) []string { return grammars[name].settings }
+
+// CheckSettings finds what is wrong with settings whatever the tags hold.
+func CheckSettings(name string, set Settings, zone *time.Location) error {
+	values := []string{"off=(m-f,19);on=(m-f,7)"}
+	switch name {
+	case KubeDownscaler:
+		values = []string{"always"}
+	case InstanceScheduler:
+		all, _ := set["schedules"].(map[string]any)
+		if values = slices.Sorted(maps.Keys(all)); len(values) == 0 {
+			return errors.New("the settings have no schedules: write schedules: { office: { timezone: …, periods: […] } }")
+		}
+	}
+	for _, v := range values {
+		if _, _, err := Read(name, v, set, zone); err != nil {
+			return err
+		}
+	}
+	return nil
 }
