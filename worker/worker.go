@@ -227,6 +227,7 @@ func (w *Worker) Status(ctx context.Context) Status {
 	s := Status{
 		Name: w.o.Name, Version: w.o.Version, Revision: w.rules.p.Load().name, Mode: string(w.set().Mode), Since: w.since.UTC(), Now: now,
 		Policies: len(w.set().Policies), Regions: w.inv.status(), Open: w.lives.count(), Paused: w.memory.paused(now),
+		Timezone: w.zone().String(), TokenRefused: w.inv.account.refused(),
 	}
 	if !w.ready.Load() {
 		s.NotReady = append(s.NotReady, "not started yet, or stopping")
