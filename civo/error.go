@@ -138,6 +138,9 @@ func parseError(c call, resp *http.Response, body []byte) *Error {
 	}
 	e.kind = kindOf(resp.StatusCode, e.Code)
 	e.Hint = hintOf(e.kind)
+	if e.Code == "database_region_not_found" {
+		e.Hint = "the account has no such region: look at regions in the policy file, --region and CIVO_REGION"
+	}
 	return e
 }
 

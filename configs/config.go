@@ -133,7 +133,7 @@ func Load(path string, environ []string, over Overrides) (*Config, error) {
 	data, err := seen.read(path)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("there is no policy file %s: write one (nightshift demo --print-config prints an example), or name it with --config", path)
+			return nil, fmt.Errorf("there is no policy file %s: nightshift init writes a first one, nightshift demo --print-config prints an example", path)
 		}
 		return nil, fmt.Errorf("read the policy file: %w", err)
 	}

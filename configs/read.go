@@ -95,7 +95,14 @@ func (r *reader) document(data []byte) *yaml.Node {
 		}
 	}
 	line, msg := yamlError(err)
-	r.fault(&yaml.Node{Line: line, Column: 1}, "", "", "not YAML: %s", msg)
+	hint := ""
+	switch {
+	case strings.Contains(msg, "cannot start any token"):
+		hint = "indent with blanks, not with tabs; quote a value that begins with @, % or `"
+	case strings.Contains(msg, "mapping values are not allowed"):
+		hint = "look at the indentation: the keys of one mapping stand below each other"
+	}
+	r.fault(&yaml.Node{Line: line, Column: 1}, "", hint, "not YAML: %s", msg)
 	return nil
 }
 
@@ -378,11 +385,8 @@ func (r *reader) scheduleError(n *yaml.Node, path string, err error) {
 			at.Column++
 		}
 	}
-	msg := e.Msg
-	if e.Text != "" {
-		msg = fmt.Sprintf("%q: %s", e.Text, e.Msg)
-	}
-	r.fault(&at, path, e.Hint, "%s", msg)
+	bare := schedule.Error{Text: e.Text, Msg: e.Msg} // the hint has a line of its own
+	r.fault(&at, path, e.Hint, "%s", bare.Error())
 }
 
 var nameForm = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)

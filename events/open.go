@@ -229,7 +229,7 @@ func (b *Bus) listen(so *server.Options, o Options) error {
 	if so.Port == 0 {
 		so.Port = server.RANDOM_PORT
 	} else if ln, err := net.Listen("tcp", listen); err != nil {
-		return fmt.Errorf("nats.listen %s is taken: choose another, or none: %w", listen, err)
+		return fmt.Errorf("nats.listen %s is taken, perhaps by a daemon that runs already (nightshift status asks it); else choose another address, or none: %w", listen, err)
 	} else if err := ln.Close(); err != nil {
 		return err
 	}

@@ -68,6 +68,13 @@ func (g *gate) closed() (until time.Time, err error) {
 	return time.Time{}, nil
 }
 
+// refused reports whether the token was refused, and none was accepted since.
+func (g *gate) refused() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.wait > 0
+}
+
 func (g *gate) say(ctx context.Context, fault error) {
 	rec := events.Record{
 		ActionID: policies.ActionID("account", 0, time.Now().UTC().Format(time.RFC3339Nano), "account"), Action: "account",

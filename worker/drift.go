@@ -57,6 +57,9 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 	}
 	plan := policies.Decide(p.set(), inv, p.memory.facts(), trig, p.clock.Now())
 	for _, s := range plan.Skips {
+		if p.lives.isOpen(strings.ToLower(s.Region), s.Instance, string(s.Kind)) {
+			continue // it is being brought there
+		}
 		if err := p.noticeDrift(ctx, s); err != nil {
 			return err
 		}

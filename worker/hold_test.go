@@ -321,3 +321,28 @@ func TestAThousandRunsThatWaitDoNotKeepACommandFromActing(t *testing.T) {
 		w.wantStatus(api1, "SHUTOFF")
 	})
 }
+
+func TestAnApprovalAfterTheEndOfWhatItWasForDoesNothing(t *testing.T) {
+	const file = `  - name: nap
+    select: { all: [env=dev], none: [protected] }
+    mode: ask
+    cron: "0 12 * * *"
+    do: stop
+    lasts: 5m
+`
+	inBubble(t, "2026-03-04 11:59", with(file), func(t *testing.T, w *world) {
+		w.after(8 * time.Minute) // 12:07
+		var r worker.RunsAnswer
+		w.ask("runs", worker.RunsRequest{}, &r)
+		for _, run := range r.Runs {
+			if run.State == "held" {
+				w.ask("approve", worker.ApproveRequest{Run: run.Trigger}, &worker.ApproveAnswer{})
+			}
+		}
+		w.after(5 * time.Minute)
+		w.wantStatus(dev1, "ACTIVE")
+		if n := w.calls("stop"); n != 0 {
+			t.Errorf("%d stops were sent", n)
+		}
+	})
+}

@@ -34,6 +34,7 @@ type KeepAnswer struct {
 	Status   string    `json:"status"`   // of the instance, as last read
 	Timezone string    `json:"timezone"` // of the policy file
 	Ended    bool      `json:"ended,omitempty"`
+	Mode     string    `json:"mode"` // of the policy file: under observe nothing is done
 }
 
 // keep stores or ends a keep. Both its begin and its end are edges, so an
@@ -43,7 +44,7 @@ func (w *Worker) keep(ctx context.Context, req KeepRequest) (answer KeepAnswer, 
 	if err != nil {
 		return answer, err
 	}
-	answer = KeepAnswer{Instance: inst.ID, Hostname: inst.Hostname, Status: inst.Status, Timezone: w.zone().String()}
+	answer = KeepAnswer{Instance: inst.ID, Hostname: inst.Hostname, Status: inst.Status, Timezone: w.zone().String(), Mode: string(w.set().Mode)}
 	if req.End {
 		k, ended, err := w.memory.endKeep(ctx, inst.ID)
 		if err != nil {
@@ -107,7 +108,7 @@ func (w *Worker) until(at, span string, now time.Time) (until time.Time, err err
 		return until, events.Refuse(400, "give either until or for")
 	case at != "":
 		if until, err = w.instant(at, now); err != nil {
-			return until, events.Refuse(400, "until: %v", err)
+			return until, events.Refuse(400, "until: %v; or as 22:00, the next one", err)
 		}
 	case span != "":
 		d, err := time.ParseDuration(span)

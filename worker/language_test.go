@@ -113,7 +113,10 @@ func TestAKeepByTagIsSeenAndEnds(t *testing.T) {
 // began then, for another time where it had been planned before.)
 func TestAKeepByTagThatIsThereAtTheFirstReadingBeginsWithIt(t *testing.T) {
 	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
-		w.retag(dev2, "env=dev", "nightshift.keep=running@2026-03-04T21:00") // nothing was read yet
+		w.end()
+		w.retag(dev2, "env=dev", "nightshift.keep=running@2026-03-04T21:00")
+		w.begin() // which reads the regions, since tags count
+		synctest.Wait()
 		w.ask("keep", worker.KeepRequest{Instance: dev1, Region: "LON1", State: "running", For: "4h"}, ignored())
 		first := time.Now()
 		w.after(30 * time.Minute)

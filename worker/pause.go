@@ -62,6 +62,9 @@ func (w *Worker) resume(ctx context.Context, req PauseRequest) (answer PauseAnsw
 	}
 	now := w.o.Clock.Now()
 	if !ok || !p.Until.IsZero() && !now.Before(p.Until) {
+		if scopeName(answer) == scopeAll {
+			return answer, events.Refuse(409, "there is no pause of everything; nightshift status names the pauses that there are")
+		}
 		return answer, events.Refuse(409, "%s is not paused", scopeName(answer))
 	}
 	p.Until = now.Truncate(time.Second).Add(time.Second)
@@ -101,6 +104,8 @@ func (w *Worker) scopeOf(ctx context.Context, req PauseRequest) (answer PauseAns
 	return answer, nil
 }
 
+const scopeAll = "everything"
+
 func scopeName(a PauseAnswer) string {
 	switch {
 	case a.Instance != "":
@@ -108,7 +113,7 @@ func scopeName(a PauseAnswer) string {
 	case a.Policy != "":
 		return "policy " + a.Policy
 	}
-	return "everything"
+	return scopeAll
 }
 
 // pauseKey is the end of a pause's key in ns_state.

@@ -44,6 +44,7 @@ var rails = []rail{
 	overruled,
 	stillAllowed,
 	stillSelected,
+	stillLasting,
 	stillHigh,
 	cooledDown,
 	alreadySo,
@@ -169,6 +170,15 @@ func stillActing(_ context.Context, l *look) (next, bool, error) {
 		return l.skip(policies.ReasonChanged, "mode is ask now, and nobody was asked")
 	}
 	return pass()
+}
+
+// stillLasting ends what is wanted no longer: it waited past the end of its lasts.
+func stillLasting(_ context.Context, l *look) (next, bool, error) {
+	end := l.a.item.HoldsUntil
+	if !end.After(l.a.item.Planned) || l.r.clock.Now().Before(end) { // the stop at such an end is wanted from then on
+		return pass()
+	}
+	return l.skip(policies.ReasonChanged, "what it was wanted for ended at "+end.UTC().Format(time.RFC3339))
 }
 
 // stillHigh ends a later step for a load that is no longer high.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -81,8 +82,15 @@ func (w *Worker) noticePolicies(ctx context.Context, reason, what, detail string
 	}
 }
 
-// changed says of each policy that is new, changed or gone what becomes of it.
+// changed says which mode and regions hold now where they are others, and of each
+// policy that is new, changed or gone what becomes of it.
 func changed(old, set *policies.Set, now time.Time) (words []string) {
+	if old.Mode != set.Mode {
+		words = append(words, fmt.Sprintf("the mode is %s, it was %s", set.Mode, old.Mode))
+	}
+	if !slices.Equal(old.Regions, set.Regions) {
+		words = append(words, fmt.Sprintf("the regions are %s, they were %s", strings.Join(set.Regions, ", "), strings.Join(old.Regions, ", ")))
+	}
 	for i := range set.Policies {
 		p := &set.Policies[i]
 		before, known := old.Policy(p.Name)

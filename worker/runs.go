@@ -150,6 +150,9 @@ func (w *Worker) runNamed(name string) (func(*events.Run) bool, error) {
 		return func(r *events.Run) bool { return r.Origin() == name || r.Trigger == name }, nil
 	}
 	planned, err := w.instant(at, w.o.Clock.Now().Add(-24*time.Hour))
+	if exact, e := time.ParseInLocation("2006-01-02T15:04:05", at, w.zone()); e == nil {
+		planned, err = exact, nil
+	}
 	if err != nil {
 		unix, numErr := strconv.ParseInt(at, 10, 64)
 		if numErr != nil {
@@ -180,13 +183,22 @@ func (w *Worker) add(into map[string]*RunInfo, run *events.Run) {
 	}
 }
 
+// edgeTime is the planned time in the name of a run, as [Worker.runNamed] reads it.
+// The ends of keeps and pauses have seconds.
+func edgeTime(t time.Time) string {
+	if t.Second() != 0 {
+		return t.Format("2006-01-02T15:04:05")
+	}
+	return t.Format("2006-01-02T15:04")
+}
+
 // runName is what a run is called: its newest edges, or its trigger.
 func (w *Worker) runName(run *events.Run) string {
 	var names []string
 	for _, e := range run.Edges {
 		policy, unix, _ := strings.Cut(e, "@")
 		if n, err := strconv.ParseInt(unix, 10, 64); err == nil {
-			names = append(names, policy+"@"+time.Unix(n, 0).In(w.zone()).Format("2006-01-02T15:04"))
+			names = append(names, policy+"@"+edgeTime(time.Unix(n, 0).In(w.zone())))
 		}
 	}
 	if len(names) == 0 {

@@ -23,6 +23,9 @@ type Status struct {
 	Next        []UpcomingEdge   `json:"next"`
 	Open        int              `json:"open"`             // actions without outcome
 	Paused      []policies.Pause `json:"paused,omitempty"` // that hold now
+	Timezone    string           `json:"timezone"`         // of the policy file
+	// TokenRefused is set from when Civo refuses the token until it accepts one.
+	TokenRefused bool `json:"token_refused,omitempty"`
 }
 
 // RegionStatus says how a region was last read.

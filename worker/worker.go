@@ -235,6 +235,7 @@ func (w *Worker) Status(ctx context.Context) Status {
 	s := Status{
 		Name: w.o.Name, Version: w.o.Version, Revision: w.rules.p.Load().name, Mode: string(w.set().Mode), Since: w.since.UTC(), Now: now,
 		Policies: len(w.set().Policies), Regions: w.inv.status(), Open: w.lives.count(), Paused: w.memory.paused(now),
+		Timezone: w.zone().String(), TokenRefused: w.inv.account.refused(),
 	}
 	s.NotReady = w.NotReady(ctx)
 	s.Ready = len(s.NotReady) == 0

@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 	"unicode"
 
@@ -174,11 +175,15 @@ func (f *actFlags) actOnMany(cmd *cobra.Command, c events.Command) error {
 		return err
 	}
 	out := cmd.OutOrStdout()
+	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, a := range answer.Actions {
-		fmt.Fprintf(out, "%s  %s  %s\n", a.Action, a.Hostname, a.Region)
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", a.Action, a.Hostname, a.Region)
 	}
 	for _, s := range answer.Skips {
-		fmt.Fprintf(out, "skip  %s  %s  %s\n", s.Hostname, s.Region, reasonDetail(s.Reason, s.Detail))
+		fmt.Fprintf(tw, "skip\t%s\t%s\t%s\n", s.Hostname, s.Region, reasonDetail(s.Reason, s.Detail))
+	}
+	if err := tw.Flush(); err != nil {
+		return err
 	}
 	for _, r := range answer.Unread {
 		fmt.Fprintf(cmd.ErrOrStderr(), "nightshift: not in the run: region %s\n", r)
@@ -297,10 +302,11 @@ func printable(s string) string {
 func (f *actFlags) actDirectly(cmd *cobra.Command, c events.Command, name string) error {
 	ctx := cmd.Context()
 	if bus, err := f.nats.dial(ctx); err == nil {
+		url := bus.URL()
 		err := bus.Ask(ctx, "status", struct{}{}, &worker.Status{})
 		_ = bus.Close(ctx)
 		if err == nil {
-			return fmt.Errorf("a daemon answers at %s: leave --direct out, so that it decides", bus.URL())
+			return fmt.Errorf("a daemon answers at %s: leave --direct out, so that it decides", url)
 		}
 	}
 	api, regions, err := apiFromEnvironment(ctx, f.apiURL, f.region)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nightshift/configs"
 	"nightshift/events"
 	"nightshift/policies"
 	"nightshift/policies/schedule"
@@ -19,7 +20,6 @@ import (
 func newKeepCommand() *cobra.Command {
 	var n natsFlags
 	var req worker.KeepRequest
-	var span time.Duration
 	cmd := &cobra.Command{
 		Use:   "keep NAME running|stopped|asis",
 		Short: "Keep an instance in a state for a while, whatever policies want",
@@ -48,20 +48,15 @@ Exit codes: 0 kept or ended, 1 refused (with the reason), 64 wrong usage.`,
 				return usagef("keep takes a NAME and one of running, stopped and asis")
 			case !req.End && !slices.Contains(keepStates, args[1]):
 				return usagef("%q is none of running, stopped and asis", args[1])
-			case req.Until != "" && span != 0:
+			case req.Until != "" && req.For != "":
 				return usagef("a keep has either --until or --for")
-			case span < 0:
-				return usagef("--for %s lies in the past", span)
 			}
-			return nil
+			return readFor(&req.For)
 		},
 		ValidArgsFunction: cobra.FixedCompletions(keepStates, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !req.End {
 				req.State = args[1]
-			}
-			if span > 0 {
-				req.For = span.String()
 			}
 			req.Who = userName()
 			return n.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error {
@@ -81,10 +76,23 @@ Exit codes: 0 kept or ended, 1 refused (with the reason), 64 wrong usage.`,
 	n.add(cmd)
 	cmd.Flags().StringVar(&req.Region, "region", "", "region of the instance, where its name alone is ambiguous")
 	cmd.Flags().StringVar(&req.Until, "until", "", `until when: 22:00 (the next one), "2026-12-01 08:00" in the policy file's zone, or RFC 3339`)
-	cmd.Flags().DurationVar(&span, "for", 0, "for how long, such as 3h")
+	cmd.Flags().StringVar(&req.For, "for", "", "for how long, such as 3h or 2d")
 	cmd.Flags().StringVar(&req.Reason, "reason", "", "why, for those who ask")
 	cmd.Flags().BoolVar(&req.End, "end", false, "end the keep that there is")
 	return cmd
+}
+
+// readFor reads what --for says, days included, and writes it as the daemon reads it.
+func readFor(span *string) error {
+	if *span == "" {
+		return nil
+	}
+	d, err := configs.ParseDuration(*span)
+	if err != nil {
+		return usagef("--for %w; write it as 30m, 3h or 2d", err)
+	}
+	*span = d.String()
+	return nil
 }
 
 // keepStates are what an instance can be kept in.
@@ -112,12 +120,23 @@ func printKeep(w io.Writer, a worker.KeepAnswer) error {
 	case a.State == "asis":
 		state = schedule.Any
 	case state == schedule.Running && a.Status != policies.StatusActive:
-		now = " It is " + a.Status + " and will be started."
+		now = " It is " + a.Status + " and " + willBe(a.Mode) + " started."
 	case state == schedule.Stopped && a.Status != policies.StatusShutoff:
-		now = " It is " + a.Status + " and will be stopped."
+		now = " It is " + a.Status + " and " + willBe(a.Mode) + " stopped."
 	}
 	_, err := fmt.Fprintf(w, "%s is kept %s until %s; then the policies decide.%s\n", a.Hostname, keptWord(state), localTime(a.Until, zone), now)
 	return err
+}
+
+// willBe is what becomes of an instance that is not as it is kept.
+func willBe(mode string) string {
+	switch policies.Mode(mode) {
+	case policies.ModeObserve:
+		return "would be (the mode is observe)"
+	case policies.ModeAsk:
+		return "waits for nightshift approve to be"
+	}
+	return "will be"
 }
 
 // zoneOf is a zone that the daemon names; one that this program does not know is UTC.

@@ -36,8 +36,8 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal ends the process at once
-	root := newRootCommand()
-	return report(root.ErrOrStderr(), root.ExecuteContext(ctx))
+	cmd, err := newRootCommand().ExecuteContextC(ctx)
+	return report(cmd.ErrOrStderr(), cmd, err)
 }
 
 // errSilent ends a command that has said everything already.
@@ -56,7 +56,7 @@ func (u usageError) Unwrap() error { return u.error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // report prints an error with its hint, and returns the exit code.
-func report(w io.Writer, err error) int {
+func report(w io.Writer, cmd *cobra.Command, err error) int {
 	var code exitError
 	var usage usageError
 	switch {
@@ -74,7 +74,11 @@ func report(w io.Writer, err error) int {
 		return exitFailed
 	}
 	fmt.Fprintf(w, "nightshift: error: %v\n", err)
-	if hint := hintOf(err); hint != "" {
+	hint := hintOf(err)
+	if isCobraUsage(err) {
+		hint = usageHint(cmd)
+	}
+	if hint != "" {
 		fmt.Fprintf(w, "nightshift: hint: %s\n", hint)
 	}
 	if errors.As(err, &usage) || isCobraUsage(err) {
@@ -93,10 +97,16 @@ func hintOf(err error) string {
 		return api.Hint
 	case errors.Is(err, events.ErrNoDaemon):
 		return "start one with nightshift run, or name its NATS with --nats-url"
-	case isCobraUsage(err):
-		return "see nightshift --help"
 	}
 	return ""
+}
+
+// usageHint says how a command is called, and where more stands.
+func usageHint(cmd *cobra.Command) string {
+	if !cmd.HasParent() {
+		return "see nightshift --help"
+	}
+	return strings.TrimSuffix(cmd.UseLine(), " [flags]") + "; see " + cmd.CommandPath() + " --help"
 }
 
 // isCobraUsage recognises cobra's own complaints, which have no type.
@@ -114,6 +124,13 @@ func count(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func countPolicies(n int) string {
+	if n == 1 {
+		return "1 policy"
+	}
+	return fmt.Sprintf("%d policies", n)
 }
 
 func newRootCommand() *cobra.Command {

@@ -51,7 +51,6 @@ func (f *pauseFlags) ask(ctx context.Context, endpoint string, req worker.PauseR
 func newPauseCommand() *cobra.Command {
 	var f pauseFlags
 	var req worker.PauseRequest
-	var span time.Duration
 	cmd := &cobra.Command{
 		Use:   "pause --all | --policy NAME | --instance NAME",
 		Short: "Let policies fall silent: all, one, or those of one instance",
@@ -69,13 +68,11 @@ Exit codes: 0 paused, 1 refused or no daemon, 64 wrong usage.`,
   nightshift resume --all`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case req.Until != "" && span != 0:
+			if req.Until != "" && req.For != "" {
 				return usagef("a pause has either --until or --for")
-			case span < 0:
-				return usagef("--for %s lies in the past", span)
-			case span > 0:
-				req.For = span.String()
+			}
+			if err := readFor(&req.For); err != nil {
+				return err
 			}
 			a, err := f.ask(cmd.Context(), "pause", req)
 			if err != nil {
@@ -91,7 +88,7 @@ Exit codes: 0 paused, 1 refused or no daemon, 64 wrong usage.`,
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&req.Until, "until", "", `until when: 22:00 (the next one), "2026-12-01 08:00" in the policy file's zone, or RFC 3339`)
-	cmd.Flags().DurationVar(&span, "for", 0, "for how long, such as 3h")
+	cmd.Flags().StringVar(&req.For, "for", "", "for how long, such as 3h or 2d")
 	cmd.Flags().StringVar(&req.Reason, "reason", "", "why, for those who ask")
 	return cmd
 }
@@ -131,7 +128,7 @@ func scopeIs(a worker.PauseAnswer) string {
 }
 
 // printPauses prints the pauses that hold.
-func printPauses(w io.Writer, s worker.Status) {
+func printPauses(w io.Writer, s worker.Status, zone *time.Location) {
 	for _, p := range s.Paused {
 		line := "PAUSED: everything"
 		switch {
@@ -141,7 +138,7 @@ func printPauses(w io.Writer, s worker.Status) {
 			line = "PAUSED: policy " + p.Policy
 		}
 		if !p.Until.IsZero() {
-			line += " until " + p.Until.Local().Format("Mon 2006-01-02 15:04 MST")
+			line += " until " + localTime(p.Until, zone)
 		}
 		if p.Who != "" {
 			line += ", by " + p.Who

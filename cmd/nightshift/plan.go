@@ -95,7 +95,19 @@ func parseAt(s string, zone *time.Location) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, usagef(`%q is not an instant: write 2026-11-27T19:00:00Z, or "2026-11-27 19:00" in %s`, s, zone)
+	if clock, err := time.Parse("15:04", s); err == nil {
+		return nextClock(time.Now().In(zone), clock.Hour(), clock.Minute()), nil
+	}
+	return time.Time{}, usagef(`%q is not an instant: write 2026-11-27T19:00:00Z, or "2026-11-27 19:00" in %s, or 19:00 for the next one`, s, zone)
+}
+
+// nextClock is the next time at which the clock of now's zone shows a time of day.
+func nextClock(now time.Time, hour, minute int) time.Time {
+	t := time.Date(now.Year(), now.Month(), now.Day(), hour, minute, 0, 0, now.Location())
+	if !t.After(now) {
+		t = time.Date(now.Year(), now.Month(), now.Day()+1, hour, minute, 0, 0, now.Location())
+	}
+	return t
 }
 
 // planOutput is what plan prints; its JSON form is meant for programs.

@@ -118,17 +118,24 @@ func printRuns(w io.Writer, answer worker.RunsAnswer) error {
 	return tw.Flush()
 }
 
+// underWay is what an action without an outcome counts as.
+const underWay = "under way"
+
 // countWords sums a run up: "34 done, 2 failed, 1 skipped (protected)".
 func countWords(r worker.RunInfo) string {
 	var words []string
 	for _, outcome := range slices.Sorted(maps.Keys(r.Counts)) {
-		words = append(words, fmt.Sprintf("%d %s", r.Counts[outcome], outcome))
+		word := outcome
+		if r.State == "held" && outcome == underWay {
+			word = "waiting"
+		}
+		words = append(words, fmt.Sprintf("%d %s", r.Counts[outcome], word))
 	}
 	if len(words) == 0 {
 		return "nothing to do: " + firstOf(r.Why, "no instance is concerned")
 	}
 	if r.State == "held" {
-		words = append(words, "held: "+r.Held)
+		words = append(words, r.Held)
 	}
 	return strings.Join(words, ", ")
 }
@@ -136,7 +143,7 @@ func countWords(r worker.RunInfo) string {
 func printRun(w io.Writer, r worker.RunInfo, zone *time.Location) error {
 	fmt.Fprintf(w, "%s (%s), planned for %s: %s, %s.\n", r.Name, r.Trigger, localTime(r.Planned, zone), r.State, countWords(r))
 	if r.State == "held" {
-		fmt.Fprintf(w, "It waits until %s for: nightshift approve %s\n", r.HeldUntil.Local().Format("Mon 2006-01-02 15:04 MST"), r.Trigger)
+		fmt.Fprintf(w, "It waits until %s for: nightshift approve %s\n", localTime(r.HeldUntil, zone), r.Trigger)
 	}
 	if len(r.Items) == 0 {
 		return nil
@@ -144,7 +151,10 @@ func printRun(w io.Writer, r worker.RunInfo, zone *time.Location) error {
 	fmt.Fprintln(w)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, it := range r.Items {
-		outcome := firstOf(it.Outcome, "under way")
+		outcome := firstOf(it.Outcome, underWay)
+		if it.Outcome == "" && r.State == "held" {
+			outcome = "waits for approval"
+		}
 		if it.Reason != "" {
 			outcome += " (" + it.Reason + ")"
 		}

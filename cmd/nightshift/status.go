@@ -86,12 +86,16 @@ func printStatus(w io.Writer, s worker.Status) {
 	if !s.Ready {
 		state = "NOT READY: " + strings.Join(s.NotReady, "; ")
 	}
-	fmt.Fprintf(w, "nightshift %s, %s, mode %s, %s, revision %s\n", s.Version, state, s.Mode, fmt.Sprintf("%d policies", s.Policies), s.Revision)
+	fmt.Fprintf(w, "nightshift %s, %s, mode %s, %s, revision %s\n", s.Version, state, s.Mode, countPolicies(s.Policies), s.Revision)
+	if s.TokenRefused {
+		fmt.Fprintln(w, "CIVO REFUSES THE TOKEN: every action is put off until it is accepted again")
+	}
 	if s.PolicyFault != "" {
 		fmt.Fprintf(w, "THE POLICY FILE HAS CHANGED AND CANNOT BE USED, revision %s stays in force:\n%s\n", s.Revision, s.PolicyFault)
 	}
-	fmt.Fprintf(w, "up since %s; plan time %s; %s under way\n", s.Since.Local().Format("2006-01-02 15:04 MST"), s.Now.Local().Format("2006-01-02 15:04 MST"), count(s.Open, "action"))
-	printPauses(w, s)
+	zone := zoneOf(s.Timezone)
+	fmt.Fprintf(w, "up since %s; plan time %s; %s under way\n", s.Since.In(zone).Format("2006-01-02 15:04 MST"), s.Now.In(zone).Format("2006-01-02 15:04 MST"), count(s.Open, "action"))
+	printPauses(w, s, zone)
 	for _, r := range s.Regions {
 		switch {
 		case r.Error != "":
@@ -99,10 +103,18 @@ func printStatus(w io.Writer, s worker.Status) {
 		case r.ReadAt.IsZero():
 			fmt.Fprintf(w, "  %s  not read yet: nothing has asked for it\n", r.Region)
 		default:
-			fmt.Fprintf(w, "  %s  %s, read %s\n", r.Region, count(r.Instances, "instance"), r.ReadAt.Local().Format("15:04:05 MST"))
+			fmt.Fprintf(w, "  %s  %s, read %s\n", r.Region, count(r.Instances, "instance"), r.ReadAt.In(zone).Format("15:04:05 MST"))
 		}
 	}
 	for _, e := range s.Next {
-		fmt.Fprintf(w, "next  %s  %s %s\n", e.Planned.Local().Format("Mon 2006-01-02 15:04 MST"), e.Policy, e.Want)
+		fmt.Fprintf(w, "next  %s  %s\n", localTime(e.Planned, zone), nextWords(e))
 	}
+}
+
+// nextWords are an edge in words: "dev-hours stopped", "end of a keep".
+func nextWords(e worker.UpcomingEdge) string {
+	if strings.HasPrefix(e.Want, "end of ") && sourceName(e.Policy) != e.Policy {
+		return e.Want
+	}
+	return sourceName(e.Policy) + " " + e.Want
 }

@@ -120,7 +120,7 @@ func ExampleLoadZone() {
 	_, err := schedule.LoadZone("Europe/Lundon")
 	fmt.Println(err)
 	// Output:
-	// "Europe/Lundon": is not a known zone; did you mean Europe/London?
+	// "Europe/Lundon" is not a known zone; did you mean Europe/London?
 }
 
 func ExampleParseCron() {

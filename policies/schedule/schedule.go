@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -44,7 +45,11 @@ type Error struct {
 func (e *Error) Error() string {
 	s := e.Msg
 	if e.Text != "" {
-		s = fmt.Sprintf("%q: %s", e.Text, e.Msg)
+		sep := ": "
+		if strings.HasPrefix(e.Msg, "is ") { // it is the text itself that is wrong
+			sep = " "
+		}
+		s = fmt.Sprintf("%q%s%s", e.Text, sep, e.Msg)
 	}
 	if e.Hint != "" {
 		s += "; " + e.Hint
