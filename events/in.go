@@ -144,10 +144,10 @@ func (b *Bus) PublishSignal(ctx context.Context, s Signal) (seq uint64, err erro
 	return ack.Sequence, nil
 }
 
-func (b *Bus) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+func (b *Bus) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	ack, err := b.js.PublishMsg(ctx, msg, opts...)
+	ack, err := b.js.PublishMsg(ctx, msg)
 	if err != nil {
 		return nil, fmt.Errorf("publish on %s: %w", msg.Subject, b.explain(err))
 	}
@@ -158,11 +158,14 @@ func (b *Bus) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.Publ
 // subject, or of the filter when it is not empty, has a sequence. ok is false
 // when the server refuses because it has another.
 func (b *Bus) publishExpecting(ctx context.Context, msg *nats.Msg, last uint64, filter string) (seq uint64, ok bool, err error) {
-	expect := jetstream.WithExpectLastSequencePerSubject(last)
-	if filter != "" {
-		expect = jetstream.WithExpectLastSequenceForSubject(last, filter)
+	if msg.Header == nil {
+		msg.Header = make(nats.Header)
 	}
-	ack, err := b.publish(ctx, msg, expect)
+	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(last, 10))
+	if filter != "" {
+		msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, filter)
+	}
+	seq, err = b.put(ctx, msg)
 	var refusal *jetstream.APIError
 	if errors.As(err, &refusal) && (refusal.ErrorCode == errWrongLast || refusal.ErrorCode == errRivalInFlight) {
 		return 0, false, nil
@@ -170,7 +173,7 @@ func (b *Bus) publishExpecting(ctx context.Context, msg *nats.Msg, last uint64, 
 	if err != nil {
 		return 0, false, err
 	}
-	return ack.Sequence, true, nil
+	return seq, true, nil
 }
 
 // The server's answers to an expectation that does not hold: another message is

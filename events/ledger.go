@@ -126,7 +126,7 @@ func (b *Bus) PublishNote(ctx context.Context, rec Record) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.publish(ctx, msg)
+	_, err = b.put(ctx, msg)
 	return err
 }
 

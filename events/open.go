@@ -55,6 +55,7 @@ type Bus struct {
 	embedded *server.Server // nil when external
 	unlock   func() error
 	source   string
+	evt, run group // what is on its way into NS_EVT and NS_RUN
 
 	mu      sync.Mutex
 	lastErr error                       // newest error that only the connection was told of
@@ -232,8 +233,8 @@ func (b *Bus) setUp(ctx context.Context, o Options) error {
 		{Name: StreamDLQ, Subjects: []string{prefix + "dlq.>"}, MaxAge: keepDLQ, Description: "what could not be read"},
 	} {
 		c.Storage, c.Replicas, c.AllowDirect, c.Retention = storage, replicas, true, jetstream.LimitsPolicy
+		c.AllowAtomicPublish = c.Name != StreamDLQ
 		if c.Name == StreamIn {
-			c.AllowAtomicPublish = true
 			c.Duplicates = time.Hour
 		}
 		if _, err := b.js.CreateOrUpdateStream(ctx, c); err != nil {
