@@ -288,10 +288,9 @@ func (w *Worker) runOn(ctx context.Context, p *planner, req RunRequest) (answer 
 		if run.Held != "" {
 			answer.Held = run.Held
 		}
-		if _, err := w.bus.StoreRun(ctx, run); err != nil {
+		if err := p.store(ctx, run); err != nil {
 			return answer, events.Refuse(503, "the plan is not stored whole: %v; send it again with the id %s", err, c.ID)
 		}
-		w.memory.learn(run)
 	}
 	return answer, nil
 }

@@ -447,6 +447,19 @@ func (p *planner) heldRun(of events.Run, why string) events.Run {
 	return of
 }
 
+// store stores a run, unless there is one of its trigger and region.
+func (p *planner) store(ctx context.Context, run events.Run) error {
+	p.lives.stored(&run)
+	stored, err := p.bus.StoreRun(ctx, run)
+	if !stored {
+		p.lives.take(&run)
+	}
+	if err == nil {
+		p.memory.learn(run)
+	}
+	return err
+}
+
 func whyNothing(trig policies.Trigger) string {
 	switch {
 	case trig.Signal != nil && trig.Signal.Resolved:

@@ -254,7 +254,8 @@ func (r *runner) quietSince(ctx context.Context, l *look) (time.Time, error) {
 		if err != nil {
 			return at, fmt.Errorf("read the ledger of action %s: %w", l.last.ActionID, err)
 		}
-		if rec, ok := lastCall(trail); ok && rec.Outcome == events.Accepted {
+		end, _ := trail.Outcome()
+		if rec, ok := lastCall(trail); ok && (rec.Outcome == events.Accepted || end.Outcome == events.Done) {
 			at = rec.StoredAt
 		}
 	}

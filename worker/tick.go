@@ -68,10 +68,9 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 	}
 	plan := policies.Decide(p.set(), inv, facts, trig, p.clock.Now()) // all policies: two may want the same instance
 	for _, run := range p.runs(trig, regions, plan) {
-		if _, err := p.bus.StoreRun(ctx, run); err != nil { // skips too: a skip is an answer
+		if err := p.store(ctx, run); err != nil { // skips too: a skip is an answer
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
 		}
-		p.memory.learn(run)
 	}
 	p.logPlan(trig, plan)
 	return errors.Join(faults...)
@@ -81,9 +80,9 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 // could not: then its run is delivered again.
 func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 	for {
-		trail, err := r.bus.Trail(ctx, a.item.Region, a.item.Instance, a.item.ID)
+		trail, err := r.trail(ctx, a)
 		if err != nil {
-			return fmt.Errorf("read the ledger of action %s: %w", a.item.ID, err)
+			return err
 		}
 		if _, isEnded := trail.Outcome(); isEnded {
 			r.lives.end(a.item.ID)
@@ -108,6 +107,8 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 // rails on a fresh reading and call.
 func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next, error) {
 	switch last, ok := lastCall(trail); {
+	case a.accepted != nil:
+		return r.verify(ctx, a, *a.accepted)
 	case ok && last.Outcome == events.Accepted:
 		return r.verify(ctx, a, last)
 	case ok && last.Outcome == events.Started:
