@@ -64,10 +64,10 @@ func (d delivery) Nak(delay time.Duration) error {
 // consume hands the messages of a durable consumer to handle, at most n at once,
 // until ctx ends and the running handlers have returned. A consumer that cannot
 // be made or breaks is made again.
-func (b *Bus) consume(ctx context.Context, stream, durable string, n int, handle func(context.Context, delivery)) error {
+func (b *Bus) consume(ctx context.Context, stream, durable, filter string, n int, handle func(context.Context, delivery)) error {
 	first := true
 	for ctx.Err() == nil {
-		err := b.consumeOnce(ctx, stream, durable, n, first, handle)
+		err := b.consumeOnce(ctx, stream, durable, filter, n, first, handle)
 		if err != nil && ctx.Err() == nil {
 			b.log.Warn("consumer broken, will be made again", zap.String("stream", stream), zap.Error(err))
 		}
@@ -82,9 +82,9 @@ func (b *Bus) consume(ctx context.Context, stream, durable string, n int, handle
 	return nil
 }
 
-func (b *Bus) consumeOnce(ctx context.Context, stream, durable string, n int, first bool, handle func(context.Context, delivery)) error {
+func (b *Bus) consumeOnce(ctx context.Context, stream, durable, filter string, n int, first bool, handle func(context.Context, delivery)) error {
 	consumer, err := b.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
+		Durable: durable, FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1,
 	})
 	if err != nil {
 		return fmt.Errorf("set up consumer %s of %s: %w", durable, stream, b.explain(err))

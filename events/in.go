@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -432,8 +433,27 @@ func checkEdge(id string) error {
 // again. The signals of a batch are handed over one after another; when one of
 // them is handed back, all are delivered again. What cannot be read is a dead
 // letter. The context carries the message's trace context.
-func (b *Bus) ConsumeIn(ctx context.Context, n int, handle func(context.Context, *Incoming)) error {
-	return b.consume(ctx, StreamIn, "planner", n, func(ctx context.Context, d delivery) {
+//
+// Ticks, commands and signals have a consumer each, so that a storm of signals
+// keeps no command waiting; most bounds the signals in hand.
+func (b *Bus) ConsumeIn(ctx context.Context, n, most int, handle func(context.Context, *Incoming)) error {
+	var all sync.WaitGroup // each ends with ctx
+	for _, c := range []struct {
+		durable, filter string
+		n               int
+	}{
+		{"planner", prefix + "tick.>", n},
+		{"planner-commands", prefix + "cmd.>", n},
+		{"planner-signals", prefix + "sig.>", most},
+	} {
+		all.Go(func() { _ = b.consumeKind(ctx, c.durable, c.filter, c.n, handle) })
+	}
+	all.Wait()
+	return nil
+}
+
+func (b *Bus) consumeKind(ctx context.Context, durable, filter string, n int, handle func(context.Context, *Incoming)) error {
+	return b.consume(ctx, StreamIn, durable, filter, n, func(ctx context.Context, d delivery) {
 		headers := d.msg.Headers()
 		ctx = WithTrace(ctx, headers.Get(traceHeader))
 		elements, err := parseMessage(d.Subject, headers.Get(contentTypeHeader), d.msg.Data())

@@ -14,6 +14,7 @@ type lives struct {
 	newest map[lifeKey]*life
 	byID   map[string]*life
 	held   map[lifeKey]int // by how many held runs
+	alone  bool            // nobody else takes runs up
 	fresh  map[string]bool // runs that this process has just stored, by region and trigger: nobody has taken them up
 }
 
@@ -26,8 +27,8 @@ type life struct {
 	overtaken chan struct{} // closed when a newer run wants something of the same instance and kind
 }
 
-func newLives() *lives {
-	return &lives{newest: make(map[lifeKey]*life), byID: make(map[string]*life), held: make(map[lifeKey]int), fresh: make(map[string]bool)}
+func newLives(alone bool) *lives {
+	return &lives{alone: alone, newest: make(map[lifeKey]*life), byID: make(map[string]*life), held: make(map[lifeKey]int), fresh: make(map[string]bool)}
 }
 
 // hold says that the items of a run wait for approval, by is 1, or no longer, -1.
@@ -53,7 +54,9 @@ func (l *lives) isHeld(region, instance, kind string) bool {
 func (l *lives) stored(run *events.Run) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.fresh[run.Region+"."+run.Trigger] = true
+	if l.alone {
+		l.fresh[run.Region+"."+run.Trigger] = true
+	}
 }
 
 // take reports, once, whether this process has stored a run itself.

@@ -54,10 +54,11 @@ type memory struct {
 	impulses  policies.Impulses
 	watched   map[string]time.Time // by region: plan time of its first reading
 	firstSeen map[string]time.Time
-	tagsSeen  map[string]time.Time
-	seen      map[string]sighting // by instance
-	sent      map[string]call     // by instance: our newest call
-	lastKeep  time.Time           // Edge of the newest keep
+	tagsSeen  map[string]time.Time // by TagKey
+	tagged    map[string][]string  // by instance: its tags in tagsSeen
+	seen      map[string]sighting  // by instance
+	sent      map[string]call      // by instance: our newest call
+	lastKeep  time.Time            // Edge of the newest keep
 }
 
 // sighting is an instance in a state that it may stay in.
@@ -84,7 +85,7 @@ func newMemory(bus *events.Bus, clock Clock, verifyBy Verify, log *zap.Logger) *
 		keeps: make(map[string]policies.Keep), pauses: make(map[string]policies.Pause), hands: make(map[string]policies.Hand),
 		cooldowns: make(map[string]cooldown), loads: make(map[string]policies.Load),
 		approvals: make(map[string]approval), approved: make(chan struct{}), impulses: make(policies.Impulses),
-		watched: make(map[string]time.Time), firstSeen: make(map[string]time.Time), tagsSeen: make(map[string]time.Time),
+		watched: make(map[string]time.Time), firstSeen: make(map[string]time.Time), tagsSeen: make(map[string]time.Time), tagged: make(map[string][]string),
 		seen: make(map[string]sighting), sent: make(map[string]call),
 	}
 }
@@ -217,6 +218,12 @@ func (m *memory) facts() policies.Facts {
 	for id, list := range m.impulses {
 		f.Impulses[id] = slices.Clone(list)
 	}
+	m.addWhole(&f)
+	return f
+}
+
+// addWhole adds what concerns all instances. Callers hold mu.
+func (m *memory) addWhole(f *policies.Facts) {
 	for _, key := range slices.Sorted(maps.Keys(m.pauses)) {
 		f.Pauses = append(f.Pauses, m.pauses[key])
 	}
@@ -225,7 +232,50 @@ func (m *memory) facts() policies.Facts {
 			f.WatchedSince = at
 		}
 	}
+}
+
+// factsOf is the part of facts that is about one instance, all when id is empty:
+// a copy of all for each command would cost more than all the rest of it.
+func (m *memory) factsOf(set *policies.Set, id string) policies.Facts {
+	if id == "" {
+		return m.facts()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := policies.Facts{
+		Keeps: only(m.keeps, id), Hands: only(m.hands, id), FirstSeen: only(m.firstSeen, id), TagsSeen: m.tagsOf(id),
+		Loads: make(map[string]policies.Load), Impulses: make(policies.Impulses, 1),
+	}
+	for i := range set.Policies {
+		key := policies.CooldownKey(set.Policies[i].Name, id)
+		if l, ok := m.loads[key]; ok {
+			f.Loads[key] = l
+		}
+	}
+	if list, ok := m.impulses[id]; ok {
+		f.Impulses[id] = slices.Clone(list)
+	}
+	m.addWhole(&f)
 	return f
+}
+
+func only[T any](m map[string]T, id string) map[string]T {
+	if v, ok := m[id]; ok {
+		return map[string]T{id: v}
+	}
+	return nil
+}
+
+// tagsOf is when the owners' tags of an instance were first seen. Callers hold mu.
+func (m *memory) tagsOf(id string) map[string]time.Time {
+	var of map[string]time.Time
+	for _, tag := range m.tagged[id] {
+		if of == nil {
+			of = make(map[string]time.Time)
+		}
+		of[policies.TagKey(id, tag)] = m.tagsSeen[policies.TagKey(id, tag)]
+	}
+	return of
 }
 
 // exceptions are the facts that can overrule an action on an instance.
@@ -252,13 +302,20 @@ func (m *memory) exceptions(inst policies.Instance) policies.Facts {
 }
 
 // addSignalFacts adds what only signals ask for: when policies acted, but for
-// what the trigger itself asked for.
-func (m *memory) addSignalFacts(f *policies.Facts, trigger string) {
+// what the trigger itself asked for. Only of policies that hear the signal.
+func (m *memory) addSignalFacts(f *policies.Facts, set *policies.Set, s *policies.Signal, trigger string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f.Cooldowns = make(map[string]policies.Cooldown, len(m.cooldowns))
+	hearing := make(map[string]bool)
+	for i := range set.Policies {
+		if set.Policies[i].Signal.Hears(s) {
+			hearing[set.Policies[i].Name] = true
+		}
+	}
+	f.Cooldowns = make(map[string]policies.Cooldown)
 	for key, c := range m.cooldowns {
-		if c.Trigger != trigger {
+		name, _, _ := strings.Cut(key, "/")
+		if hearing[name] && c.Trigger != trigger {
 			f.Cooldowns[key] = c.Cooldown
 		}
 	}
@@ -368,6 +425,7 @@ func (m *memory) seeTags(set *policies.Set, inst policies.Instance, now time.Tim
 		key := policies.TagKey(inst.ID, tag)
 		if _, ok := m.tagsSeen[key]; !ok {
 			m.tagsSeen[key] = now
+			m.tagged[inst.ID] = append(m.tagged[inst.ID], tag)
 			m.touch()
 		}
 	}

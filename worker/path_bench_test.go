@@ -25,7 +25,7 @@ import (
 
 // pathPool is how many commands are under way at once, each on an instance of its
 // own, and how many calls a pool may make at once.
-const pathPool = 32
+const pathPool = 128
 
 const pathPolicies = `
 version: 1

@@ -80,7 +80,7 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 			return
 		}
 	}
-	fresh := r.embedded && r.lives.take(run)       // nothing can be in the ledger
+	fresh := r.lives.take(run)                     // nothing can be in the ledger
 	own := semaphore.NewWeighted(int64(r.workers)) // so that a large run leaves room for a command
 	var g errgroup.Group                           // ends with this call
 	for _, items := range byInstance(run.Items) {

@@ -67,6 +67,9 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 		return fmt.Errorf("read what is remembered for trigger %s: %w", trig.ID, err)
 	}
 	plan := policies.Decide(p.set(), inv, facts, trig, p.clock.Now()) // all policies: two may want the same instance
+	if trig.Signal != nil && trig.Signal.Load != "" && len(plan.Actions)+len(plan.Skips) == 0 {
+		return errors.Join(faults...) // a load that nobody acts upon is remembered where a policy waits for it, and is no run
+	}
 	for _, run := range p.runs(trig, regions, plan) {
 		if err := p.store(ctx, run); err != nil { // skips too: a skip is an answer
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
@@ -98,6 +101,9 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 		}
 		if err := r.wait(ctx, a, n.after); err != nil {
 			return err
+		}
+		if !r.embedded {
+			a.read = nil // another replica may have added to it meanwhile
 		}
 	}
 }
