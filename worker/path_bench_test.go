@@ -72,7 +72,12 @@ func (s *stubAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	parts := strings.Split(r.URL.Path, "/") // /v2/instances/<id>/<action>
 	item := s.byID[parts[len(parts)-2]]
-	item["status"] = map[string]string{"start": "ACTIVE", "stop": "SHUTOFF"}[parts[len(parts)-1]]
+	switch action := parts[len(parts)-1]; action {
+	case "resize":
+		item["size"] = r.FormValue("size")
+	default:
+		item["status"] = map[string]string{"start": "ACTIVE", "stop": "SHUTOFF"}[action]
+	}
 	_, _ = io.WriteString(w, `{"result":"success"}`)
 }
 
