@@ -26,6 +26,8 @@ type Options struct {
 	Name     string // of the connection; default nightshift
 	Memory   bool   // embedded server keeps nothing on disk: for tests
 	Log      *zap.Logger
+	// Dialer connects to the external NATS; default: TCP.
+	Dialer nats.CustomDialer
 }
 
 // DefaultListen is where the embedded server answers.
@@ -44,6 +46,9 @@ const (
 	MaxBody = 64 << 10
 	// publishTimeout bounds a publish whose context has no deadline.
 	publishTimeout = 5 * time.Second
+	// pingEvery finds a connection that is only half open: after two pings without
+	// an answer it is made anew (the client's own default is two minutes).
+	pingEvery = 10 * time.Second
 )
 
 // Bus is a connection to NATS with its streams. It is safe for concurrent use.
@@ -73,7 +78,7 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 	}
 	o.Name = cmp.Or(o.Name, "nightshift")
 	b.source = "nightshift"
-	opts := []nats.Option{nats.Name(o.Name), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.ErrorHandler(b.onError),
+	opts := []nats.Option{nats.Name(o.Name), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.PingInterval(pingEvery), nats.ErrorHandler(b.onError),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				b.log.Warn("NATS is away", zap.Error(err))
@@ -91,6 +96,9 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 		opts = append(opts, nats.InProcessServer(b.embedded))
 	} else {
 		opts = append(opts, nats.RetryOnFailedConnect(true))
+		if o.Dialer != nil {
+			opts = append(opts, nats.SetCustomDialer(o.Dialer))
+		}
 		if o.Creds != "" {
 			opts = append(opts, nats.UserCredentials(o.Creds))
 		}
