@@ -65,8 +65,8 @@ func (d delivery) Nak(delay time.Duration) error {
 // consume hands the messages of a durable consumer to handle, at most n at once,
 // until ctx ends and the running handlers have returned. A consumer that cannot
 // be made or breaks is made again.
-func (b *Bus) consume(ctx context.Context, stream, durable string, n int, handle func(context.Context, delivery)) error {
-	return b.consumeAs(ctx, stream, consumerConfig(durable), n, true, handle)
+func (b *Bus) consume(ctx context.Context, stream, durable, filter string, n int, handle func(context.Context, delivery)) error {
+	return b.consumeAs(ctx, stream, consumerConfig(durable, filter), n, true, handle)
 }
 
 // consumeAs is consume with a consumer of another form. With reset what was not

@@ -209,7 +209,7 @@ func TestWhatCannotBeReadIsADeadLetterAndTheRestGoesOn(t *testing.T) {
 	taken := make(chan *events.Incoming, 1)
 	ended := make(chan error, 1)
 	go func() { // until stop
-		ended <- b.ConsumeIn(ctx, 4, func(_ context.Context, in *events.Incoming) {
+		ended <- b.ConsumeIn(ctx, 4, 4, func(_ context.Context, in *events.Incoming) {
 			if err := in.Ack(); err != nil {
 				t.Error(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -143,22 +144,23 @@ func (b *Bus) PublishSignal(ctx context.Context, s Signal) (seq uint64, err erro
 	if len(body) > MaxBody {
 		return 0, fmt.Errorf("%w: it has %d bytes, at most %d are read", ErrTooLarge, len(body), MaxBody)
 	}
-	var opts []jetstream.PublishOpt
+	msg := nats.NewMsg(SignalSubject(s.Source, s.Region, s.Instance))
+	msg.Data = body
 	if id := s.Trigger(); id != "" {
-		opts = append(opts, jetstream.WithMsgID("sig."+id+"."+s.Instance))
+		msg.Header.Set(jetstream.MsgIDHeader, "sig."+id+"."+s.Instance)
 	}
-	ack, err := b.publish(ctx, traced(ctx, &nats.Msg{Subject: SignalSubject(s.Source, s.Region, s.Instance), Data: body}), opts...)
+	ack, err := b.publish(ctx, traced(ctx, msg))
 	if err != nil {
 		return 0, err
 	}
 	return ack.Sequence, nil
 }
 
-func (b *Bus) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+func (b *Bus) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	ctx, end := b.guard(ctx, msg.Subject)
-	ack, err := b.js.PublishMsg(ctx, msg, opts...)
+	ack, err := b.js.PublishMsg(ctx, msg)
 	if err = end(err); err != nil {
 		return nil, fmt.Errorf("publish on %s: %w", msg.Subject, err)
 	}
@@ -169,11 +171,14 @@ func (b *Bus) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.Publ
 // subject, or of the filter when it is not empty, has a sequence. ok is false
 // when the server refuses because it has another.
 func (b *Bus) publishExpecting(ctx context.Context, msg *nats.Msg, last uint64, filter string) (seq uint64, ok bool, err error) {
-	expect := jetstream.WithExpectLastSequencePerSubject(last)
-	if filter != "" {
-		expect = jetstream.WithExpectLastSequenceForSubject(last, filter)
+	if msg.Header == nil {
+		msg.Header = make(nats.Header)
 	}
-	ack, err := b.publish(ctx, msg, expect)
+	msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(last, 10))
+	if filter != "" {
+		msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, filter)
+	}
+	seq, err = b.put(ctx, msg)
 	var refusal *jetstream.APIError
 	if errors.As(err, &refusal) && (refusal.ErrorCode == errWrongLast || refusal.ErrorCode == errRivalInFlight) {
 		return 0, false, nil
@@ -181,7 +186,7 @@ func (b *Bus) publishExpecting(ctx context.Context, msg *nats.Msg, last uint64, 
 	if err != nil {
 		return 0, false, err
 	}
-	return ack.Sequence, true, nil
+	return seq, true, nil
 }
 
 // The server's answers to an expectation that does not hold: another message is
@@ -445,8 +450,27 @@ func checkEdge(id string) error {
 // again. The signals of a batch are handed over one after another; when one of
 // them is handed back, all are delivered again. What cannot be read is a dead
 // letter. The context carries the message's trace context.
-func (b *Bus) ConsumeIn(ctx context.Context, n int, handle func(context.Context, *Incoming)) error {
-	return b.consume(ctx, StreamIn, durablePlanner, n, func(ctx context.Context, d delivery) {
+//
+// Ticks, commands and signals have a consumer each, so that a storm of signals
+// keeps no command waiting; most bounds the signals in hand.
+func (b *Bus) ConsumeIn(ctx context.Context, n, most int, handle func(context.Context, *Incoming)) error {
+	var all sync.WaitGroup // each ends with ctx
+	for _, c := range []struct {
+		durable, filter string
+		n               int
+	}{
+		{durablePlanner, prefix + "tick.>", n},
+		{durableCommands, prefix + "cmd.>", n},
+		{durableSignals, prefix + "sig.>", most},
+	} {
+		all.Go(func() { _ = b.consumeKind(ctx, c.durable, c.filter, c.n, handle) })
+	}
+	all.Wait()
+	return nil
+}
+
+func (b *Bus) consumeKind(ctx context.Context, durable, filter string, n int, handle func(context.Context, *Incoming)) error {
+	return b.consume(ctx, StreamIn, durable, filter, n, func(ctx context.Context, d delivery) {
 		headers := d.msg.Headers()
 		ctx = WithTrace(ctx, headers.Get(traceHeader))
 		elements, err := parseMessage(d.Subject, headers.Get(contentTypeHeader), d.msg.Data())

@@ -50,7 +50,7 @@ func consume(t *testing.T, b *events.Bus, n int, handle func(*events.Incoming) e
 	taken := make(chan incoming, n)
 	ended := make(chan error, 1)
 	go func() { // until stop
-		ended <- b.ConsumeIn(ctx, 1, func(ctx context.Context, in *events.Incoming) {
+		ended <- b.ConsumeIn(ctx, 1, 1, func(ctx context.Context, in *events.Incoming) {
 			if err := handle(in); err != nil {
 				t.Error(err)
 			}

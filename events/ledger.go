@@ -9,7 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 	"go.uber.org/zap"
 )
 
@@ -36,14 +35,7 @@ func (b *Bus) Trail(ctx context.Context, region, instance, actionID string) (Tra
 	filter := trailFilter(region, instance, actionID)
 	ask, cancel := bounded(ctx)
 	defer cancel()
-	msgs, err := jetstreamext.GetLastMsgsFor(ask, b.js, StreamEvt, []string{filter})
-	if err != nil {
-		return t, fmt.Errorf("read the ledger under %s: %w", filter, b.explain(err))
-	}
-	for msg, err := range msgs {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			break
-		}
+	for msg, err := range b.newest(ask, StreamEvt, filter) {
 		if err != nil {
 			return Trail{}, fmt.Errorf("read the ledger under %s: %w", filter, b.explain(err))
 		}
@@ -96,18 +88,27 @@ func (b *Bus) PublishStarted(ctx context.Context, rec Record, expect uint64) (se
 // PublishOutcome stores an outcome unless one is there: then stored is false,
 // and that one stands.
 func (b *Bus) PublishOutcome(ctx context.Context, rec Record) (stored bool, err error) {
+	return b.PublishOutcomeAfter(ctx, rec, nil)
+}
+
+// PublishOutcomeAfter is PublishOutcome for who has read the trail of the action
+// already (nil: not): it is read again only where something was added since.
+func (b *Bus) PublishOutcomeAfter(ctx context.Context, rec Record, read *Trail) (stored bool, err error) {
 	if !rec.Outcome.Ends() {
 		return false, fmt.Errorf("%s is not an outcome", rec.Outcome)
 	}
-	for {
-		trail, err := b.Trail(ctx, rec.Region, rec.Instance, rec.ActionID)
-		if err != nil {
-			return false, err
+	for ; ; read = nil {
+		if read == nil {
+			trail, err := b.Trail(ctx, rec.Region, rec.Instance, rec.ActionID)
+			if err != nil {
+				return false, err
+			}
+			read = &trail
 		}
-		if _, ended := trail.Outcome(); ended {
+		if _, ended := read.Outcome(); ended {
 			return false, nil
 		}
-		_, ok, err := b.publishRecord(ctx, rec, trail.Seq, trailFilter(rec.Region, rec.Instance, rec.ActionID))
+		_, ok, err := b.publishRecord(ctx, rec, read.Seq, trailFilter(rec.Region, rec.Instance, rec.ActionID))
 		if err != nil || ok {
 			return ok, err
 		}
@@ -126,7 +127,7 @@ func (b *Bus) PublishNote(ctx context.Context, rec Record) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.publish(ctx, msg)
+	_, err = b.put(ctx, msg)
 	return err
 }
 

@@ -29,6 +29,8 @@ type Options struct {
 	Name     string // of the connection; default nightshift
 	Memory   bool   // embedded server keeps nothing on disk: for tests
 	Log      *zap.Logger
+	// Dialer connects to the external NATS; default: TCP.
+	Dialer nats.CustomDialer
 }
 
 // DefaultListen is where the embedded server answers.
@@ -49,6 +51,9 @@ const (
 	MaxBody = 64 << 10
 	// publishTimeout bounds a publish whose context has no deadline.
 	publishTimeout = 5 * time.Second
+	// pingEvery finds a connection that is only half open: after two pings without
+	// an answer it is made anew (the client's own default is two minutes).
+	pingEvery = 10 * time.Second
 )
 
 // Bus is a connection to NATS with its streams. It is safe for concurrent use.
@@ -62,6 +67,7 @@ type Bus struct {
 	source   string
 	inbox    string // beginning of the subjects on which answers come
 	auth     Auth
+	evt, run group // what is on its way into NS_EVT and NS_RUN
 
 	mu      sync.Mutex
 	lastErr error                       // newest error that only the connection was told of
@@ -81,7 +87,7 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 	}
 	b.inbox = cmp.Or(o.Auth.Inbox, InboxOf(string(Worker)))
 	opts := []nats.Option{
-		nats.Name(cmp.Or(o.Name, "nightshift")), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second),
+		nats.Name(cmp.Or(o.Name, "nightshift")), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.PingInterval(pingEvery),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				b.log.Warn("NATS is away", zap.Error(err))
@@ -103,6 +109,9 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 		// Credentials that were refused may be the right ones a moment later: they
 		// are being changed here or there.
 		opts = append(opts, nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort())
+		if o.Dialer != nil {
+			opts = append(opts, nats.SetCustomDialer(o.Dialer))
+		}
 	}
 	if err := b.connect(o.URL, opts); err != nil {
 		return nil, errors.Join(err, b.stop())

@@ -160,7 +160,7 @@ func (g *Grant) provisioner() {
 
 var (
 	allStreams = []string{StreamIn, StreamRun, StreamEvt, StreamDLQ, bucketStream}
-	durables   = []struct{ stream, name string }{{StreamIn, durablePlanner}, {StreamRun, durableRunner}}
+	durables   = []struct{ stream, name, filter string }{{StreamIn, durablePlanner, prefix + "tick.>"}, {StreamIn, durableCommands, prefix + "cmd.>"}, {StreamIn, durableSignals, prefix + "sig.>"}, {StreamRun, durableRunner, ""}}
 )
 
 // ServerConfig writes grants as a block of a NATS server's configuration. Users

@@ -92,7 +92,7 @@ type RunDelivery struct {
 // ConsumeRuns hands stored plans to handle, with the trace context of what asked
 // for them; see ConsumeIn.
 func (b *Bus) ConsumeRuns(ctx context.Context, n int, handle func(context.Context, *RunDelivery)) error {
-	return b.consume(ctx, StreamRun, durableRunner, n, func(ctx context.Context, d delivery) {
+	return b.consume(ctx, StreamRun, durableRunner, "", n, func(ctx context.Context, d delivery) {
 		rd := &RunDelivery{delivery: d}
 		if err := parseRun(d.Subject, d.msg.Data(), &rd.Run); err != nil {
 			b.bury(ctx, d, err.Error())

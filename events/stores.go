@@ -15,8 +15,10 @@ import (
 
 // The durable consumers.
 const (
-	durablePlanner = "planner" // of NS_IN
-	durableRunner  = "runner"  // of NS_RUN
+	durablePlanner  = "planner" // of NS_IN: ticks
+	durableCommands = "planner-commands"
+	durableSignals  = "planner-signals"
+	durableRunner   = "runner" // of NS_RUN
 )
 
 // Gap is something that NATS should have, and has not or has otherwise.
@@ -73,16 +75,16 @@ func streamConfigs(l layout) []jetstream.StreamConfig {
 	for i := range all {
 		c := &all[i]
 		c.Storage, c.Replicas, c.AllowDirect, c.Retention = l.storage, l.replicas, true, jetstream.LimitsPolicy
+		c.AllowAtomicPublish = c.Name != StreamDLQ
 		if c.Name == StreamIn {
-			c.AllowAtomicPublish = true
 			c.Duplicates = dedupWindow
 		}
 	}
 	return all
 }
 
-func consumerConfig(durable string) jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1}
+func consumerConfig(durable, filter string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{Durable: durable, FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: -1}
 }
 
 // stores are all that NATS should have.
@@ -91,7 +93,11 @@ func (b *Bus) stores(l layout) []store {
 	for _, c := range streamConfigs(l) {
 		all = append(all, b.streamStore(c))
 	}
-	return append(all, b.bucketStore(l), b.consumerStore(StreamIn, consumerConfig(durablePlanner)), b.consumerStore(StreamRun, consumerConfig(durableRunner)))
+	all = append(all, b.bucketStore(l))
+	for _, d := range durables {
+		all = append(all, b.consumerStore(d.stream, consumerConfig(d.name, d.filter)))
+	}
+	return all
 }
 
 func (b *Bus) streamStore(want jetstream.StreamConfig) store {
@@ -173,6 +179,7 @@ func (b *Bus) consumerStore(stream string, want jetstream.ConsumerConfig) store 
 			}
 			have := c.CachedInfo().Config
 			var d differences
+			d.add("filter_subject", have.FilterSubject, want.FilterSubject)
 			d.add("ack_policy", have.AckPolicy, want.AckPolicy)
 			d.add("ack_wait", have.AckWait, want.AckWait)
 			d.add("max_deliver", have.MaxDeliver, want.MaxDeliver)

@@ -59,7 +59,7 @@ func TestTheEmbeddedServerListensElsewhereWithUsersOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	if err := b.ConsumeIn(ctx, 1, func(_ context.Context, in *events.Incoming) {
+	if err := b.ConsumeIn(ctx, 1, 1, func(_ context.Context, in *events.Incoming) {
 		_ = in.Ack()
 		if in.Command.Who == "oncall" && in.Command.ID != "last" {
 			t.Errorf("an empty message became the command %+v", in.Command)
@@ -151,7 +151,7 @@ func TestAnAnswerIsNoCommand(t *testing.T) {
 	commands := make(chan *events.Command, 100)
 	consumed := make(chan error, 1)
 	go func() { // until stop
-		consumed <- b.ConsumeIn(ctx, 1, func(_ context.Context, in *events.Incoming) {
+		consumed <- b.ConsumeIn(ctx, 1, 1, func(_ context.Context, in *events.Incoming) {
 			_ = in.Ack()
 			if in.Command != nil {
 				commands <- in.Command

@@ -68,12 +68,14 @@ func (r *runner) act(ctx context.Context, a *attempt, trail events.Trail) (next,
 	if !r.inv.Has(it.Region) {
 		return ended(verdict{outcome: events.Skipped, reason: policies.ReasonPolicyChanged, detail: "region " + strings.ToUpper(it.Region) + " is not in the policy file any more", before: it.Status}), nil
 	}
-	other, seq, err := r.bus.LastStarted(ctx, it.Region, it.Instance)
+	other, ended, err := r.lastCallTo(ctx, it)
 	if err != nil {
 		return next{}, fmt.Errorf("read the last call to instance %s: %w", it.Instance, err)
 	}
-	if busy, err := r.inFlight(ctx, a, other); err != nil || busy {
-		return lookAgain(time.Now().Add(busyPoll)), err
+	if !ended {
+		if busy, err := r.inFlight(ctx, a, other); err != nil || busy {
+			return lookAgain(time.Now().Add(busyPoll)), err
+		}
 	}
 	reading, err := r.inv.Reading(ctx, it.Region, a.freshFrom(time.Now()))
 	if err != nil {
@@ -90,7 +92,21 @@ func (r *runner) act(ctx context.Context, a *attempt, trail events.Trail) (next,
 			return n, err
 		}
 	}
-	return r.call(ctx, a, c.inst, seq, trail)
+	return r.call(ctx, a, c.inst, other.Seq, trail)
+}
+
+// lastCallTo is the newest call to an instance that was announced; its Seq is 0
+// when there was none. Where nobody else calls it is remembered once it has ended.
+func (r *runner) lastCallTo(ctx context.Context, it events.Item) (rec events.Record, ended bool, err error) {
+	r.mu.Lock()
+	rec, ended = r.began[it.Instance]
+	r.mu.Unlock()
+	if ended {
+		return rec, true, nil
+	}
+	rec, seq, err := r.bus.LastStarted(ctx, it.Region, it.Instance)
+	rec.Seq = seq
+	return rec, false, err
 }
 
 // freshFrom is when a reading must have begun, at the latest, to act on it.
@@ -153,16 +169,19 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	rec.Attempt = attempts(trail) + 1
 	rec.Deadline = time.Now().Add(callTimeout).UTC()
 	rec.Before = describe(it, inst)
-	_, ok, err := r.bus.PublishStarted(ctx, rec, seq)
+	r.mu.Lock()
+	delete(r.began, it.Instance)
+	r.mu.Unlock()
+	a.read = nil
+	started, ok, err := r.bus.PublishStarted(ctx, rec, seq)
 	if err != nil {
 		return next{}, fmt.Errorf("announce the call of action %s: %w", it.ID, err)
 	}
 	if !ok {
 		return atOnce(), nil // somebody was faster: see who
 	}
-	trail, err = r.bus.Trail(ctx, it.Region, it.Instance, it.ID)
-	if err != nil {
-		return next{}, fmt.Errorf("read the ledger of action %s: %w", it.ID, err)
+	if trail, err = r.trail(ctx, a); err != nil {
+		return next{}, err
 	}
 	if _, isEnded := trail.Outcome(); isEnded {
 		return atOnce(), nil // that outcome stands
@@ -176,6 +195,8 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	r.memory.started(it.ID, it.Policy, it.Instance)
 	r.hour.add(time.Now())
 	a.calls, a.made = rec.Attempt, rec.Attempt
+	a.began = rec
+	a.began.Outcome, a.began.Seq, a.began.StoredAt = events.Started, started, time.Now()
 
 	callCtx, cancel := context.WithDeadline(r.calls, rec.Deadline)
 	defer cancel()
@@ -198,12 +219,13 @@ func (r *runner) answered(ctx context.Context, a *attempt, rec events.Record, er
 	case err == nil:
 		note := rec
 		note.Outcome, note.Deadline = events.Accepted, time.Time{}
-		if err := r.bus.PublishNote(store, note); err != nil {
-			return next{}, fmt.Errorf("note that action %s was accepted: %w", a.item.ID, err)
+		note.StoredAt = time.Now()
+		a.accepted, a.noted = &note, ""
+		r.setAccepted(a.item.Instance, note.StoredAt)
+		if r.canLook(a.item) {
+			return atOnce(), nil // its state may be seen at once: then the outcome says it all
 		}
-		r.setAccepted(a.item.Instance, time.Now())
-		a.noted = ""
-		return atOnce(), nil
+		return atOnce(), r.noteAccepted(store, a)
 	case errors.Is(err, civo.ErrUnauthorized):
 		r.account.saw(store, err)
 		return r.putOff(store, a, rec, err, 0)
@@ -236,6 +258,26 @@ func (r *runner) answered(ctx context.Context, a *attempt, rec events.Record, er
 // unclear is the reason of a call that was put off although it may have had an
 // effect: when the instance is as wanted later, it was our doing.
 const unclear = "unclear"
+
+// canLook reports whether the state that a call leads to can be looked at now. A
+// reboot leads to none: whether it was accepted is all that can be known of it.
+func (r *runner) canLook(it events.Item) bool {
+	last := r.inv.last(it.Region)
+	return repeatable(it) && (last == nil || time.Since(last.Began) >= r.verifyBy.Poll)
+}
+
+// noteAccepted stores that a call was accepted.
+func (r *runner) noteAccepted(ctx context.Context, a *attempt) error {
+	if a.accepted == nil {
+		return nil
+	}
+	note := *a.accepted
+	a.accepted = nil
+	if err := r.add(context.WithoutCancel(ctx), a, note); err != nil {
+		return fmt.Errorf("note that action %s was accepted: %w", a.item.ID, err)
+	}
+	return nil
+}
 
 func isPermanent(err error) bool {
 	return errors.Is(err, civo.ErrQuota) || errors.Is(err, civo.ErrCapacity) || errors.Is(err, civo.ErrForbidden) || errors.Is(err, civo.ErrInvalid)
@@ -271,7 +313,7 @@ func (r *runner) send(ctx context.Context, it events.Item, inst policies.Instanc
 // tried again later.
 func (r *runner) putOff(ctx context.Context, a *attempt, rec events.Record, fault error, wait time.Duration) (next, error) {
 	rec.Outcome, rec.Error, rec.Deadline = events.PutOff, fault.Error(), time.Time{}
-	if err := r.bus.PublishNote(context.WithoutCancel(ctx), rec); err != nil {
+	if err := r.add(context.WithoutCancel(ctx), a, rec); err != nil {
 		return next{}, fmt.Errorf("note that action %s is put off: %w", a.item.ID, err)
 	}
 	a.lastErr = fault.Error()

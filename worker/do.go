@@ -288,12 +288,8 @@ func (w *Worker) runOn(ctx context.Context, p *planner, req RunRequest) (answer 
 		if run.Held != "" {
 			answer.Held = run.Held
 		}
-		stored, err := w.bus.StoreRun(ctx, run)
-		if err != nil {
+		if err := p.store(ctx, run); err != nil {
 			return answer, events.Refuse(503, "the plan is not stored whole: %v; send it again with the id %s", err, c.ID)
-		}
-		if stored {
-			w.memory.learn(run)
 		}
 	}
 	return answer, nil

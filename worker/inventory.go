@@ -34,6 +34,17 @@ func (r *Reading) Instance(id string) (policies.Instance, bool) {
 	return r.Instances[i], true
 }
 
+// of is the part of a reading that is about one instance, all when id is empty.
+func (r *Reading) of(id string) []policies.Instance {
+	if id == "" {
+		return r.Instances
+	}
+	if i, ok := r.byID[id]; ok {
+		return r.Instances[i : i+1]
+	}
+	return nil
+}
+
 // Inventory reads regions for everybody: one list under way per region at a
 // time serves the planner, the rails and all that wait for a state. It is safe
 // for concurrent use.

@@ -15,6 +15,8 @@ type lives struct {
 	newest map[lifeKey]*life
 	byID   map[string]*life
 	held   map[lifeKey]int // by how many held runs
+	alone  bool            // nobody else takes runs up
+	fresh  map[string]bool // runs that this process has just stored, by region and trigger: nobody has taken them up
 }
 
 type lifeKey struct{ region, instance, kind string }
@@ -27,8 +29,8 @@ type life struct {
 	overtaken chan struct{} // closed when a newer run wants something of the same instance and kind
 }
 
-func newLives() *lives {
-	return &lives{newest: make(map[lifeKey]*life), byID: make(map[string]*life), held: make(map[lifeKey]int)}
+func newLives(alone bool) *lives {
+	return &lives{alone: alone, newest: make(map[lifeKey]*life), byID: make(map[string]*life), held: make(map[lifeKey]int), fresh: make(map[string]bool)}
 }
 
 // hold says that the items of a run wait for approval, by is 1, or no longer, -1.
@@ -48,6 +50,25 @@ func (l *lives) isHeld(region, instance, kind string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.held[lifeKey{region, instance, kind}] > 0
+}
+
+// stored takes up that this process has stored a run.
+func (l *lives) stored(run *events.Run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.alone {
+		l.fresh[run.Region+"."+run.Trigger] = true
+	}
+}
+
+// take reports, once, whether this process has stored a run itself.
+func (l *lives) take(run *events.Run) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := run.Region + "." + run.Trigger
+	fresh := l.fresh[key]
+	delete(l.fresh, key)
+	return fresh
 }
 
 // open takes up an action of a run. Only what won a decision counts: a skip for

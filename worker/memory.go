@@ -285,6 +285,12 @@ func (m *memory) facts() policies.Facts {
 	for id, list := range m.impulses {
 		f.Impulses[id] = slices.Clone(list)
 	}
+	m.addWhole(&f)
+	return f
+}
+
+// addWhole adds what concerns all instances. Callers hold mu.
+func (m *memory) addWhole(f *policies.Facts) {
 	for _, key := range slices.Sorted(maps.Keys(m.pauses)) {
 		f.Pauses = append(f.Pauses, m.pauses[key])
 	}
@@ -293,7 +299,50 @@ func (m *memory) facts() policies.Facts {
 			f.WatchedSince = at
 		}
 	}
+}
+
+// factsOf is the part of facts that is about one instance, all when id is empty:
+// a copy of all for each command would cost more than all the rest of it.
+func (m *memory) factsOf(set *policies.Set, id string) policies.Facts {
+	if id == "" {
+		return m.facts()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := policies.Facts{
+		Keeps: only(m.keeps, id), Hands: only(m.hands, id), FirstSeen: only(m.firstSeen, id), TagsSeen: m.tagTimes(id),
+		Loads: make(map[string]policies.Load), Impulses: make(policies.Impulses, 1),
+	}
+	for i := range set.Policies {
+		key := policies.CooldownKey(set.Policies[i].Name, id)
+		if l, ok := m.loads[key]; ok {
+			f.Loads[key] = l
+		}
+	}
+	if list, ok := m.impulses[id]; ok {
+		f.Impulses[id] = slices.Clone(list)
+	}
+	m.addWhole(&f)
 	return f
+}
+
+func only[T any](m map[string]T, id string) map[string]T {
+	if v, ok := m[id]; ok {
+		return map[string]T{id: v}
+	}
+	return nil
+}
+
+// tagTimes are when the owners' tags of an instance were first seen. Callers hold mu.
+func (m *memory) tagTimes(id string) map[string]time.Time {
+	var of map[string]time.Time
+	for _, tag := range m.tagsOf[id] {
+		if of == nil {
+			of = make(map[string]time.Time)
+		}
+		of[policies.TagKey(id, tag)] = m.tagsSeen[policies.TagKey(id, tag)]
+	}
+	return of
 }
 
 // exceptions are the facts that can overrule an action on an instance.
@@ -319,8 +368,8 @@ func (m *memory) exceptions(inst policies.Instance) policies.Facts {
 	return f
 }
 
-// factsOf are all facts that the wants of one instance depend on.
-func (m *memory) factsOf(inst policies.Instance) policies.Facts {
+// wantFacts are all facts that the wants of one instance depend on.
+func (m *memory) wantFacts(inst policies.Instance) policies.Facts {
 	f := m.exceptions(inst)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -332,13 +381,20 @@ func (m *memory) factsOf(inst policies.Instance) policies.Facts {
 }
 
 // addSignalFacts adds what only signals ask for: when policies acted, but for
-// what the trigger itself asked for.
-func (m *memory) addSignalFacts(f *policies.Facts, trigger string) {
+// what the trigger itself asked for. Only of policies that hear the signal.
+func (m *memory) addSignalFacts(f *policies.Facts, set *policies.Set, s *policies.Signal, trigger string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f.Cooldowns = make(map[string]policies.Cooldown, len(m.cooldowns))
+	hearing := make(map[string]bool)
+	for i := range set.Policies {
+		if set.Policies[i].Signal.Hears(s) {
+			hearing[set.Policies[i].Name] = true
+		}
+	}
+	f.Cooldowns = make(map[string]policies.Cooldown)
 	for key, c := range m.cooldowns {
-		if c.Trigger != trigger {
+		name, _, _ := strings.Cut(key, "/")
+		if hearing[name] && c.Trigger != trigger {
 			f.Cooldowns[key] = c.Cooldown
 		}
 	}

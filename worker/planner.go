@@ -38,6 +38,7 @@ type planner struct {
 	inv    *Inventory
 	memory *memory
 	lives  *lives
+	crowd  *crowd
 	clock  Clock
 	log    *zap.Logger
 
@@ -174,6 +175,11 @@ func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 			fmt.Sprintf("region %s is not one of the daemon's (%s)", strings.ToUpper(s.Region), strings.Join(p.set().Regions, ", ")))
 	case in.Tick != nil && in.Tick.Policy == policies.DriftSource:
 		return p.planDrift(ctx, in)
+	case in.Signal != nil:
+		if err := p.hear(ctx, in); err != nil {
+			return err
+		}
+		return p.crowd.plan(ctx, in, func() error { return p.planTrigger(ctx, in) })
 	}
 	return p.planTrigger(ctx, in)
 }
@@ -352,13 +358,15 @@ func (p *planner) inventoryFor(ctx context.Context, in *events.Incoming, trig po
 	var g errgroup.Group // ends with this call
 	for i, region := range want {
 		g.Go(func() error {
-			run, stored, err := p.bus.LoadRun(ctx, strings.ToLower(region), trig.ID)
-			if err != nil {
-				return err
-			}
-			if stored { // perhaps by another replica, or the answer was lost
-				p.memory.learn(run)
-				return nil
+			if trig.Command == nil { // a command is decided about sooner than it is asked for
+				run, stored, err := p.bus.LoadRun(ctx, strings.ToLower(region), trig.ID)
+				if err != nil {
+					return err
+				}
+				if stored { // perhaps by another replica, or the answer was lost
+					p.memory.learn(run)
+					return nil
+				}
 			}
 			readings[i], broken[i] = p.inv.Reading(ctx, region, notBefore)
 			return nil
@@ -379,7 +387,7 @@ func (p *planner) inventoryFor(ctx context.Context, in *events.Incoming, trig po
 		}
 		if readings[i] != nil {
 			regions = append(regions, region)
-			inv = append(inv, readings[i].Instances...)
+			inv = append(inv, readings[i].of(named(trig))...)
 		}
 	}
 	return regions, inv, faults, nil
@@ -433,18 +441,38 @@ func (p *planner) giveUpRegion(ctx context.Context, trig policies.Trigger, regio
 	return err
 }
 
+// hear takes up the value of a load, also of one that is not planned because a
+// newer one waits.
+func (p *planner) hear(ctx context.Context, in *events.Incoming) error {
+	if in.Signal.Load == "" || in.Signal.Resolved() {
+		return nil
+	}
+	trig, err := p.trigger(ctx, in)
+	if err != nil {
+		return err
+	}
+	return p.memory.hear(ctx, p.set(), trig.Signal, trig.At)
+}
+
+// named is the instance that a trigger is about, if it names one.
+func named(trig policies.Trigger) string {
+	switch {
+	case trig.Command != nil:
+		return trig.Command.Instance
+	case trig.Signal != nil:
+		return trig.Signal.Instance
+	}
+	return ""
+}
+
 // facts is what is remembered and concerns a trigger.
 func (p *planner) facts(ctx context.Context, trig policies.Trigger) (policies.Facts, error) {
-	if s := trig.Signal; s != nil && !s.Resolved {
-		if err := p.memory.hear(ctx, p.set(), s, trig.At); err != nil {
-			return policies.Facts{}, err
-		}
-	}
-	facts := p.memory.facts()
+	instance := named(trig)
+	facts := p.memory.factsOf(p.set(), instance)
 	if trig.Signal == nil {
 		return facts, nil
 	}
-	p.memory.addSignalFacts(&facts, trig.ID)
+	p.memory.addSignalFacts(&facts, p.set(), trig.Signal, trig.ID)
 	if trig.Signal.Instance == "" {
 		return facts, nil
 	}
@@ -514,6 +542,27 @@ func (p *planner) heldRun(of events.Run, why string) events.Run {
 	of.Trigger = events.HeldID(of.Trigger)
 	of.Held, of.HeldUntil = why, time.Now().Add(cmp.Or(p.set().HoldFor, policies.DefaultHoldFor)).UTC()
 	return of
+}
+
+// store stores a run, unless there is one of its trigger and region.
+func (p *planner) store(ctx context.Context, run events.Run) error {
+	p.lives.stored(&run)
+	stored, err := p.bus.StoreRun(ctx, run)
+	if !stored {
+		p.lives.take(&run)
+	}
+	switch {
+	case err != nil:
+		return err
+	case stored:
+		p.memory.learn(run)
+		return nil
+	}
+	there, ok, err := p.bus.LoadRun(ctx, run.Region, run.Trigger) // perhaps another replica's, or the answer was lost
+	if ok {
+		p.memory.learn(there)
+	}
+	return err
 }
 
 func whyNothing(trig policies.Trigger) string {

@@ -144,7 +144,7 @@ func stillSelected(_ context.Context, l *look) (next, bool, error) {
 		return l.skip(policies.ReasonChanged, "policy "+name+" no longer selects it")
 	}
 	if l.a.item.Kind == string(policies.KindPower) && p.Signal == nil { // the file may have been edited since the plan
-		w, ok := l.r.set().Winner(l.inst, l.r.memory.factsOf(l.inst), l.r.clock.Now())
+		w, ok := l.r.set().Winner(l.inst, l.r.memory.wantFacts(l.inst), l.r.clock.Now())
 		if ok && w.State != schedule.Any && w.State != stateAfter(l.a.item.Action) {
 			return l.skip(policies.ReasonChanged, l.r.set().SourceWord(w.Source)+" wants it "+string(w.State)+" now")
 		}
@@ -278,7 +278,8 @@ func (r *runner) quietSince(ctx context.Context, l *look) (time.Time, error) {
 		if err != nil {
 			return at, fmt.Errorf("read the ledger of action %s: %w", l.last.ActionID, err)
 		}
-		if rec, ok := lastCall(trail); ok && rec.Outcome == events.Accepted {
+		end, _ := trail.Outcome()
+		if rec, ok := lastCall(trail); ok && (rec.Outcome == events.Accepted || end.Outcome == events.Done) {
 			at = rec.StoredAt
 		}
 	}

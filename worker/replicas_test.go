@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"nightshift/civo"
@@ -14,6 +15,11 @@ import (
 
 // second is another daemon on the same bus.
 func (w *world) second() (end func()) {
+	w.t.Helper()
+	w.end() // neither of two is the only one
+	w.o.Embedded = false
+	w.begin()
+	synctest.Wait()
 	api, err := civo.New("secret", civo.Options{HTTPClient: &http.Client{Transport: w.sim.Transport()}, BaseURL: "http://civo.test", Rate: 50})
 	if err != nil {
 		w.t.Fatal(err)

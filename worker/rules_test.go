@@ -123,6 +123,7 @@ func TestAFileThatCannotBeUsedChangesNothingAndIsReported(t *testing.T) {
 		if !strings.Contains(s.PolicyFault, "nightshift.yaml:9:7") || !s.Ready {
 			t.Errorf("the status says %q, ready %v", s.PolicyFault, s.Ready)
 		}
+		w.after(0) // the watcher of the events has been told
 		if said := w.notices(); len(said) != 1 || !strings.HasPrefix(said[0], "invalid: ") || !strings.Contains(said[0], "nightshift.yaml:9:7") {
 			t.Errorf("it was said: %q", said)
 		}

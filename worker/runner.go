@@ -52,7 +52,8 @@ type runner struct {
 	account *gate
 
 	mu       sync.Mutex
-	accepted map[string]time.Time // by instance id: when our last call was accepted (machine time)
+	accepted map[string]time.Time     // by instance id: when our last call was accepted (machine time)
+	began    map[string]events.Record // by instance id: our newest call, when it has its outcome; only where nobody else calls
 }
 
 // set is what is in force.
@@ -79,14 +80,17 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 			return
 		}
 	}
+	fresh := r.lives.take(run)                     // nothing can be in the ledger
 	own := semaphore.NewWeighted(int64(r.workers)) // so that a large run leaves room for a command
 	var g errgroup.Group                           // ends with this call
 	for _, items := range byInstance(run.Items) {
 		g.Go(func() error {
 			for _, it := range items { // the steps of one instance one after another
-				if err := r.recovering(func() error {
-					return r.carryOut(ctx, &attempt{seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, it), own: own})
-				}); err != nil {
+				a := &attempt{seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, it), own: own}
+				if fresh {
+					a.read = &events.Trail{}
+				}
+				if err := r.recovering(func() error { return r.carryOut(ctx, a) }); err != nil {
 					return err
 				}
 			}
@@ -185,8 +189,30 @@ type attempt struct {
 	made      int           // calls in all, as the ledger says
 	tries     int           // in vain
 	lastErr   string
-	cool      *cooldown // what begins with the call; nil: none
-	noted     string    // last detail that was noted while waiting
+	cool      *cooldown     // what begins with the call; nil: none
+	began     events.Record // the newest call of this process, as it stands in the ledger
+	noted     string        // last detail that was noted while waiting
+
+	read     *events.Trail  // what the ledger has of the action; nil when something was added since
+	accepted *events.Record // a call was accepted and the note that says so is not stored yet
+}
+
+// trail is what the ledger has of an action.
+func (r *runner) trail(ctx context.Context, a *attempt) (events.Trail, error) {
+	if a.read == nil {
+		trail, err := r.bus.Trail(ctx, a.item.Region, a.item.Instance, a.item.ID)
+		if err != nil {
+			return trail, fmt.Errorf("read the ledger of action %s: %w", a.item.ID, err)
+		}
+		a.read = &trail
+	}
+	return *a.read, nil
+}
+
+// add stores a note of an action.
+func (r *runner) add(ctx context.Context, a *attempt, rec events.Record) error {
+	a.read = nil
+	return r.bus.PublishNote(ctx, rec)
 }
 
 // next says how an action goes on: it ended, or it is looked at again after a time.
@@ -217,11 +243,17 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	rec.Reason, rec.Detail, rec.Error, rec.Before, rec.After = string(v.reason), v.detail, v.err, v.before, v.after
 	rec.To = v.to
 	rec.Lateness, rec.Attempt = lateness(r.clock.Now(), it.Planned), a.made
-	stored, err := r.bus.PublishOutcome(ctx, rec)
+	stored, err := r.bus.PublishOutcomeAfter(ctx, rec, a.read)
 	if err != nil {
+		a.read = nil
 		return fmt.Errorf("store outcome %s of action %s: %w", v.outcome, it.ID, err)
 	}
 	r.lives.end(it.ID)
+	if a.began.Seq > 0 && r.embedded {
+		r.mu.Lock()
+		r.began[it.Instance] = a.began
+		r.mu.Unlock()
+	}
 	if !stored {
 		return nil
 	}
@@ -288,5 +320,5 @@ func (r *runner) note(ctx context.Context, a *attempt, detail, fault string) err
 	a.noted = detail + fault
 	rec := r.record(a, events.Waiting)
 	rec.Detail, rec.Error = detail, fault
-	return r.bus.PublishNote(ctx, rec)
+	return r.add(ctx, a, rec)
 }

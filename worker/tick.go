@@ -67,13 +67,12 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 		return fmt.Errorf("read what is remembered for trigger %s: %w", trig.ID, err)
 	}
 	plan := policies.Decide(p.set(), inv, facts, trig, p.clock.Now()) // all policies: two may want the same instance
+	if trig.Signal != nil && trig.Signal.Load != "" && len(plan.Actions)+len(plan.Skips) == 0 {
+		return errors.Join(faults...) // a load that nobody acts upon is remembered where a policy waits for it, and is no run
+	}
 	for _, run := range p.runs(trig, regions, plan) {
-		stored, err := p.bus.StoreRun(ctx, run) // skips too: a skip is an answer
-		if err != nil {
+		if err := p.store(ctx, run); err != nil { // skips too: a skip is an answer
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
-		}
-		if stored {
-			p.memory.learn(run)
 		}
 	}
 	p.logPlan(trig, plan)
@@ -84,9 +83,9 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 // could not: then its run is delivered again.
 func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 	for {
-		trail, err := r.bus.Trail(ctx, a.item.Region, a.item.Instance, a.item.ID)
+		trail, err := r.trail(ctx, a)
 		if err != nil {
-			return fmt.Errorf("read the ledger of action %s: %w", a.item.ID, err)
+			return err
 		}
 		if _, isEnded := trail.Outcome(); isEnded {
 			r.lives.end(a.item.ID)
@@ -103,6 +102,9 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 		if err := r.wait(ctx, a, n.after); err != nil {
 			return err
 		}
+		if !r.embedded {
+			a.read = nil // another replica may have added to it meanwhile
+		}
 	}
 }
 
@@ -111,6 +113,8 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 // rails on a fresh reading and call.
 func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next, error) {
 	switch last, ok := lastCall(trail); {
+	case a.accepted != nil:
+		return r.verify(ctx, a, *a.accepted)
 	case ok && last.Outcome == events.Accepted:
 		return r.verify(ctx, a, last)
 	case ok && last.Outcome == events.Started:

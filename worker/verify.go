@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ func (r *runner) verify(ctx context.Context, a *attempt, accepted events.Record)
 		}
 		reading, err := r.nextReading(ctx, a, notBefore, pace)
 		if err != nil && ctx.Err() != nil {
-			return next{}, err
+			return next{}, errors.Join(err, r.noteAccepted(ctx, a))
 		}
 		late := time.Since(since) > r.verifyBy.Within
 		switch {
@@ -53,6 +54,9 @@ func (r *runner) verify(ctx context.Context, a *attempt, accepted events.Record)
 				return ended(verdict{outcome: events.Failed, detail: fmt.Sprintf("accepted, but not so after %s: %s", r.verifyBy.Within, status), before: accepted.Before, after: status}), nil
 			}
 			notBefore = reading.Began.Add(pace)
+		}
+		if err := r.noteAccepted(ctx, a); err != nil {
+			return next{}, err
 		}
 		pace = min(time.Duration(float64(pace)*verifyGrowth), verifyPaceMax*r.verifyBy.Poll)
 	}

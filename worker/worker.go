@@ -20,8 +20,11 @@ import (
 )
 
 const (
-	// triggersAtOnce bounds the triggers that are planned at the same time.
-	triggersAtOnce = 32
+	// triggersAtOnce bounds the ticks, and the commands, that are planned at the same time.
+	triggersAtOnce = 128
+	// signalsAtOnce bounds the signals that are planned at the same time, and
+	// signalsInHand those that wait for it and may supersede each other.
+	signalsAtOnce, signalsInHand = 16, 2000
 	// runsAtOnce bounds the runs being carried out; most of them only wait for an
 	// instance to reach its state, which takes a goroutine and no worker.
 	runsAtOnce = 1000
@@ -59,7 +62,7 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	o.Verify.Settle = cmp.Or(o.Verify.Settle, DefaultSettle)
 	o.Verify.Apart = cmp.Or(o.Verify.Apart, DefaultApart)
 	o.Verify.Poll = cmp.Or(o.Verify.Poll, DefaultPoll)
-	w := &Worker{api: api, bus: bus, o: o, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), lives: newLives()}
+	w := &Worker{api: api, bus: bus, o: o, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), lives: newLives(o.Embedded)}
 	w.rules.put(set, o.Revision)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
 	w.inv.clock = o.Clock
@@ -77,12 +80,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	calls, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
 
-	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, lives: w.lives, clock: w.o.Clock, log: w.o.Log}
+	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, lives: w.lives, crowd: newCrowd(signalsAtOnce), clock: w.o.Clock, log: w.o.Log}
 	runner := &runner{
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
 		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, hour: &hourly{},
-		account: w.inv.account, accepted: make(map[string]time.Time),
+		account: w.inv.account, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
 	}
 	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, clock: w.o.Clock, log: w.o.Log}
 	remembering, forget := context.WithCancel(ctx)
@@ -110,10 +113,10 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	idle := make(chan struct{}) // closed when the last run is finished or handed back
 	g, intake := errgroup.WithContext(ctx)
-	g.Go(func() error { return w.bus.Serve(intake, w.o.Version, w.endpoints(planner)) })  // until intake ends
-	g.Go(func() error { return scheduler.run(intake) })                                   // until intake ends
-	g.Go(func() error { return w.bus.ConsumeIn(intake, triggersAtOnce, planner.handle) }) // until intake ends
-	g.Go(func() error {                                                                   // until intake ends and the calls under way have ended
+	g.Go(func() error { return w.bus.Serve(intake, w.o.Version, w.endpoints(planner)) })                 // until intake ends
+	g.Go(func() error { return scheduler.run(intake) })                                                  // until intake ends
+	g.Go(func() error { return w.bus.ConsumeIn(intake, triggersAtOnce, signalsInHand, planner.handle) }) // until intake ends
+	g.Go(func() error {                                                                                  // until intake ends and the calls under way have ended
 		defer close(idle)
 		return w.bus.ConsumeRuns(intake, runsAtOnce, runner.handle)
 	})

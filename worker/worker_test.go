@@ -101,7 +101,7 @@ func inBubbleWith(t *testing.T, at, file, fleet string, test func(t *testing.T, 
 	}()
 	synctest.Test(t, func(t *testing.T) {
 		goTo(t, at)
-		w := &world{t: t}
+		w := &world{t: t, o: worker.Options{Embedded: true}}
 		w.set = w.parse(file)
 		machines, err := civosim.ParseFleet([]byte(fleet))
 		if err != nil {
