@@ -93,6 +93,13 @@ func (g *Grant) worker() {
 	}
 	// What is remembered is followed by a consumer of its own, made each time.
 	g.may("$JS.API.CONSUMER.CREATE."+bucketStream+".>", "$JS.API.CONSUMER.DELETE."+bucketStream+".>", "$JS.API.CONSUMER.INFO."+bucketStream+".>", "$JS.FC."+bucketStream+".>")
+	// So are the plans of other replicas, and what people are told of.
+	for _, stream := range []string{StreamRun, StreamEvt} {
+		for _, op := range []string{"CREATE", "INFO", "MSG.NEXT", "DELETE"} {
+			g.may("$JS.API.CONSUMER." + op + "." + stream + ".>")
+		}
+	}
+	g.may("$JS.ACK."+StreamEvt+".>", "$JS.ACK.*.*."+StreamEvt+".>")
 	g.hear(prefix+"ctl.>", "$SRV.*", "$SRV.*.nightshift", "$SRV.*.nightshift.*")
 }
 
@@ -154,7 +161,7 @@ func (g *Grant) provisioner() {
 	}
 	for _, c := range durables {
 		of := c.stream + "." + c.name
-		g.may("$JS.API.CONSUMER.INFO."+of, "$JS.API.CONSUMER.CREATE."+of)
+		g.may("$JS.API.CONSUMER.INFO."+of, "$JS.API.CONSUMER.CREATE."+of, "$JS.API.CONSUMER.CREATE."+of+".>") // with a filter it stands there, too
 	}
 }
 

@@ -52,6 +52,7 @@ func TestSessionsOfThePagesAreTrue(t *testing.T) {
 			}
 			cmd := exec.Command("sh", "-c", binary(t, "nightshift")+" "+line)
 			cmd.Dir = "../.."
+			cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8") // plots are drawn with blocks
 			got, err := cmd.Output()
 			if err != nil || string(got) != want {
 				t.Errorf("%s: %s: %v\ngot:\n%s\nwant:\n%s", page, command, err, got, want)

@@ -106,11 +106,11 @@ func TestEachRoleCanDoItsWorkAndNoMore(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	provisioner := dialAs(t, s, "provisioner")
-	if gaps, err := provisioner.Gaps(ctx, 0); err != nil || len(gaps) != 7 {
-		t.Fatalf("got %v, %v, want 7 that are missing", gaps, err)
+	if gaps, err := provisioner.Gaps(ctx, 0); err != nil || len(gaps) != 9 {
+		t.Fatalf("got %v, %v, want 9 that are missing", gaps, err)
 	}
-	if gaps, err := provisioner.SetUp(ctx, 0); err != nil || len(gaps) != 7 {
-		t.Fatalf("got %v, %v, want 7 that were made", gaps, err)
+	if gaps, err := provisioner.SetUp(ctx, 0); err != nil || len(gaps) != 9 {
+		t.Fatalf("got %v, %v, want 9 that were made", gaps, err)
 	}
 	if gaps, err := provisioner.Gaps(ctx, 0); err != nil || len(gaps) != 0 {
 		t.Fatalf("got %v, %v, want none", gaps, err)
