@@ -112,7 +112,9 @@ func (b *Bus) answer(ctx context.Context, e Endpoint, req micro.Request) {
 		if errors.As(err, &no) {
 			code = no.Code
 		}
-		err = req.Error(strconv.Itoa(code), oneLine(err.Error()), nil)
+		// Not req.Error: micro looks at what that keeps when the handler has returned,
+		// which was long ago.
+		err = req.Respond(nil, micro.WithHeaders(micro.Headers{micro.ErrorHeader: {oneLine(err.Error())}, micro.ErrorCodeHeader: {strconv.Itoa(code)}}))
 	}
 	if err != nil {
 		b.log.Debug("answer not sent", zap.String("endpoint", e.Name), zap.Error(err))

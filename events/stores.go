@@ -180,6 +180,7 @@ func (b *Bus) consumerStore(stream string, want jetstream.ConsumerConfig) store 
 			have := c.CachedInfo().Config
 			var d differences
 			d.add("filter_subject", have.FilterSubject, want.FilterSubject)
+			d.add("filter_subjects", strings.Join(have.FilterSubjects, " "), strings.Join(want.FilterSubjects, " "))
 			d.add("ack_policy", have.AckPolicy, want.AckPolicy)
 			d.add("ack_wait", have.AckWait, want.AckWait)
 			d.add("max_deliver", have.MaxDeliver, want.MaxDeliver)
