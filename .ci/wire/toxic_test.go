@@ -46,7 +46,7 @@ func TestABadWireLosesAndDoublesNothing(t *testing.T) {
 		{"half open, questions are lost", toxic(proxy, `{"name": "mute", "type": "timeout", "stream": "upstream", "attributes": {"timeout": 0}}`), remove(proxy, "mute")},
 	}
 	d := begin(t, events.Options{URL: "nats://" + proxy.Listen, Replicas: 1}, each*len(phases))
-	direct, err := events.Dial(t.Context(), "nats://"+far.Addr().String(), "")
+	direct, err := events.Dial(t.Context(), "nats://"+far.Addr().String(), events.Auth{})
 	if err != nil {
 		t.Fatal(err)
 	}
