@@ -94,9 +94,24 @@ func (b *Bus) WatchRuns(ctx context.Context, since time.Time, handle func(Run)) 
 	if err != nil {
 		return fmt.Errorf("watch plans: %w", b.explain(err))
 	}
+	return b.pull(ctx, consumer, "plans", func(msg jetstream.Msg) error {
+		var r Run
+		if parseRun(msg.Subject(), msg.Data(), &r) == nil {
+			handle(r)
+		}
+		return nil
+	})
+}
+
+// errReplayed ends a pull that has come to the newest message.
+var errReplayed = errors.New("nothing newer is stored")
+
+// pull hands messages to handle until ctx ends, then it returns nil, or handle
+// returns an error, then it returns that.
+func (b *Bus) pull(ctx context.Context, consumer jetstream.Consumer, what string, handle func(jetstream.Msg) error) error {
 	messages, err := consumer.Messages()
 	if err != nil {
-		return fmt.Errorf("watch plans: %w", b.explain(err))
+		return fmt.Errorf("watch %s: %w", what, b.explain(err))
 	}
 	defer messages.Stop()
 	stop := context.AfterFunc(ctx, messages.Stop)
@@ -107,11 +122,10 @@ func (b *Bus) WatchRuns(ctx context.Context, since time.Time, handle func(Run)) 
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("watch plans: %w", b.explain(err))
+			return fmt.Errorf("watch %s: %w", what, b.explain(err))
 		}
-		var r Run
-		if parseRun(msg.Subject(), msg.Data(), &r) == nil {
-			handle(r)
+		if err := handle(msg); err != nil {
+			return err
 		}
 	}
 }
@@ -149,21 +163,7 @@ func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record,
 	if o.Replay && consumer.CachedInfo().NumPending == 0 {
 		return nil
 	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return fmt.Errorf("watch events: %w", b.explain(err))
-	}
-	defer messages.Stop()
-	stop := context.AfterFunc(ctx, messages.Stop)
-	defer stop()
-	for {
-		msg, err := messages.Next()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("watch events: %w", b.explain(err))
-		}
+	err = b.pull(ctx, consumer, "events", func(msg jetstream.Msg) error {
 		meta, err := msg.Metadata()
 		if err != nil {
 			return fmt.Errorf("watch events: %w", err)
@@ -177,9 +177,14 @@ func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record,
 			}
 		}
 		if o.Replay && meta.NumPending == 0 {
-			return nil
+			return errReplayed
 		}
+		return nil
+	})
+	if errors.Is(err, errReplayed) {
+		return nil
 	}
+	return err
 }
 
 // listenFor hands on what is published from now on, as it is published.
