@@ -27,6 +27,7 @@ func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worke
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	fault := "" // of the file as it is
+	var writing settling
 	for {
 		asked := false
 		select {
@@ -40,6 +41,9 @@ func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worke
 			continue
 		}
 		edited, err := f.load()
+		if !writing.isOver(edited, err) && !asked {
+			continue
+		}
 		if err == nil && web != nil && edited.Revision != cfg.Revision {
 			err = web.Replace(hooks(edited)) // each source with its policies: all of one file
 		}
@@ -62,4 +66,22 @@ func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worke
 			w.Refuse(ctx, err)
 		}
 	}
+}
+
+// settling is what a look at the file found: somebody may be writing it still, and
+// a file that ends too early can be a valid one, without its last policies or its
+// protect.
+type settling struct{ last string }
+
+// isOver reports whether a look finds the same as the one before.
+func (s *settling) isOver(cfg *configs.Config, err error) bool {
+	found := ""
+	if err != nil {
+		found = err.Error()
+	} else {
+		found = "revision " + cfg.Revision
+	}
+	same := found == s.last
+	s.last = found
+	return same
 }
