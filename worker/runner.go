@@ -50,6 +50,7 @@ type runner struct {
 	memory  *memory
 	hour    *hourly
 	account *gate
+	tally   *tally
 
 	mu       sync.Mutex
 	accepted map[string]time.Time     // by instance id: when our last call was accepted (machine time)
@@ -257,6 +258,7 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	if !stored {
 		return nil
 	}
+	r.tally.add(it.Policy, it.Action, string(v.outcome))
 	if isUndone(v.outcome, string(v.reason)) {
 		r.memory.unlearn(it.ID, it.Policy, it.Instance)
 	}

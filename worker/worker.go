@@ -45,6 +45,7 @@ type Worker struct {
 	inv    *Inventory
 	lives  *lives
 	memory *memory
+	tally  tally
 	since  time.Time
 	ready  atomic.Bool
 	fault  atomic.Pointer[string] // why a newer policy file is not in force
@@ -85,7 +86,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
 		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, hour: &hourly{},
-		account: w.inv.account, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
+		account: w.inv.account, tally: &w.tally, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
 	}
 	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, clock: w.o.Clock, log: w.o.Log}
 	remembering, forget := context.WithCancel(ctx)

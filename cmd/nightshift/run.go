@@ -88,7 +88,7 @@ Other settings (nats, civo, http, data_dir, workers, verify) wait for the next
 start.
 
 With webhooks or http in the policy file it answers over HTTP, by default on
-127.0.0.1:8422: /healthz, /readyz, and POST /v1/hooks/<source>.
+127.0.0.1:8422: /healthz, /readyz, /metrics, and POST /v1/hooks/<source>.
 
 SIGTERM and Ctrl-C stop it in order: calls under way are given 20 s, what has
 not begun is taken up at the next start. A second signal stops it at once.

@@ -2,6 +2,7 @@
 //
 //	GET  /healthz            200 while the process runs
 //	GET  /readyz             200 when the daemon is ready, else 503 with the reasons
+//	GET  /metrics            for Prometheus
 //	POST /v1/hooks/<source>  signals, for those who have no NATS
 //
 // A delivery to a webhook passes five steps, and each can refuse it: the source is

@@ -35,6 +35,10 @@ func (k taker) TakeSignals(_ context.Context, _ string, _ []worker.InstanceKey, 
 
 func (taker) NotReady(context.Context) []string { return nil }
 
+func (taker) Status(context.Context) worker.Status { return worker.Status{} }
+
+func (taker) Ended() []worker.Ended { return nil }
+
 // fuzz delivers anything to a webhook: whatever it is, it is taken or refused with
 // one of the answers that are documented.
 func fuzz(f *testing.F, h console.Hook, kinds ...string) {

@@ -38,6 +38,8 @@ const (
 type Daemon interface {
 	TakeSignals(ctx context.Context, source string, by []worker.InstanceKey, signals []worker.NamedSignal) ([]worker.Taken, error)
 	NotReady(ctx context.Context) []string
+	Status(ctx context.Context) worker.Status
+	Ended() []worker.Ended
 }
 
 // Options are what a Server needs besides the daemon.
@@ -74,6 +76,7 @@ func New(daemon Daemon, o Options) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "alive") })
 	mux.HandleFunc("GET /readyz", s.ready)
+	mux.Handle("GET /metrics", metricsHandler(daemon, s.log))
 	mux.HandleFunc("POST /v1/hooks/{source}", s.deliver)
 	for pattern, page := range o.Pages {
 		mux.Handle(pattern, page)
