@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 
@@ -136,7 +137,11 @@ func (b *Bus) writeSingly(batch []*write) {
 func (b *Bus) writeBatch(batch []*write) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()
-	seq, err := b.commit(ctx, batch)
+	msgs := make([]*nats.Msg, len(batch))
+	for i, w := range batch {
+		msgs[i] = w.msg
+	}
+	seq, err := b.commit(ctx, msgs)
 	var refusal *jetstream.APIError
 	if errors.As(err, &refusal) {
 		return false
@@ -147,16 +152,16 @@ func (b *Bus) writeBatch(batch []*write) bool {
 	return true
 }
 
-func (b *Bus) commit(ctx context.Context, batch []*write) (last uint64, err error) {
+// commit stores messages of one stream, all or none, and returns the sequence of
+// the last.
+func (b *Bus) commit(ctx context.Context, batch []*nats.Msg) (last uint64, err error) {
 	p, err := jetstreamext.NewBatchPublisher(b.js, jetstreamext.BatchFlowControl{AckTimeout: publishTimeout})
 	if err != nil {
 		return 0, err
 	}
-	for i, w := range batch {
-		msg := &nats.Msg{Subject: w.msg.Subject, Data: w.msg.Data, Header: make(nats.Header, len(w.msg.Header)+3)}
-		for name, values := range w.msg.Header {
-			msg.Header[name] = values // its own stays as it is, should it be written singly
-		}
+	for i, own := range batch {
+		msg := &nats.Msg{Subject: own.Subject, Data: own.Data, Header: make(nats.Header, len(own.Header)+3)}
+		maps.Copy(msg.Header, own.Header) // its own stays as it is, should it be written singly
 		if i < len(batch)-1 {
 			if err := p.AddMsg(msg); err != nil {
 				return 0, errors.Join(err, p.Discard())

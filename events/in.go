@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -32,16 +33,17 @@ func (b *Bus) PublishTick(ctx context.Context, t Tick) (stored bool, err error) 
 		return false, err
 	}
 	msg := &nats.Msg{Subject: tickSubject(t.Policy, t.Planned), Data: body}
-	return b.storeOnce(ctx, StreamIn, msg, func(data []byte) error {
+	return b.storeOnce(ctx, StreamIn, msg, nil, func(data []byte) error {
 		_, err := parseMessage(msg.Subject, "", data)
 		return err
 	})
 }
 
-// storeOnce stores a message unless its subject has one that can be read. One that
-// cannot be read is a dead letter: it must not keep the place of what is meant.
-func (b *Bus) storeOnce(ctx context.Context, stream string, msg *nats.Msg, check func(data []byte) error) (stored bool, err error) {
-	_, stored, err = b.publishExpecting(ctx, msg, 0, "")
+// storeOnce stores a message, and with it what belongs to it, unless its subject
+// has one that can be read. One that cannot be read is a dead letter: it must not
+// keep the place of what is meant.
+func (b *Bus) storeOnce(ctx context.Context, stream string, msg *nats.Msg, with []*nats.Msg, check func(data []byte) error) (stored bool, err error) {
+	_, stored, err = b.publishExpecting(ctx, msg, 0, "", with...)
 	if stored || err != nil {
 		return stored, err
 	}
@@ -58,7 +60,7 @@ func (b *Bus) storeOnce(ctx context.Context, stream string, msg *nats.Msg, check
 	case check(there.Data) == nil:
 		return false, nil
 	}
-	_, stored, err = b.publishExpecting(ctx, msg, there.Sequence, "")
+	_, stored, err = b.publishExpecting(ctx, msg, there.Sequence, "", with...)
 	return stored, err
 }
 
@@ -169,8 +171,9 @@ func (b *Bus) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, er
 
 // publishExpecting publishes on the condition that the newest message of the
 // subject, or of the filter when it is not empty, has a sequence. ok is false
-// when the server refuses because it has another.
-func (b *Bus) publishExpecting(ctx context.Context, msg *nats.Msg, last uint64, filter string) (seq uint64, ok bool, err error) {
+// when the server refuses because it has another. What it is published with is
+// stored before it, all or nothing.
+func (b *Bus) publishExpecting(ctx context.Context, msg *nats.Msg, last uint64, filter string, with ...*nats.Msg) (seq uint64, ok bool, err error) {
 	if msg.Header == nil {
 		msg.Header = make(nats.Header)
 	}
@@ -178,7 +181,12 @@ func (b *Bus) publishExpecting(ctx context.Context, msg *nats.Msg, last uint64, 
 	if filter != "" {
 		msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, filter)
 	}
-	seq, err = b.put(ctx, msg)
+	if len(with) == 0 {
+		seq, err = b.put(ctx, msg)
+	} else {
+		seq, err = b.commit(ctx, append(slices.Clip(with), msg))
+		err = b.explain(err)
+	}
 	var refusal *jetstream.APIError
 	if errors.As(err, &refusal) && (refusal.ErrorCode == errWrongLast || refusal.ErrorCode == errRivalInFlight) {
 		return 0, false, nil

@@ -78,6 +78,9 @@ type Run struct {
 	Held      string    `json:"held,omitempty"`
 	HeldUntil time.Time `json:"held_until,omitzero"`
 	Items     []Item    `json:"items,omitempty"`
+	// Parts is how many further messages the items are in, as stored; 0 in what is
+	// given to a caller.
+	Parts int `json:"parts,omitempty"`
 
 	Seq uint64 `json:"-"` // set when read: in NS_RUN
 }

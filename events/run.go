@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
+	"go.uber.org/zap"
 )
 
 // StoreRun stores a plan unless one is there for its trigger and region: then
@@ -21,12 +22,16 @@ func (b *Bus) StoreRun(ctx context.Context, r Run) (stored bool, err error) {
 		return false, err
 	}
 	r.Trace = TraceOf(ctx)
+	parts, err := b.split(&r)
+	if err != nil {
+		return false, err
+	}
 	body, err := json.Marshal(r)
 	if err != nil {
 		return false, err
 	}
 	msg := traced(ctx, &nats.Msg{Subject: runSubject(r.Region, r.Trigger), Data: body})
-	return b.storeOnce(ctx, StreamRun, msg, func(data []byte) error { return parseRun(msg.Subject, data, new(Run)) })
+	return b.storeOnce(ctx, StreamRun, msg, parts, func(data []byte) error { return parseRun(msg.Subject, data, new(Run)) })
 }
 
 // LoadRun reads the stored plan of a trigger in a region (lower case).
@@ -37,23 +42,31 @@ func (b *Bus) LoadRun(ctx context.Context, region, trigger string) (Run, bool, e
 	if !found {
 		return Run{}, false, err
 	}
-	return r, true, nil
+	err = b.join(ctx, &r)
+	if errors.Is(err, errUnreadable) {
+		b.log.Warn("a stored plan cannot be read", zap.String("subject", subject), zap.Error(err))
+		return Run{}, false, nil // a dead letter when it is delivered
+	}
+	return r, true, err
 }
 
 // Runs are the plans stored since a time, oldest first.
 func (b *Bus) Runs(ctx context.Context, since time.Time) iter.Seq2[Run, error] {
-	return b.runs(ctx, prefix+"run.>", since)
+	return b.runs(ctx, runSubject("*", "*"), since)
 }
 
 func (b *Bus) runs(ctx context.Context, filter string, since time.Time) iter.Seq2[Run, error] {
 	return func(yield func(Run, error) bool) {
 		for msg, err := range b.scan(ctx, StreamRun, filter, since) {
 			var r Run
-			if err == nil && json.Unmarshal(msg.Data, &r) != nil {
+			if err == nil && parseRun(msg.Subject, msg.Data, &r) != nil {
 				continue // a dead letter when it was delivered
 			}
 			if err == nil {
 				r.Seq = msg.Sequence
+				if err = b.join(ctx, &r); errors.Is(err, errUnreadable) {
+					continue
+				}
 			}
 			if !yield(r, err) || err != nil {
 				return
@@ -93,9 +106,22 @@ type RunDelivery struct {
 // for them; see ConsumeIn.
 func (b *Bus) ConsumeRuns(ctx context.Context, n int, handle func(context.Context, *RunDelivery)) error {
 	return b.consume(ctx, StreamRun, durableRunner, "", n, func(ctx context.Context, d delivery) {
+		if isPart(d.Subject) {
+			_ = d.Ack() // read together with its plan; lost: it comes again
+			return
+		}
 		rd := &RunDelivery{delivery: d}
-		if err := parseRun(d.Subject, d.msg.Data(), &rd.Run); err != nil {
+		err := parseRun(d.Subject, d.msg.Data(), &rd.Run)
+		if err == nil {
+			err = b.join(ctx, &rd.Run)
+		}
+		switch {
+		case errors.Is(err, errUnreadable):
 			b.bury(ctx, d, err.Error())
+			return
+		case err != nil:
+			b.log.Warn("a stored plan cannot be read, will be tried again", zap.String("subject", d.Subject), zap.Error(err))
+			_ = d.Nak(deadRetry)
 			return
 		}
 		handle(WithTrace(ctx, rd.Run.Trace), rd)
@@ -106,14 +132,21 @@ func (b *Bus) ConsumeRuns(ctx context.Context, n int, handle func(context.Contex
 // anyone who may publish could have written it.
 func parseRun(subject string, data []byte, r *Run) error {
 	if err := json.Unmarshal(data, r); err != nil {
-		return fmt.Errorf("the body is not a plan: %w", err)
+		return fmt.Errorf("%w: the body is not a plan: %w", errUnreadable, err)
 	}
 	if subject != runSubject(r.Region, r.Trigger) {
-		return errors.New("the body is of another plan than the subject says")
+		return fmt.Errorf("%w: the body is of another plan than the subject says", errUnreadable)
 	}
-	for _, it := range r.Items {
+	if r.Parts < 0 || r.Parts > maxParts {
+		return fmt.Errorf("%w: it says that it has %d parts, at most %d are read", errUnreadable, r.Parts, maxParts)
+	}
+	return checkItems(r.Items)
+}
+
+func checkItems(items []Item) error {
+	for _, it := range items {
 		if err := checkTokens([]string{"action id", "action", "region", "instance"}, it.ID, it.Action, it.Region, it.Instance); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errUnreadable, err)
 		}
 	}
 	return nil

@@ -84,6 +84,17 @@ func SignalSubject(source, region, instance string) string {
 
 func runSubject(region, trigger string) string { return prefix + "run." + region + "." + trigger }
 
+// partSubject is where the items of a plan are that is larger than one message:
+// n is 1, 2, ….
+func partSubject(region, trigger string, n int) string {
+	return runSubject(region, trigger) + "." + strconv.Itoa(n)
+}
+
+// isPart reports whether a subject of NS_RUN is that of a part of a plan.
+func isPart(subject string) bool {
+	return strings.Count(subject, ".") > strings.Count(runSubject("", ""), ".")
+}
+
 // OutcomeFilter matches the events of an action that have an outcome, of all instances.
 func OutcomeFilter(action string, o Outcome) string {
 	return prefix + "evt.*.*." + action + "." + string(o) + ".*"

@@ -89,15 +89,22 @@ func hasOr[T comparable](list []T, value T) bool {
 // WatchRuns hands plans stored since a time to handle, in order, until ctx ends.
 func (b *Bus) WatchRuns(ctx context.Context, since time.Time, handle func(Run)) error {
 	consumer, err := b.js.OrderedConsumer(ctx, StreamRun, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, FilterSubjects: []string{prefix + "run.>"},
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, FilterSubjects: []string{runSubject("*", "*")},
 	})
 	if err != nil {
 		return fmt.Errorf("watch plans: %w", b.explain(err))
 	}
 	return b.pull(ctx, consumer, "plans", func(msg jetstream.Msg) error {
 		var r Run
-		if parseRun(msg.Subject(), msg.Data(), &r) == nil {
+		err := parseRun(msg.Subject(), msg.Data(), &r)
+		if err == nil {
+			err = b.join(ctx, &r)
+		}
+		switch {
+		case err == nil:
 			handle(r)
+		case !errors.Is(err, errUnreadable): // a dead letter when it was delivered
+			return err
 		}
 		return nil
 	})

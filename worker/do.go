@@ -129,6 +129,10 @@ type PlanAnswer struct {
 	Next     []UpcomingEdge `json:"next,omitempty"`
 	Unread   []string       `json:"unread,omitempty"` // regions that could not be read: they are not in the plan
 	Timezone string         `json:"timezone"`         // of the policy file
+	// ActionsInAll and SkipsInAll are how many there are: of a large plan the answer
+	// lists the first 1,000.
+	ActionsInAll int `json:"actions_in_all"`
+	SkipsInAll   int `json:"skips_in_all"`
 }
 
 // PlanLine is an action, or with a reason a skip.
@@ -180,6 +184,18 @@ func (a *PlanAnswer) add(plan policies.Plan, policy string) {
 			a.Skips = append(a.Skips, l)
 		}
 	}
+	a.bound()
+}
+
+// maxLines bounds the lines of an answer, so that it fits into a message whatever
+// the fleet: a plan is carried out as it was stored, and runs show lists it.
+const maxLines = 1000
+
+// bound leaves out lines beyond maxLines, skips before actions.
+func (a *PlanAnswer) bound() {
+	a.ActionsInAll, a.SkipsInAll = len(a.Actions), len(a.Skips)
+	a.Actions = a.Actions[:min(len(a.Actions), maxLines)]
+	a.Skips = a.Skips[:min(len(a.Skips), maxLines-len(a.Actions))]
 }
 
 func planLine(a policies.Action) PlanLine {

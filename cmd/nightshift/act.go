@@ -185,6 +185,9 @@ func (f *actFlags) actOnMany(cmd *cobra.Command, c events.Command) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
+	if more := answer.ActionsInAll + answer.SkipsInAll - len(answer.Actions) - len(answer.Skips); more > 0 {
+		fmt.Fprintf(out, "and %d more\n", more)
+	}
 	for _, r := range answer.Unread {
 		fmt.Fprintf(cmd.ErrOrStderr(), "nightshift: not in the run: region %s\n", r)
 	}
@@ -192,7 +195,7 @@ func (f *actFlags) actOnMany(cmd *cobra.Command, c events.Command) error {
 		_, err := fmt.Fprintf(out, "Run %s is held: %s. Let it go on with: nightshift approve %s\n", answer.Trigger, answer.Held, answer.Trigger)
 		return err
 	}
-	_, err := fmt.Fprintf(out, "Run %s goes on with %s; see nightshift runs show %s\n", answer.Trigger, count(len(answer.Actions), "action"), answer.Trigger)
+	_, err := fmt.Fprintf(out, "Run %s goes on with %s; see nightshift runs show %s\n", answer.Trigger, count(answer.ActionsInAll, "action"), answer.Trigger)
 	return err
 }
 
