@@ -1,0 +1,113 @@
+package promise
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"nightshift/events"
+	"nightshift/policies"
+	"nightshift/policies/schedule"
+)
+
+// fleetIsAsWanted asks the policies themselves what they want of each instance
+// now, and looks for a reason that was told where it is otherwise.
+func fleetIsAsWanted(s *story) {
+	if len(s.Fleets) == 0 || len(s.Files) == 0 {
+		return
+	}
+	set := s.Files[len(s.Files)-1].Set
+	now := s.planAt(s.Now)
+	for _, inst := range s.Fleets[len(s.Fleets)-1].Instances {
+		if reason, _ := set.Untouchable(inst); reason != "" {
+			continue
+		}
+		facts := s.exceptions(inst.ID, s.Now, s.Now)
+		facts.Impulses = s.impulses(inst.ID, s.Now, "")
+		win, ok := set.Winner(inst, facts, now)
+		if !ok || win.State == schedule.Any || statusFor(win.State) == inst.Status || set.ModeOf(win.Source) != policies.ModeAct {
+			continue
+		}
+		verb := policies.Start
+		if win.State == schedule.Stopped {
+			verb = policies.Stop
+		}
+		if reason, _ := set.Overrules(inst, facts, verb, win.Source, now); reason != "" || !slices.Contains(set.Allow, verb) {
+			continue
+		}
+		if s.excused(inst, win) {
+			continue
+		}
+		s.broken(inst.ID, "", fmt.Sprintf("%s is %s, and %s wants it %s since %s; nobody did that by hand, and no event says why", inst.Hostname, inst.Status, source(win.Source), win.State, stamp(win.Since)),
+			lines(callsOf(s.byInstance[inst.ID]))...)
+	}
+}
+
+func statusFor(state schedule.State) string {
+	if state == schedule.Running {
+		return policies.StatusActive
+	}
+	return policies.StatusShutoff
+}
+
+// excused reports whether somebody was told why an instance is not as wanted, or a
+// person made it so.
+func (s *story) excused(inst policies.Instance, win policies.Want) bool {
+	if p, isPolicy := policyOf(s.Files, win.Source); isPolicy && win.Since.Before(s.planAt(s.knownSince(win.Source, p.Hash()))) {
+		return true // an edit never acts on the spot
+	}
+	last, ok := s.lastPower(inst.ID, win.Since)
+	for _, h := range s.Hands {
+		if h.Instance != inst.ID || s.planAt(h.At).Before(win.Since) {
+			continue
+		}
+		if !ok || h.At.After(last.StoredAt.Add(-Grace)) || last.Outcome == events.Superseded {
+			return true
+		}
+	}
+	if ok {
+		switch last.Outcome {
+		case events.Failed, events.Unknown, events.Expired, events.Planned:
+			return true
+		case events.Skipped:
+			return last.Reason != string(policies.ReasonAlready)
+		}
+		return false
+	}
+	for _, t := range s.Ticks { // its edges were given up together
+		if t.Missed > 0 && announces(t, policies.Edge{Policy: win.Source, Planned: win.Since}) {
+			return true
+		}
+	}
+	return false
+}
+
+func policyOf(files []File, name string) (*policies.Policy, bool) {
+	if len(files) == 0 {
+		return nil, false
+	}
+	return files[len(files)-1].Set.Policy(name)
+}
+
+// knownSince is when the stretch of a policy began that lasts still.
+func (s *story) knownSince(policy, hash string) (since time.Time) {
+	for _, st := range s.stretches() {
+		if st.policy.Name == policy && st.hash == hash && st.until.IsZero() {
+			return st.from
+		}
+	}
+	return since
+}
+
+// lastPower is the outcome of the newest trigger that decided about an instance's
+// power at or after a planned time.
+func (s *story) lastPower(id string, since time.Time) (last events.Record, ok bool) {
+	var newest uint64
+	for _, rec := range s.byInstance[id] {
+		if !rec.Outcome.Ends() || policies.KindOf(policies.Verb(rec.Action)) != policies.KindPower || rec.Planned.Before(since) || rec.RunSeq < newest {
+			continue
+		}
+		last, ok, newest = rec, true, rec.RunSeq
+	}
+	return last, ok
+}

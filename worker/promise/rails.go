@@ -1,0 +1,328 @@
+package promise
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"nightshift/events"
+	"nightshift/policies"
+	"nightshift/policies/schedule"
+)
+
+func notBeforeDue(s *story) {
+	for _, rec := range s.started {
+		if p, ok := s.item[rec.ActionID]; ok && rec.StoredAt.Add(s.Apart).Before(p.NotBefore) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began at %s and is due at %s", rec.Action, host(rec), stamp(rec.StoredAt), stamp(p.NotBefore)), line(rec))
+		}
+	}
+}
+
+func notAfterGiveUp(s *story) {
+	for _, rec := range s.started {
+		p, ok := s.item[rec.ActionID]
+		if ok && !p.NotAfter.IsZero() && rec.StoredAt.After(p.NotAfter.Add(s.Imposed+s.Apart+storeLasts)) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began at %s, its give-up time was %s", rec.Action, host(rec), stamp(rec.StoredAt), stamp(p.NotAfter)), lines(s.byAction[rec.ActionID])...)
+		}
+	}
+}
+
+func notWatched(s *story) {
+	for _, rec := range s.started {
+		p, ok := s.item[rec.ActionID]
+		switch {
+		case !ok:
+		case p.Observe:
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began, and was planned to be watched only", rec.Action, host(rec)), line(rec), runLine(p.run))
+		case p.Skip != "" && p.Skip != string(policies.ReasonAlready): // what looked already so may be otherwise when its turn comes
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began, and was planned to be skipped: %s", rec.Action, host(rec), p.Skip), line(rec), runLine(p.run))
+		}
+	}
+}
+
+func notHeld(s *story) {
+	for _, rec := range s.started {
+		p, ok := s.item[rec.ActionID]
+		if !ok || p.run.Held == "" {
+			continue
+		}
+		at, approved := s.Approved[p.run.Region+"."+p.run.Trigger]
+		if !approved || rec.StoredAt.Add(s.Apart).Before(at) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began without approval; it was held: %s", rec.Action, host(rec), p.run.Held), line(rec), runLine(p.run))
+		}
+	}
+}
+
+// forEachMoment reports whether f holds for every policy file and every look of
+// the instance that the call may have gone by.
+func (s *story) forEachMoment(rec events.Record, f func(set *policies.Set, inst policies.Instance) bool) bool {
+	from := rec.StoredAt.Add(-Grace)
+	sets, looks := s.sets(from, rec.StoredAt), s.looks(rec.Instance, from, rec.StoredAt)
+	for _, set := range sets {
+		for _, inst := range looks {
+			if !f(set, inst) {
+				return false
+			}
+		}
+	}
+	return len(sets) > 0 && len(looks) > 0
+}
+
+func notProtected(s *story) {
+	for _, rec := range s.started {
+		why := ""
+		if s.forEachMoment(rec, func(set *policies.Set, inst policies.Instance) bool {
+			reason, detail := set.Untouchable(inst)
+			why = detail
+			return reason != ""
+		}) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began, which is never to be touched: %s", rec.Action, host(rec), why), line(rec))
+		}
+	}
+}
+
+func notExcepted(s *story) {
+	for _, rec := range s.started {
+		facts := s.exceptions(rec.Instance, rec.StoredAt.Add(-Grace), rec.StoredAt)
+		why := ""
+		if s.forEachMoment(rec, func(set *policies.Set, inst policies.Instance) bool {
+			reason, detail := set.Overrules(inst, facts, policies.Verb(rec.Action), rec.Policy, s.planAt(rec.StoredAt))
+			early, _ := set.Overrules(inst, facts, policies.Verb(rec.Action), rec.Policy, s.planAt(rec.StoredAt.Add(-Grace)))
+			why = detail
+			return reason != "" && early != ""
+		}) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s by %s began against an exception: %s", rec.Action, host(rec), source(rec.Policy), why), line(rec))
+		}
+	}
+}
+
+func onlyAllowed(s *story) {
+	for _, rec := range s.started {
+		if s.forEachMoment(rec, func(set *policies.Set, _ policies.Instance) bool {
+			return !slices.Contains(set.Allow, policies.Verb(rec.Action))
+		}) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began, which allow does not list", rec.Action, host(rec)), line(rec))
+		}
+	}
+}
+
+// bySignal reports whether a signal's policy touches what runs.
+func (s *story) bySignal(rec events.Record) bool {
+	p, ok := s.item[rec.ActionID]
+	return ok && p.run.Kind == "signal" && rec.Policy != "" && rec.Action != string(policies.Start)
+}
+
+func offOnPurpose(s *story) {
+	for _, rec := range s.started {
+		if !s.bySignal(rec) || rec.Action != string(policies.Reboot) && rec.Action != string(policies.Resize) && rec.Action != string(policies.Stop) {
+			continue
+		}
+		who := ""
+		if s.forEachMoment(rec, func(set *policies.Set, inst policies.Instance) bool {
+			for _, at := range []time.Time{rec.StoredAt.Add(-Grace), rec.StoredAt} {
+				facts := s.exceptions(rec.Instance, at, at)
+				facts.Impulses = s.impulses(rec.Instance, at, rec.ActionID)
+				win, ok := set.Winner(inst, facts, s.planAt(at))
+				if !ok || win.State != schedule.Stopped {
+					return false
+				}
+				who = win.Source
+			}
+			return true
+		}) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("policy %s began a %s of %s, which is off on purpose (%s)", rec.Policy, rec.Action, host(rec), who), line(rec))
+		}
+	}
+}
+
+// impulses are the power wants of cron, triggers and commands that an instance had
+// had at an instant, but for those that came to nothing, and that of one action.
+func (s *story) impulses(id string, at time.Time, but string) policies.Impulses {
+	impulses := make(policies.Impulses)
+	for i := range s.Runs {
+		run := &s.Runs[i]
+		if run.StoredAt.After(at) {
+			continue
+		}
+		if run.Held != "" {
+			if approved, ok := s.Approved[run.Region+"."+run.Trigger]; !ok || approved.After(at) {
+				continue
+			}
+		}
+		for _, it := range run.Items {
+			if it.Instance != id || it.ID == but || it.Kind != string(policies.KindPower) || it.Skip != "" && it.Skip != string(policies.ReasonAlready) {
+				continue
+			}
+			if end, ok := s.outcome(it.ID); ok && !end.StoredAt.After(at) && isUndone(end) {
+				continue
+			}
+			mode := policies.ModeAct
+			if it.Observe {
+				mode = policies.ModeObserve
+			}
+			due := it.Planned
+			if !it.NotBefore.IsZero() && s.planAt(it.NotBefore).After(due) {
+				due = s.planAt(it.NotBefore)
+			}
+			impulses.Learn(policies.Action{
+				Kind: policies.KindPower, Verb: policies.Verb(it.Action), Instance: id, Policy: it.Policy, Level: it.Level, Planned: it.Planned, Due: due,
+				HoldsUntil: it.HoldsUntil, Mode: mode,
+			}, it.Skip == "")
+		}
+	}
+	return impulses
+}
+
+// isUndone reports whether an action ended without having made what it wanted.
+func isUndone(end events.Record) bool {
+	switch end.Outcome {
+	case events.Done, events.Superseded, events.Unknown:
+		return false
+	case events.Skipped:
+		return end.Reason != string(policies.ReasonAlready)
+	}
+	return true
+}
+
+// cooledDown asks of calls that reached the cloud: one that was announced, and cut
+// short before it was sent, begins no cool-down that anybody could miss.
+func cooledDown(s *story) {
+	last := make(map[string]events.Record)
+	for _, rec := range s.started {
+		if !s.bySignal(rec) {
+			continue
+		}
+		key := policies.CooldownKey(rec.Policy, rec.Instance)
+		if before, ok := last[key]; ok && before.Trigger != rec.Trigger && s.forEachMoment(rec, func(set *policies.Set, _ policies.Instance) bool {
+			p, known := set.Policy(rec.Policy)
+			return known && s.planAt(rec.StoredAt.Add(Grace)).Before(s.planAt(before.StoredAt).Add(p.Cooldown))
+		}) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("policy %s acted on %s again within its cool-down", rec.Policy, host(rec)), line(before), line(rec))
+		}
+		if s.reached(rec) {
+			last[key] = rec
+		}
+	}
+}
+
+// reached reports whether the cloud was asked during a call.
+func (s *story) reached(started events.Record) bool {
+	end := s.endOf(started)
+	for _, r := range s.requests[started.Instance] {
+		if verbOf(r.Op) == policies.Verb(started.Action) && !r.Time.Before(started.StoredAt) && !r.Time.After(end) && r.Effect {
+			return true
+		}
+	}
+	return false
+}
+
+func withinLimits(s *story) {
+	s.perRun()
+	s.perHour()
+	s.atMost()
+}
+
+// most is the greatest of a limit over the files that may have been gone by.
+func (s *story) most(at time.Time, limit func(*policies.Set) int) int {
+	n := 0
+	for _, set := range s.sets(at.Add(-Grace), at) {
+		n = max(n, limit(set))
+	}
+	return n
+}
+
+func (s *story) perRun() {
+	for i := range s.Runs {
+		run := &s.Runs[i]
+		if run.Held != "" {
+			continue
+		}
+		n := 0
+		for _, it := range run.Items {
+			if it.Skip == "" && !it.Observe && it.Kind != string(policies.KindNotify) && !isLevelStart(it) {
+				n++
+			}
+		}
+		most := s.most(run.StoredAt, func(set *policies.Set) int { return cmp.Or(set.Limits.PerRun, policies.DefaultPerRun) })
+		if most > 0 && n > most {
+			s.broken("", "", fmt.Sprintf("the plan of %s has %d actions, limits.per_run allows %d, and it is not held", run.Trigger, n, most), runLine(run))
+		}
+	}
+}
+
+func isLevelStart(it events.Item) bool { return it.Level && it.Action == string(policies.Start) }
+
+func (s *story) perHour() {
+	first := 0
+	for n, rec := range s.started {
+		for !s.started[first].StoredAt.After(rec.StoredAt.Add(-time.Hour + s.Apart)) {
+			first++
+		}
+		if p, ok := s.item[rec.ActionID]; !ok || isLevelStart(p.Item) {
+			continue
+		}
+		most := s.most(rec.StoredAt, func(set *policies.Set) int { return cmp.Or(set.Limits.PerHour, policies.DefaultPerHour) })
+		if most > 0 && n-first+1 > most {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%d actions began within an hour, limits.per_hour allows %d", n-first+1, most), lines(s.started[first:n+1])...)
+		}
+	}
+}
+
+func (s *story) atMost() {
+	for n, rec := range s.started {
+		if !s.bySignal(rec) {
+			continue
+		}
+		shown := []string{line(rec)}
+		touched := map[string]bool{rec.Instance: true}
+		over := s.forEachMoment(rec, func(set *policies.Set, _ policies.Instance) bool {
+			p, known := set.Policy(rec.Policy)
+			if !known || p.AtMost.Instances <= 0 {
+				return false
+			}
+			for _, other := range s.started[:n] {
+				if s.bySignal(other) && other.Policy == rec.Policy && !touched[other.Instance] && s.reached(other) &&
+					s.planAt(rec.StoredAt.Add(Grace)).Before(s.planAt(other.StoredAt).Add(p.AtMost.Within)) {
+					touched[other.Instance] = true
+					shown = append(shown, line(other))
+				}
+			}
+			return len(touched) > p.AtMost.Instances
+		})
+		if over {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("policy %s acted on %d instances, more than its at_most allows", rec.Policy, len(touched)), shown...)
+		}
+	}
+}
+
+// withinRate fills a bucket as the account's may be.
+func withinRate(s *story) {
+	if s.Rate <= 0 {
+		return
+	}
+	burst := max(s.Burst, 1)
+	tokens := burst
+	var at time.Time
+	for _, r := range s.Requests {
+		if !at.IsZero() {
+			tokens = min(burst, tokens+s.Rate*r.Time.Sub(at).Seconds())
+		}
+		at = r.Time
+		tokens--
+		if tokens < -0.01 { // what is lost in sums of fractions
+			s.broken("", "", fmt.Sprintf("the API was asked faster than %g times a second", s.Rate), requestLine(r))
+			tokens = 0
+		}
+	}
+}
+
+func noBlankFirewall(s *story) {
+	for id, requests := range s.requests {
+		for _, r := range requests {
+			if r.Op == "firewall" && !hasFirewall(r.Body) {
+				s.broken(id, "", "a firewall was asked for without a name, which opens the default one", requestLine(r))
+			}
+		}
+	}
+}
