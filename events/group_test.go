@@ -2,9 +2,12 @@ package events_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"nightshift/events"
 )
@@ -73,5 +76,42 @@ func TestAnOutcomeAfterAnOldReadingIsNotStoredTwice(t *testing.T) {
 	trail, err := b.Trail(t.Context(), "lon1", "i-1", "a1")
 	if err != nil || len(trail.Records) != 1 || stored.Load() != 1 {
 		t.Errorf("%d stored, the trail has %d: %v", stored.Load(), len(trail.Records), err)
+	}
+}
+
+func TestWhatWaitsForTheDiskIsWrittenAsOne(t *testing.T) {
+	b := open(t, events.Options{})
+	js, err := jetstream.New(b.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), events.StreamEvt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var together atomic.Int32
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			rec := record(events.Started)
+			rec.ActionID, rec.Instance = fmt.Sprintf("a%d", i), fmt.Sprintf("i-%d", i)
+			seq, ok, err := b.PublishStarted(t.Context(), rec, 0)
+			if !ok || err != nil {
+				t.Errorf("started of %s: stored %v, %v", rec.ActionID, ok, err)
+				return
+			}
+			msg, err := stream.GetMsg(t.Context(), seq)
+			if err != nil || !strings.HasSuffix(msg.Subject, ".started."+rec.ActionID) {
+				t.Errorf("started of %s has sequence %d, where the stream has %+v: %v", rec.ActionID, seq, msg, err)
+				return
+			}
+			if msg.Header.Get("Nats-Batch-Id") != "" {
+				together.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if together.Load() == 0 {
+		t.Error("of 200 events at once none was written together with others")
 	}
 }

@@ -81,7 +81,7 @@ func storm(tb testing.TB, o events.Options, n int) (took, slowest time.Duration,
 	if err != nil {
 		tb.Fatal(err)
 	}
-	js, err := jetstream.New(bus.Conn(), jetstream.WithPublishAsyncMaxPending(1000))
+	js, err := jetstream.New(bus.Conn(), jetstream.WithPublishAsyncMaxPending(100))
 	if err != nil {
 		tb.Fatal(err)
 	}
