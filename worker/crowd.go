@@ -2,12 +2,18 @@ package worker
 
 import (
 	"context"
+	"maps"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
 	"nightshift/events"
 )
+
+// loadPause is the least time between two plans for the same metric of the same
+// instance (machine time): what comes meanwhile waits, and the newest stays.
+const loadPause = time.Second
 
 // crowd lets signals wait for their turn to be planned, so that a storm of them
 // costs no more than what it has to say. A load that waits is superseded by a
@@ -18,6 +24,8 @@ type crowd struct {
 
 	mu      sync.Mutex
 	waiting map[string]*turn // by what was measured, or by trigger
+	pruned  time.Time
+	planned map[string]time.Time // by what was measured: when it was planned, within loadPause
 }
 
 // turn is one signal that waits, or one that is planned for all who repeat it.
@@ -29,7 +37,7 @@ type turn struct {
 }
 
 func newCrowd(n int64) *crowd {
-	return &crowd{turns: semaphore.NewWeighted(n), waiting: make(map[string]*turn)}
+	return &crowd{turns: semaphore.NewWeighted(n), waiting: make(map[string]*turn), planned: make(map[string]time.Time)}
 }
 
 // plan calls f for a signal when it is its turn, or not at all when another
@@ -63,6 +71,7 @@ func (c *crowd) plan(ctx context.Context, in *events.Incoming, f func() error) e
 		case <-stop:
 		}
 	})
+	_ = sleepUntil(turn, c.after(key))
 	err := c.turns.Acquire(turn, 1)
 	close(stop)
 	watch.Wait()
@@ -71,6 +80,7 @@ func (c *crowd) plan(ctx context.Context, in *events.Incoming, f func() error) e
 	isNewest := c.waiting[key] == own
 	if isNewest {
 		delete(c.waiting, key) // what comes from now on has a turn of its own
+		c.planned[key] = time.Now()
 	}
 	c.mu.Unlock()
 	if err == nil {
@@ -85,6 +95,20 @@ func (c *crowd) plan(ctx context.Context, in *events.Incoming, f func() error) e
 		return err
 	}
 	return f()
+}
+
+// after is when a load may be planned again.
+func (c *crowd) after(key string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.pruned) >= loadPause {
+		c.pruned = time.Now()
+		maps.DeleteFunc(c.planned, func(_ string, at time.Time) bool { return time.Since(at) >= loadPause })
+	}
+	if at, ok := c.planned[key]; ok {
+		return at.Add(loadPause)
+	}
+	return time.Time{}
 }
 
 // once plans what has the same trigger for all who ask meanwhile.
