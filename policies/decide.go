@@ -115,25 +115,51 @@ func (f *Facts) oldEnough(inst *Instance) time.Time {
 // command decides about the instances that a command names.
 func (d *decision) command(inv []Instance) {
 	c := d.trig.Command
-	a := Action{Kind: KindOf(c.Step.Verb), Verb: c.Step.Verb, Hard: c.Step.Hard, Size: c.Step.Size, Add: c.Step.Add, Remove: c.Step.Remove,
-		Firewall: c.Step.Firewall, Why: c.Reason, Planned: d.trig.At, Due: later(d.trig.At, c.NotBefore), GiveUpAfter: cmp.Or(c.GiveUpAfter, DefaultGiveUp)}
-	if c.DryRun {
-		a.Mode = ModeObserve
-	}
-	if c.Select != nil {
+	a := d.commandAction(c.Step)
+	switch {
+	case c.Select != nil:
 		for n := range inv {
 			if c.Select.matches(&inv[n]) {
 				d.act(&inv[n], a)
 			}
 		}
-		return
+	case len(c.Each) > 0:
+		at := make(map[string]int, len(inv))
+		for n := range inv {
+			at[inv[n].ID] = n
+		}
+		for _, o := range c.Each {
+			a := d.commandAction(o.Step)
+			a.Step = o.N
+			if n, ok := at[o.Instance]; ok && strings.EqualFold(inv[n].Region, o.Region) {
+				d.act(&inv[n], a)
+			} else {
+				d.skipGone(o.Region, o.Instance, a)
+			}
+		}
+	default:
+		at := slices.IndexFunc(inv, func(i Instance) bool { return i.ID == c.Instance && strings.EqualFold(i.Region, c.Region) })
+		if at < 0 {
+			d.skipGone(c.Region, c.Instance, a)
+			return
+		}
+		d.act(&inv[at], a)
 	}
-	at := slices.IndexFunc(inv, func(i Instance) bool { return i.ID == c.Instance && strings.EqualFold(i.Region, c.Region) })
-	if at < 0 {
-		d.skip(&Instance{ID: c.Instance, Region: c.Region}, a, ReasonGone, "a full list of "+c.Region+" lacks it")
-		return
+}
+
+// commandAction is what a command asks of an instance.
+func (d *decision) commandAction(s Step) Action {
+	c := d.trig.Command
+	a := Action{Kind: KindOf(s.Verb), Verb: s.Verb, Hard: s.Hard, Size: s.Size, Add: s.Add, Remove: s.Remove, Firewall: s.Firewall, Why: c.Reason,
+		Planned: d.trig.At, Due: later(d.trig.At, c.NotBefore), GiveUpAfter: cmp.Or(c.GiveUpAfter, DefaultGiveUp)}
+	if c.DryRun {
+		a.Mode = ModeObserve
 	}
-	d.act(&inv[at], a)
+	return a
+}
+
+func (d *decision) skipGone(region, instance string, a Action) {
+	d.skip(&Instance{ID: instance, Region: region}, a, ReasonGone, "a full list of "+region+" lacks it")
 }
 
 // look decides what would be done if all that is wanted now were put into force.

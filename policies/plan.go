@@ -29,17 +29,26 @@ type Edge struct {
 // ID is the edge's identity: <policy>@<planned unix time>.
 func (e Edge) ID() string { return edgeID(e.Policy, e.Planned) }
 
-// Command is a request from outside to act on one instance, or on all that a
-// selector chooses.
+// Command is a request from outside to act on one instance, on all that a
+// selector chooses, or on each of a list.
 type Command struct {
 	Region      string        // of the instance
 	Instance    string        // id; empty with
-	Select      *Selector     // which instances
+	Select      *Selector     // which instances; or
+	Each        []One         // which instance is to have which step
 	Step        Step          // absolute: Ladder is not used
 	Reason      string        // as the sender says; shown, never trusted
 	NotBefore   time.Time     // plan time: due then; zero: at once
 	GiveUpAfter time.Duration // 0: DefaultGiveUp
 	DryRun      bool          // plan and report, do not act
+}
+
+// One is what a command with a list asks of one instance.
+type One struct {
+	Region   string
+	Instance string // id
+	N        int    // step of the action: of two for the same instance and kind the smaller is first
+	Step     Step
 }
 
 // Signal is an alert or a load value from outside about one instance.

@@ -205,7 +205,12 @@ func TestACommandForASelectorIsOneRun(t *testing.T) {
 		if r := w.theRun(a.Trigger); r.Counts["done"] != 4 {
 			t.Errorf("the run is %+v", r)
 		}
-		w.ask("undo", worker.ApproveRequest{Run: a.Trigger}, &worker.ApproveAnswer{})
+		var undo worker.ApproveAnswer
+		w.ask("undo", worker.ApproveRequest{Run: a.Trigger}, &undo)
+		if !strings.Contains(undo.Held, "4 actions are more than limits.per_run (2)") || len(undo.Asked) != 1 {
+			t.Fatalf("the undo is %+v", undo)
+		}
+		w.ask("approve", worker.ApproveRequest{Run: undo.Asked[0]}, &worker.ApproveAnswer{})
 		w.after(2 * time.Minute)
 		for _, i := range w.sim.Instances() {
 			if slices.Contains(i.Tags, "seen") {

@@ -265,7 +265,7 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 		trig.Who = c.Who
 		trig.Command = &policies.Command{
 			Region: strings.ToUpper(c.Region), Instance: c.Instance, Reason: c.Reason, NotBefore: c.NotBefore, GiveUpAfter: giveUp, DryRun: c.DryRun,
-			Step: policies.Step{Verb: policies.Verb(c.Action), Hard: c.Hard, Size: c.Size, Add: c.Add, Remove: c.Remove, Firewall: c.Firewall},
+			Step: stepOf(*c),
 		}
 	case in.Signal != nil:
 		s := in.Signal

@@ -3,7 +3,6 @@ package worker
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,12 +17,14 @@ type RunsRequest struct {
 	Since  time.Time `json:"since,omitzero"`   // machine time; zero: a day ago
 	Run    string    `json:"run,omitempty"`    // one run: a trigger id, or <policy>@<time>; its items are listed, too
 	Failed bool      `json:"failed,omitempty"` // only those of which something failed, expired or is unknown
+	Limit  int       `json:"limit,omitempty"`  // of a list; 0: 50
 }
 
 // RunsAnswer lists runs, newest first.
 type RunsAnswer struct {
 	Runs     []RunInfo `json:"runs"`
-	Timezone string    `json:"timezone"` // of the policy file
+	More     bool      `json:"more,omitempty"` // older ones are not listed
+	Timezone string    `json:"timezone"`       // of the policy file
 }
 
 // RunInfo is one run: what a trigger asked for, over all regions.
@@ -38,9 +39,13 @@ type RunInfo struct {
 	HeldUntil time.Time      `json:"held_until,omitzero"` // machine time
 	Counts    map[string]int `json:"counts"`              // by outcome, or outcome (reason); under way for what has none
 	Why       string         `json:"why,omitempty"`       // when there is nothing to do
+	Retries   string         `json:"retries,omitempty"`   // trigger of the run that it asks for again
+	Undoes    string         `json:"undoes,omitempty"`    // trigger of the run that it undoes
 	Items     []ItemInfo     `json:"items,omitempty"`
 
-	seq uint64
+	seq      uint64       // of its newest part
+	storedAt time.Time    // of its oldest part
+	held     []events.Run // its parts that were held
 }
 
 // ItemInfo is one action of a run, with how it ended.
@@ -68,22 +73,60 @@ const (
 	runEnded    = "ended"
 )
 
+// runsListed is how many runs a list has unless it is asked for more or fewer, and
+// runsPage how many are read at a time where only some of them are wanted.
+const (
+	runsListed = 50
+	runsPage   = 100
+)
+
 func (w *Worker) runs(ctx context.Context, req RunsRequest) (RunsAnswer, error) {
 	answer := RunsAnswer{Runs: []RunInfo{}, Timezone: w.zone().String()}
-	found, err := w.collect(ctx, req.Run, req.Since)
-	if err != nil {
-		return answer, err
+	if req.Limit < 0 {
+		return answer, events.Refuse(400, "limit %d is below 0", req.Limit)
 	}
-	for _, r := range found {
-		if req.Failed && !slices.ContainsFunc(r.Items, ItemInfo.isFailed) {
-			continue
+	if req.Run != "" {
+		found, err := w.runsNamed(ctx, req.Run)
+		if err != nil {
+			return answer, err
 		}
-		if req.Run == "" {
+		answer.Runs = append(answer.Runs, found...)
+		return answer, nil
+	}
+	limit, since := cmp.Or(req.Limit, runsListed), req.Since
+	if since.IsZero() {
+		since = time.Now().Add(-24 * time.Hour)
+	}
+	page := limit
+	if req.Failed {
+		page = max(limit, runsPage)
+	}
+	var before uint64
+	for {
+		found, more, err := w.newestRuns(ctx, since, before, page)
+		if err != nil {
+			return answer, err
+		}
+		for _, r := range found {
+			before = r.seq
+			if req.Failed && !slices.ContainsFunc(r.Items, ItemInfo.isFailed) {
+				continue
+			}
+			if len(answer.Runs) == limit {
+				answer.More = true
+				return answer, nil
+			}
 			r.Items = nil
+			answer.Runs = append(answer.Runs, r)
 		}
-		answer.Runs = append(answer.Runs, r)
+		switch {
+		case !more:
+			return answer, nil
+		case !req.Failed:
+			answer.More = true
+			return answer, nil
+		}
 	}
-	return answer, nil
 }
 
 // isFailed reports whether an action did not come to what was wanted.
@@ -95,44 +138,74 @@ func (i ItemInfo) isFailed() bool {
 	return false
 }
 
-// collect reads stored plans and how their actions ended: of one run, or of all
-// since a time.
-func (w *Worker) collect(ctx context.Context, name string, since time.Time) ([]RunInfo, error) {
-	if since.IsZero() {
-		since = time.Now().Add(-24 * time.Hour)
-		if name != "" {
-			since = time.Now().Add(-maxCatchUp)
+// newestRuns are the n newest runs since a time whose newest part has a sequence
+// below before (0: any), with how their actions ended, newest first; more says
+// that there are others.
+func (w *Worker) newestRuns(ctx context.Context, since time.Time, before uint64, n int) (found []RunInfo, more bool, err error) {
+	byTrigger := make(map[string]*RunInfo)
+	for run, err := range w.bus.NewestRuns(ctx, since, before) {
+		if err != nil {
+			return nil, false, err
+		}
+		if byTrigger[run.Origin()] != nil {
+			continue // its parts are read below
+		}
+		if len(byTrigger) == n {
+			more = true
+			break
+		}
+		parts, err := w.bus.RunsOf(ctx, run.Origin())
+		if err != nil {
+			return nil, false, err
+		}
+		if before != 0 && slices.ContainsFunc(parts, func(r events.Run) bool { return r.Seq >= before }) {
+			continue // it was on the page before
+		}
+		for i := range parts {
+			w.add(byTrigger, &parts[i])
 		}
 	}
-	wanted, err := w.runNamed(name)
-	if err != nil {
-		return nil, err
-	}
+	found, err = w.withOutcomes(ctx, byTrigger)
+	return found, more, err
+}
+
+// runsNamed are the runs that somebody means: by trigger id, or by <policy>@<time>.
+func (w *Worker) runsNamed(ctx context.Context, name string) ([]RunInfo, error) {
 	byTrigger := make(map[string]*RunInfo)
-	var first time.Time
-	for run, err := range w.bus.Runs(ctx, since) {
+	if !strings.Contains(name, "@") {
+		parts, err := w.bus.RunsOf(ctx, strings.TrimSuffix(name, events.HeldID("")))
 		if err != nil {
 			return nil, err
 		}
-		if !wanted(&run) {
-			continue
+		for i := range parts {
+			w.add(byTrigger, &parts[i])
 		}
-		if first.IsZero() {
-			first = run.StoredAt
+	} else {
+		edge, err := w.edgeNamed(name)
+		if err != nil {
+			return nil, err
 		}
-		w.add(byTrigger, &run)
+		for run, err := range w.bus.Runs(ctx, time.Now().Add(-maxCatchUp)) {
+			if err != nil {
+				return nil, err
+			}
+			if slices.Contains(run.Edges, edge) {
+				w.add(byTrigger, &run)
+			}
+		}
 	}
 	if len(byTrigger) == 0 {
-		if name != "" {
-			return nil, events.Refuse(404, "there is no run %q within the last 7 days; nightshift runs lists them", name)
-		}
-		return nil, nil
+		return nil, events.Refuse(404, "there is no run %q within the last 7 days; nightshift runs lists them", name)
 	}
-	if err := w.addOutcomes(ctx, byTrigger, first); err != nil {
+	return w.withOutcomes(ctx, byTrigger)
+}
+
+// withOutcomes says of runs how their actions ended, newest first.
+func (w *Worker) withOutcomes(ctx context.Context, runs map[string]*RunInfo) (out []RunInfo, err error) {
+	if err := w.addOutcomes(ctx, runs); err != nil {
 		return nil, err
 	}
-	var out []RunInfo
-	for _, r := range byTrigger {
+	for _, r := range runs {
 		r.count()
 		out = append(out, *r)
 	}
@@ -140,15 +213,9 @@ func (w *Worker) collect(ctx context.Context, name string, since time.Time) ([]R
 	return out, nil
 }
 
-// runNamed tells the run that somebody means: by trigger id, or by <policy>@<time>.
-func (w *Worker) runNamed(name string) (func(*events.Run) bool, error) {
-	policy, at, isEdge := strings.Cut(name, "@")
-	if name == "" {
-		return func(*events.Run) bool { return true }, nil
-	}
-	if !isEdge {
-		return func(r *events.Run) bool { return r.Origin() == name || r.Trigger == name }, nil
-	}
+// edgeNamed is the edge that somebody means by <policy>@<time>.
+func (w *Worker) edgeNamed(name string) (string, error) {
+	policy, at, _ := strings.Cut(name, "@")
 	planned, err := w.instant(at, w.o.Clock.Now().Add(-24*time.Hour))
 	if exact, e := time.ParseInLocation("2006-01-02T15:04:05", at, w.zone()); e == nil {
 		planned, err = exact, nil
@@ -156,23 +223,24 @@ func (w *Worker) runNamed(name string) (func(*events.Run) bool, error) {
 	if err != nil {
 		unix, numErr := strconv.ParseInt(at, 10, 64)
 		if numErr != nil {
-			return nil, events.Refuse(400, "%q is no run: after the @ comes its planned time: %v", name, err)
+			return "", events.Refuse(400, "%q is no run: after the @ comes its planned time: %v", name, err)
 		}
 		planned = time.Unix(unix, 0)
 	}
-	edge := policies.Edge{Policy: policy, Planned: planned}.ID()
-	return func(r *events.Run) bool { return slices.Contains(r.Edges, edge) }, nil
+	return policies.Edge{Policy: policy, Planned: planned}.ID(), nil
 }
 
 // add takes a stored plan up in the run that it is part of.
 func (w *Worker) add(into map[string]*RunInfo, run *events.Run) {
 	r := into[run.Origin()]
 	if r == nil {
-		r = &RunInfo{Trigger: run.Origin(), Name: w.runName(run), Kind: run.Kind, Who: run.Who, Planned: run.Planned, State: runEnded, Why: run.Why}
+		r = &RunInfo{Trigger: run.Origin(), Name: w.runName(run), Kind: run.Kind, Who: run.Who, Planned: run.Planned, State: runEnded, Why: run.Why,
+			Retries: run.Retries, Undoes: run.Undoes, storedAt: run.StoredAt}
 		into[run.Origin()] = r
 	}
-	r.seq = max(r.seq, run.Seq)
+	r.seq, r.storedAt = max(r.seq, run.Seq), minTime(r.storedAt, run.StoredAt)
 	if run.Held != "" {
+		r.held = append(r.held, *run)
 		r.Held, r.HeldUntil = run.Held, run.HeldUntil
 		if _, _, ok := w.memory.approval(run); !ok {
 			r.State = runHeld
@@ -207,19 +275,29 @@ func (w *Worker) runName(run *events.Run) string {
 	return strings.Join(names, " ")
 }
 
-func (w *Worker) addOutcomes(ctx context.Context, runs map[string]*RunInfo, since time.Time) error {
+// addOutcomes reads the events from the first of the runs on, and no further than
+// to the last outcome that is looked for.
+func (w *Worker) addOutcomes(ctx context.Context, runs map[string]*RunInfo) error {
 	items := make(map[string]*ItemInfo)
+	first := time.Now()
 	for _, r := range runs {
+		first = minTime(first, r.storedAt)
 		for i := range r.Items {
 			items[r.Items[i].ActionID] = &r.Items[i]
 		}
 	}
-	for rec, err := range w.bus.Records(ctx, "", since.Add(-time.Minute)) {
+	if len(items) == 0 {
+		return nil
+	}
+	for rec, err := range w.bus.Records(ctx, "", first.Add(-time.Minute)) {
 		if err != nil {
 			return err
 		}
 		if it := items[rec.ActionID]; it != nil && rec.Outcome.Ends() {
 			it.Outcome, it.Reason, it.Detail, it.Error, it.Before, it.After = string(rec.Outcome), rec.Reason, rec.Detail, rec.Error, rec.Before, rec.After
+			if delete(items, rec.ActionID); len(items) == 0 {
+				return nil
+			}
 		}
 	}
 	return nil
@@ -255,27 +333,29 @@ type ApproveRequest struct {
 // ApproveAnswer says what goes on.
 type ApproveAnswer struct {
 	Run     RunInfo  `json:"run"`
-	Actions int      `json:"actions"`            // that go on, or are asked for anew
-	Left    []string `json:"left,omitempty"`     // what is not undone, with the reason
-	Asked   []string `json:"triggers,omitempty"` // triggers of the commands that retry and undo sent
+	Actions int      `json:"actions"`            // that go on, or are asked for
+	Left    []string `json:"left,omitempty"`     // what is not asked for, with the reason
+	Asked   []string `json:"triggers,omitempty"` // of retry and undo: trigger of the run that asks
+	Held    string   `json:"held,omitempty"`     // why that run waits for approval
+	Again   bool     `json:"again,omitempty"`    // it was asked for already, and has not ended
 }
 
-func (w *Worker) oneRun(ctx context.Context, req ApproveRequest) (RunInfo, error) {
-	if req.Run == "" {
+func (w *Worker) oneRun(ctx context.Context, name string) (RunInfo, error) {
+	if name == "" {
 		return RunInfo{}, events.Refuse(400, "name a run: {\"run\": \"<trigger id or policy@time>\"}")
 	}
-	found, err := w.collect(ctx, req.Run, time.Time{})
+	found, err := w.runsNamed(ctx, name)
 	switch {
 	case err != nil:
 		return RunInfo{}, err
 	case len(found) > 1:
-		return RunInfo{}, events.Refuse(409, "%d runs are called %q; use a trigger id: %s, %s", len(found), req.Run, found[0].Trigger, found[1].Trigger)
+		return RunInfo{}, events.Refuse(409, "%d runs are called %q; use a trigger id: %s, %s", len(found), name, found[0].Trigger, found[1].Trigger)
 	}
 	return found[0], nil
 }
 
 func (w *Worker) approveRun(ctx context.Context, req ApproveRequest) (answer ApproveAnswer, err error) {
-	run, err := w.oneRun(ctx, req)
+	run, err := w.oneRun(ctx, req.Run)
 	if err != nil {
 		return answer, err
 	}
@@ -283,117 +363,11 @@ func (w *Worker) approveRun(ctx context.Context, req ApproveRequest) (answer App
 		return answer, events.Refuse(409, "run %s does not wait for approval: it is %s", run.Name, run.State)
 	}
 	answer.Run = run
-	for stored, err := range w.bus.Runs(ctx, time.Now().Add(-maxCatchUp)) {
-		if err != nil {
+	for i := range run.held {
+		if err := w.memory.approve(ctx, &run.held[i], req.Who); err != nil {
 			return answer, err
 		}
-		if stored.Trigger != events.HeldID(run.Trigger) {
-			continue
-		}
-		if err := w.memory.approve(ctx, &stored, req.Who); err != nil {
-			return answer, err
-		}
-		answer.Actions += len(stored.Items)
+		answer.Actions += len(run.held[i].Items)
 	}
 	return answer, nil
-}
-
-// retryRun asks anew for what failed, expired or is unknown, as commands with ids
-// of their own: asked for twice they act once.
-func (w *Worker) retryRun(ctx context.Context, req ApproveRequest) (answer ApproveAnswer, err error) {
-	run, err := w.oneRun(ctx, req)
-	if err != nil {
-		return answer, err
-	}
-	answer.Run = run
-	for _, it := range run.Items {
-		if it.isFailed() && it.Action != events.ActionNotify { // a message that came too late stays so
-			c := commandOf(it.item)
-			c.ID, c.Reason = "retry-"+it.ActionID, "retry of "+run.Name
-			if err := w.send(ctx, &answer, c, req.Who); err != nil {
-				return answer, err
-			}
-		}
-	}
-	if answer.Actions == 0 {
-		return answer, events.Refuse(409, "nothing of run %s failed, expired or is unknown", run.Name)
-	}
-	return answer, nil
-}
-
-// undoRun asks for the opposite of what a run has done, where there is one.
-func (w *Worker) undoRun(ctx context.Context, req ApproveRequest) (answer ApproveAnswer, err error) {
-	run, err := w.oneRun(ctx, req)
-	if err != nil {
-		return answer, err
-	}
-	answer.Run = run
-	for _, it := range run.Items {
-		if it.Outcome != string(events.Done) {
-			continue
-		}
-		c := commandOf(it.item)
-		c.ID, c.Reason = "undo-"+it.ActionID, "undo of "+run.Name
-		switch policies.Verb(it.Action) {
-		case policies.Stop:
-			c.Action = string(policies.Start)
-		case policies.Start:
-			c.Action = string(policies.Stop)
-		case policies.Retag:
-			before, after := strings.Fields(it.Before), strings.Fields(it.After)
-			c.Add, c.Remove = both(without(before, after), it.item.Remove), both(without(after, before), it.item.Add) // not what others did meanwhile
-			if len(c.Add)+len(c.Remove) == 0 {
-				answer.Left = append(answer.Left, fmt.Sprintf("%s %s: it changed no tag", it.Action, cmp.Or(it.Hostname, it.Instance)))
-				continue
-			}
-		case policies.Firewall:
-			if c.Firewall = it.Before; c.Firewall == "" {
-				answer.Left = append(answer.Left, fmt.Sprintf("%s %s: it had none, and blank would open the default one", it.Action, cmp.Or(it.Hostname, it.Instance)))
-				continue
-			}
-		default:
-			answer.Left = append(answer.Left, fmt.Sprintf("%s %s: it has no opposite", it.Action, cmp.Or(it.Hostname, it.Instance)))
-			continue
-		}
-		if err := w.send(ctx, &answer, c, req.Who); err != nil {
-			return answer, err
-		}
-	}
-	if answer.Actions+len(answer.Left) == 0 {
-		return answer, events.Refuse(409, "run %s has done nothing that could be undone", run.Name)
-	}
-	return answer, nil
-}
-
-// without is what is in a and not in b.
-func without(a, b []string) []string {
-	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
-}
-
-// both is what is in a and in b.
-func both(a, b []string) []string {
-	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return !slices.Contains(b, s) })
-}
-
-// commandOf asks for the same as an action of a run.
-func commandOf(it events.Item) events.Command {
-	return events.Command{
-		Region: it.Region, Instance: it.Instance, Action: it.Action, Hard: it.Hard, Size: it.Size, Add: it.Add, Remove: it.Remove, Firewall: it.Firewall,
-	}
-}
-
-// local is the publisher of commands that the daemon sends for somebody.
-const local = "local"
-
-func (w *Worker) send(ctx context.Context, answer *ApproveAnswer, c events.Command, who string) error {
-	c.Who = local
-	if who != "" {
-		c.Reason += " by " + who
-	}
-	if _, err := w.bus.PublishCommand(ctx, c); err != nil {
-		return fmt.Errorf("ask for %s of instance %s: %w", c.Action, c.Instance, err)
-	}
-	answer.Actions++
-	answer.Asked = append(answer.Asked, events.CommandTrigger(c.Who, c.ID))
-	return nil
 }

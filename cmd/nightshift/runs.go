@@ -19,16 +19,17 @@ import (
 func newRunsCommand() *cobra.Command {
 	var n natsFlags
 	var failed bool
+	var limit int
 	var since, output string
 	cmd := &cobra.Command{
 		Use:   "runs",
 		Short: "List what was carried out, what is under way, and what waits for approval",
-		Long: `runs lists the runs of the last day, newest first: what each trigger (edges, a
-command, a signal) asked for, and how its actions ended. runs show RUN lists every
-action of one run with its reason.
+		Long: `runs lists the newest runs of the last day: what each trigger (edges, a command, a
+signal) asked for, and how its actions ended. runs show RUN lists every action of one
+run with its reason. Runs are kept for 7 days.
 
-A run that waits for approval (mode: ask, or larger than limits.per_run) is held; let it go
-on with approve. A run is named by its trigger, or as dev-hours@2026-11-27T19:00,
+A run that waits for approval (mode: ask, or larger than limits.per_run) is held; let
+it go on with approve. A run is named by its trigger, or as dev-hours@2026-11-27T19:00,
 with the time in the policy file's zone.
 
 Exit codes: 0; 1 no such run or no daemon; 64 wrong usage.`,
@@ -38,7 +39,10 @@ Exit codes: 0; 1 no such run or no daemon; 64 wrong usage.`,
 			if err := oneOf("output", output, "table", "json"); err != nil {
 				return err
 			}
-			req := worker.RunsRequest{Failed: failed}
+			if limit < 1 {
+				return usagef("--limit %d: at least 1", limit)
+			}
+			req := worker.RunsRequest{Failed: failed, Limit: limit}
 			if since != "" {
 				var err error
 				if req.Since, err = parseSince(since); err != nil {
@@ -49,6 +53,9 @@ Exit codes: 0; 1 no such run or no daemon; 64 wrong usage.`,
 			if err != nil {
 				return err
 			}
+			if answer.More {
+				fmt.Fprintf(cmd.ErrOrStderr(), "nightshift: only the newest %s; for older ones give --limit a larger number\n", count(len(answer.Runs), "run"))
+			}
 			if output == "json" {
 				return printJSON(cmd.OutOrStdout(), answer.Runs)
 			}
@@ -58,6 +65,7 @@ Exit codes: 0; 1 no such run or no daemon; 64 wrong usage.`,
 	n.add(cmd)
 	cmd.Flags().BoolVar(&failed, "failed", false, "only those of which something failed, expired or is unknown")
 	cmd.Flags().StringVar(&since, "since", "", "how far back: a span such as 72h, or an instant (default 24h)")
+	cmd.Flags().IntVar(&limit, "limit", 50, "list so many at most, the newest")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	cmd.AddCommand(newRunsShowCommand())
 	return cmd
@@ -185,11 +193,7 @@ func newRunActCommands() []*cobra.Command {
 				if err := n.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error { return bus.Ask(ctx, endpoint, req, &a) }); err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), said, a.Run.Name, count(a.Actions, "action"))
-				for _, left := range a.Left {
-					fmt.Fprintf(cmd.OutOrStdout(), "left: %s\n", left)
-				}
-				return nil
+				return printAsked(cmd.OutOrStdout(), said, a)
 			},
 		}
 		n.add(cmd)
@@ -197,13 +201,34 @@ func newRunActCommands() []*cobra.Command {
 	}
 	return []*cobra.Command{
 		one("approve RUN", "approve", "Let a held run go on",
-			"approve lets a run go on that waits for approval: because of mode: ask, or because it is larger than\nlimits.per_run. Every rail is checked again before each call, and what is too late by now is not done.",
-			"  nightshift approve dev-hours@19:00", "%s goes on with %s.\n"),
+			"approve lets a run go on that waits for approval: because of mode: ask, or because it\nis larger than limits.per_run. Every rail is checked again before each call, and what\nis too late by now is not done.",
+			"  nightshift approve dev-hours@19:00", "%s goes on with %s"),
 		one("retry RUN", "retry", "Ask again for what failed in a run",
-			"retry asks again for every action of a run that failed, expired or is unknown, as commands with\nids of their own: asked for twice they act once.",
-			"  nightshift retry dev-hours@19:00", "Of %s %s asked for again.\n"),
+			"retry asks again for every action of a run that failed, expired or is unknown, as one\nrun: held where it is larger than limits.per_run. Until that run has ended, asking\nagain adds nothing; of what failed in it, too, the next retry is another attempt.",
+			"  nightshift retry dev-hours@19:00", "Of %s %s asked for again"),
 		one("undo RUN", "undo", "Undo what a run has done",
-			"undo starts again what a run stopped, stops what it started, and puts tags and firewalls back, as\ncommands. A resize and a reboot have no opposite.",
-			"  nightshift undo dev-hours@19:00", "Of %s %s undone.\n"),
+			"undo starts again what a run stopped, stops what it started, and puts tags and\nfirewalls back, as one run: held where it is larger than limits.per_run. A resize\nand a reboot have no opposite.",
+			"  nightshift undo dev-hours@19:00", "Of %s %s undone"),
 	}
+}
+
+// printAsked says what an approval, a retry or an undo has set going.
+func printAsked(w io.Writer, said string, a worker.ApproveAnswer) error {
+	if a.Actions > 0 {
+		fmt.Fprintf(w, said, a.Run.Name, count(a.Actions, "action"))
+		if len(a.Asked) > 0 {
+			fmt.Fprintf(w, ", as run %s", a.Asked[0])
+		}
+		if a.Again {
+			fmt.Fprint(w, ", which was asked for already and has not ended")
+		}
+		fmt.Fprintln(w, ".")
+	}
+	if a.Held != "" {
+		fmt.Fprintf(w, "It is held: %s. Let it go on with: nightshift approve %s\n", a.Held, a.Asked[0])
+	}
+	for _, left := range a.Left {
+		fmt.Fprintf(w, "left: %s\n", printable(left))
+	}
+	return nil
 }
