@@ -39,6 +39,7 @@ type planner struct {
 	memory *memory
 	lives  *lives
 	crowd  *crowd
+	loads  loadsSaid
 	clock  Clock
 	log    *zap.Logger
 
@@ -655,6 +656,7 @@ func (p *planner) forget(key incomingKey) {
 
 // prune forgets edges that no stream holds any more.
 func (p *planner) prune(before time.Time) {
+	p.loads.prune(p.clock.Now())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for edge := range p.listed {

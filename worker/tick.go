@@ -67,13 +67,16 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 		return fmt.Errorf("read what is remembered for trigger %s: %w", trig.ID, err)
 	}
 	plan := policies.Decide(p.set(), inv, facts, trig, p.clock.Now()) // all policies: two may want the same instance
-	if trig.Signal != nil && trig.Signal.Load != "" && len(plan.Actions)+len(plan.Skips) == 0 {
+	if trig.Signal != nil && trig.Signal.Load != "" && p.loads.isSaid(plan, trig.At) {
 		return errors.Join(faults...) // a load that nobody acts upon is remembered where a policy waits for it, and is no run
 	}
 	for _, run := range p.runs(trig, regions, plan) {
 		if err := p.store(ctx, run); err != nil { // skips too: a skip is an answer
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
 		}
+	}
+	if trig.Signal != nil && trig.Signal.Load != "" {
+		p.loads.say(plan, trig.At)
 	}
 	p.logPlan(trig, plan)
 	return errors.Join(faults...)
