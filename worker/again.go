@@ -89,7 +89,7 @@ func opposite(it ItemInfo) (c events.Command, left string, ok bool) {
 
 // again stores the next attempt, or answers with the one that has not ended.
 func (w *Worker) again(ctx context.Context, p *planner, a again, req ApproveRequest) (ApproveAnswer, error) {
-	answer := ApproveAnswer{Run: a.of}
+	answer := ApproveAnswer{Run: a.of.withoutItems()}
 	id, attempt, settled, err := w.attempts(ctx, &a)
 	if err != nil {
 		return answer, err

@@ -18,6 +18,7 @@ type RunsRequest struct {
 	Run    string    `json:"run,omitempty"`    // one run: a trigger id, or <policy>@<time>; its items are listed, too
 	Failed bool      `json:"failed,omitempty"` // only those of which something failed, expired or is unknown
 	Limit  int       `json:"limit,omitempty"`  // of a list; 0: 50
+	Skip   int       `json:"skip,omitempty"`   // of one run: leave out so many actions, those of the pages before
 }
 
 // RunsAnswer lists runs, newest first.
@@ -41,7 +42,9 @@ type RunInfo struct {
 	Why       string         `json:"why,omitempty"`       // when there is nothing to do
 	Retries   string         `json:"retries,omitempty"`   // trigger of the run that it asks for again
 	Undoes    string         `json:"undoes,omitempty"`    // trigger of the run that it undoes
-	Items     []ItemInfo     `json:"items,omitempty"`
+	// Items are the actions of one run, 1,000 at most; ItemsInAll is how many it has.
+	Items      []ItemInfo `json:"items,omitempty"`
+	ItemsInAll int        `json:"items_in_all"`
 
 	seq      uint64       // of its newest part
 	storedAt time.Time    // of its oldest part
@@ -90,7 +93,11 @@ func (w *Worker) runs(ctx context.Context, req RunsRequest) (RunsAnswer, error) 
 		if err != nil {
 			return answer, err
 		}
-		answer.Runs = append(answer.Runs, found...)
+		for _, r := range found {
+			r.Items = r.Items[min(max(req.Skip, 0), len(r.Items)):]
+			r.Items = r.Items[:min(len(r.Items), maxLines)]
+			answer.Runs = append(answer.Runs, r)
+		}
 		return answer, nil
 	}
 	limit, since := cmp.Or(req.Limit, runsListed), req.Since
@@ -116,8 +123,7 @@ func (w *Worker) runs(ctx context.Context, req RunsRequest) (RunsAnswer, error) 
 				answer.More = true
 				return answer, nil
 			}
-			r.Items = nil
-			answer.Runs = append(answer.Runs, r)
+			answer.Runs = append(answer.Runs, r.withoutItems())
 		}
 		switch {
 		case !more:
@@ -127,6 +133,12 @@ func (w *Worker) runs(ctx context.Context, req RunsRequest) (RunsAnswer, error) 
 			return answer, nil
 		}
 	}
+}
+
+// withoutItems is the run for an answer about all of it.
+func (r RunInfo) withoutItems() RunInfo {
+	r.Items = nil
+	return r
 }
 
 // isFailed reports whether an action did not come to what was wanted.
@@ -305,7 +317,7 @@ func (w *Worker) addOutcomes(ctx context.Context, runs map[string]*RunInfo) erro
 
 // count sums up how the actions ended.
 func (r *RunInfo) count() {
-	r.Counts = make(map[string]int)
+	r.Counts, r.ItemsInAll = make(map[string]int), len(r.Items)
 	open := false
 	for _, it := range r.Items {
 		words := cmp.Or(it.Outcome, runUnderWay)
@@ -362,7 +374,7 @@ func (w *Worker) approveRun(ctx context.Context, req ApproveRequest) (answer App
 	if run.State != runHeld {
 		return answer, events.Refuse(409, "run %s does not wait for approval: it is %s", run.Name, run.State)
 	}
-	answer.Run = run
+	answer.Run = run.withoutItems()
 	for i := range run.held {
 		if err := w.memory.approve(ctx, &run.held[i], req.Who); err != nil {
 			return answer, err

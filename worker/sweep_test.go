@@ -66,6 +66,21 @@ func TestACommandForAWholeFleetIsAnswered(t *testing.T) {
 		if got := len(w.outcomes()); got != n {
 			t.Errorf("%d outcomes, want %d", got, n)
 		}
+		seen := make(map[string]bool)
+		for page := w.theRun(a.Trigger); len(page.Items) > 0; {
+			if page.ItemsInAll != n || page.Counts["planned"] != n {
+				t.Fatalf("the run has %d actions, %v", page.ItemsInAll, page.Counts)
+			}
+			for _, it := range page.Items {
+				seen[it.Instance] = true
+			}
+			var next worker.RunsAnswer
+			w.ask("runs", worker.RunsRequest{Run: a.Trigger, Skip: len(seen)}, &next)
+			page = next.Runs[0]
+		}
+		if len(seen) != n {
+			t.Errorf("the pages have %d instances, want %d", len(seen), n)
+		}
 	})
 }
 

@@ -84,7 +84,7 @@ func newRunsShowCommand() *cobra.Command {
 			if err := oneOf("output", output, "table", "json"); err != nil {
 				return err
 			}
-			answer, err := n.runs(cmd.Context(), worker.RunsRequest{Run: args[0]})
+			answer, err := n.allOf(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -107,6 +107,29 @@ func newRunsShowCommand() *cobra.Command {
 func (n *natsFlags) runs(ctx context.Context, req worker.RunsRequest) (answer worker.RunsAnswer, err error) {
 	err = n.with(ctx, func(ctx context.Context, bus *events.Bus) error { return bus.Ask(ctx, "runs", req, &answer) })
 	return answer, err
+}
+
+// allOf is a run with all of its actions, which come in pages. Where several go by
+// the name, each has its own.
+func (n *natsFlags) allOf(ctx context.Context, name string) (worker.RunsAnswer, error) {
+	answer, err := n.runs(ctx, worker.RunsRequest{Run: name})
+	if err != nil {
+		return answer, err
+	}
+	for i := range answer.Runs {
+		r := &answer.Runs[i]
+		for len(r.Items) < r.ItemsInAll {
+			page, err := n.runs(ctx, worker.RunsRequest{Run: r.Trigger, Skip: len(r.Items)})
+			switch {
+			case err != nil:
+				return answer, err
+			case len(page.Runs) != 1 || len(page.Runs[0].Items) == 0:
+				return answer, nil // gone meanwhile
+			}
+			r.Items = append(r.Items, page.Runs[0].Items...)
+		}
+	}
+	return answer, nil
 }
 
 func printRuns(w io.Writer, answer worker.RunsAnswer) error {
@@ -197,6 +220,9 @@ func newRunActCommands() []*cobra.Command {
 			},
 		}
 		n.add(cmd)
+		if endpoint == "retry" {
+			_ = cmd.Flags().Bool("failed", false, "what failed, expired or is unknown, which is the default and all that retry asks for")
+		}
 		return cmd
 	}
 	return []*cobra.Command{
