@@ -10,9 +10,11 @@ import (
 // keeps everybody waiting for as long as Retry-After says; after that the rate
 // grows back slowly. Actions go before reads: a read yields while an action waits.
 type limiter struct {
-	most float64 // requests a second, as configured
+	configured float64 // requests a second, of all replicas together
 
 	mu      sync.Mutex
+	most    float64   // requests a second, this process's part of configured
+	halved  time.Time // when the rate was last lowered
 	rate    float64   // now
 	tokens  float64   // of the bucket; its size is one second's worth
 	at      time.Time // when tokens was worked out
@@ -33,7 +35,7 @@ const (
 )
 
 func newLimiter(rate float64) *limiter {
-	return &limiter{most: rate, rate: rate, tokens: max(1, rate)}
+	return &limiter{configured: rate, most: rate, rate: rate, tokens: max(1, rate)}
 }
 
 // wait lets one request through, or ends with ctx. When the deadline of ctx lies
@@ -98,16 +100,56 @@ func (l *limiter) tooMany(retryAfter time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refused++
+	l.lower(time.Now(), time.Now().Add(retryAfter))
+}
+
+// lower halves the rate, and lets nobody through before a time. Callers hold mu.
+func (l *limiter) lower(now, until time.Time) {
+	l.halved = now
 	l.rate = max(l.most*limiterLeast, l.rate/2)
 	l.tokens = min(l.tokens, 1)
-	if until := time.Now().Add(retryAfter); until.After(l.closed) {
+	if until.After(l.closed) {
 		l.closed = until
 	}
 }
 
+// limiterSame is within how long a 429 of another process is the same news as one
+// of this process: the rate is lowered once.
+const limiterSame = 3 * time.Second
+
+// slow is told that another process got a 429.
+func (l *limiter) slow(until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if now.Sub(l.halved) < limiterSame {
+		l.closed = maxTime(l.closed, until)
+		return
+	}
+	l.lower(now, until)
+}
+
+// share is told how many processes share the configured rate.
+func (l *limiter) share(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	most := l.configured / float64(max(1, n))
+	l.rate *= most / l.most // as much lower as it was after a 429
+	l.most = most
+	l.tokens = min(l.tokens, max(1, l.rate))
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // RateState is how the limiter stands, for metrics.
 type RateState struct {
-	Rate        float64       // requests a second now; at most the configured rate
+	Rate        float64       // requests a second now; at most Share
+	Share       float64       // requests a second that are this process's part of the configured rate
 	Configured  float64       // requests a second
 	ClosedUntil time.Time     // no request before; zero or past: open
 	Refused     int64         // 429s since the start
@@ -120,5 +162,13 @@ func (c *Client) RateState() RateState {
 	l := c.limiter
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return RateState{Rate: l.rate, Configured: l.most, ClosedUntil: l.closed, Refused: l.refused, Passed: l.passed, Waited: l.waited}
+	return RateState{Rate: l.rate, Share: l.most, Configured: l.configured, ClosedUntil: l.closed, Refused: l.refused, Passed: l.passed, Waited: l.waited}
 }
+
+// Share says how many processes share the token, and with it the configured rate:
+// each of them takes its part. It begins with 1.
+func (c *Client) Share(n int) { c.limiter.share(n) }
+
+// Slow says that another process with the same token got a 429, and until when
+// the API wants to be left alone: this one's rate falls, too.
+func (c *Client) Slow(until time.Time) { c.limiter.slow(until) }

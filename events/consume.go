@@ -11,11 +11,18 @@ import (
 )
 
 const (
-	ackWait = 30 * time.Second
+	// ackWait is how long a message stays with a process that has died before
+	// somebody else is given it.
+	ackWait = 15 * time.Second
 	// keepAlive is how often a message in work is kept from being delivered again.
 	keepAlive   = ackWait / 3
 	deadRetry   = 5 * time.Second
 	consumeWait = time.Second // before a consumer that could not be made is tried again
+	// pullHeartbeat finds out that the node of an external NATS that was asked for
+	// messages is no more: after two that do not come they are asked for anew.
+	pullHeartbeat = 4 * time.Second
+	// drainWait bounds how long messages on their way are waited for at the end.
+	drainWait = 2 * time.Second
 )
 
 // delivery is one message of a stream, delivered perhaps not for the first time.
@@ -72,24 +79,28 @@ func (b *Bus) consume(ctx context.Context, stream, durable, filter string, n int
 // consumeAs is consume with a consumer of another form. With reset what was not
 // acknowledged before is delivered again at once, where nobody else can be at it.
 func (b *Bus) consumeAs(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, n int, reset bool, handle func(context.Context, delivery)) error {
+	intake := &intake{places: make(chan struct{}, n), handle: handle} // outlives a consumer that breaks: a run may be in work for hours
+	defer intake.handlers.Wait()
 	first := reset
 	for ctx.Err() == nil {
-		err := b.consumeOnce(ctx, stream, cfg, n, first, handle)
+		err := b.consumeOnce(ctx, stream, cfg, intake, first)
 		if err != nil && ctx.Err() == nil {
 			b.log.Warn("consumer broken, will be made again", zap.String("stream", stream), zap.Error(err))
 		}
 		first = false
-		timer := time.NewTimer(consumeWait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		_ = sleep(ctx, consumeWait)
 	}
 	return nil
 }
 
-func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, n int, first bool, handle func(context.Context, delivery)) error {
+// intake is what is being handled of a consumer.
+type intake struct {
+	places   chan struct{}  // at most so many handlers
+	handlers sync.WaitGroup // each ends with its handler
+	handle   func(context.Context, delivery)
+}
+
+func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, in *intake, first bool) error {
 	durable := cfg.Durable
 	if err := b.ensure(ctx, b.consumerStore(stream, cfg)); err != nil {
 		return err
@@ -105,20 +116,32 @@ func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.Cons
 			return fmt.Errorf("reset consumer %s of %s: %w", durable, stream, err)
 		}
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(n))
+	opts := []jetstream.PullMessagesOpt{jetstream.PullMaxMessages(cap(in.places))}
+	if b.embedded == nil {
+		opts = append(opts, jetstream.PullHeartbeat(pullHeartbeat))
+	}
+	messages, err := consumer.Messages(opts...)
 	if err != nil {
 		return fmt.Errorf("pull from %s: %w", stream, err)
 	}
-	stopPulling := context.AfterFunc(ctx, messages.Stop)
-	defer stopPulling()
-	var handlers sync.WaitGroup // each ends with its handler
-	defer handlers.Wait()
-	places := make(chan struct{}, n) // at most n handlers
+	defer messages.Stop()
+	drain := context.AfterFunc(ctx, messages.Drain)
+	defer drain()
 	for {
-		places <- struct{}{}
+		select {
+		case in.places <- struct{}{}:
+		case <-ctx.Done():
+			handBack(messages)
+			return nil
+		}
 		msg, err := messages.Next()
+		if err == nil && ctx.Err() != nil {
+			_ = msg.Nak()
+			handBack(messages)
+			return nil
+		}
 		if err != nil {
-			messages.Stop()
+			<-in.places
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -128,10 +151,22 @@ func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.Cons
 		if meta, err := msg.Metadata(); err == nil {
 			d.Seq, d.StoredAt, d.Times = meta.Sequence.Stream, meta.Timestamp, int(min(meta.NumDelivered, 1<<20))
 		}
-		handlers.Go(func() {
-			defer func() { <-places }()
-			b.work(ctx, d, handle)
+		in.handlers.Go(func() {
+			defer func() { <-in.places }()
+			b.work(ctx, d, in.handle)
 		})
+	}
+}
+
+// handBack gives back what was asked for and is not begun, also what is on its
+// way: else nobody would be given it until ackWait is over.
+func handBack(messages jetstream.MessagesContext) {
+	for {
+		msg, err := messages.Next(jetstream.NextMaxWait(drainWait))
+		if err != nil {
+			return
+		}
+		_ = msg.Nak()
 	}
 }
 

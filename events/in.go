@@ -43,25 +43,44 @@ func (b *Bus) PublishTick(ctx context.Context, t Tick) (stored bool, err error) 
 // has one that can be read. One that cannot be read is a dead letter: it must not
 // keep the place of what is meant.
 func (b *Bus) storeOnce(ctx context.Context, stream string, msg *nats.Msg, with []*nats.Msg, check func(data []byte) error) (stored bool, err error) {
-	_, stored, err = b.publishExpecting(ctx, msg, 0, "", with...)
-	if stored || err != nil {
-		return stored, err
-	}
 	s, err := b.stream(ctx, stream)
 	if err != nil {
 		return false, err
 	}
-	ask, cancel := bounded(ctx)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
-	there, err := s.GetLastMsgForSubject(ask, msg.Subject)
-	switch {
-	case err != nil:
-		return false, fmt.Errorf("read %s: %w", msg.Subject, b.explain(err))
-	case check(there.Data) == nil:
-		return false, nil
+	for {
+		if _, stored, err = b.publishExpecting(ctx, msg, 0, "", with...); stored || err != nil {
+			return stored, err
+		}
+		there, err := s.GetLastMsgForSubject(ctx, msg.Subject)
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			// A rival's is on its way, and may yet come to nothing; or the node that
+			// answered lags behind.
+			if err := sleep(ctx, trailRetry); err != nil {
+				return false, fmt.Errorf("read %s: %w", msg.Subject, err)
+			}
+			continue
+		case err != nil:
+			return false, fmt.Errorf("read %s: %w", msg.Subject, b.explain(err))
+		case check(there.Data) == nil:
+			return false, nil
+		}
+		_, stored, err = b.publishExpecting(ctx, msg, there.Sequence, "", with...)
+		return stored, err
 	}
-	_, stored, err = b.publishExpecting(ctx, msg, there.Sequence, "", with...)
-	return stored, err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // LoadTick reads the tick of an edge, "<policy>@<unix>".

@@ -52,6 +52,25 @@ func (b *Bus) Trail(ctx context.Context, region, instance, actionID string) (Tra
 	return t, nil
 }
 
+// trailRetry is the wait before a node that lags behind is asked again, or another.
+const trailRetry = 20 * time.Millisecond
+
+// TrailFrom is Trail for who knows that the action has a record of a sequence: in
+// a cluster every node answers, and one may lag behind what another has confirmed.
+func (b *Bus) TrailFrom(ctx context.Context, region, instance, actionID string, least uint64) (Trail, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	for {
+		t, err := b.Trail(ctx, region, instance, actionID)
+		if err != nil || t.Seq >= least {
+			return t, err
+		}
+		if err := sleep(ctx, trailRetry); err != nil {
+			return t, fmt.Errorf("read the ledger of action %s: no node of NATS has what was stored of it: %w", actionID, err)
+		}
+	}
+}
+
 // LastStarted is the newest call to an instance that was announced, by whichever
 // action; seq is 0 when there was none.
 func (b *Bus) LastStarted(ctx context.Context, region, instance string) (rec Record, seq uint64, err error) {
@@ -120,15 +139,20 @@ func (b *Bus) PublishOutcomeAfter(ctx context.Context, rec Record, read *Trail) 
 
 // PublishNote stores what happens on the way to an outcome.
 func (b *Bus) PublishNote(ctx context.Context, rec Record) error {
+	_, err := b.AddNote(ctx, rec)
+	return err
+}
+
+// AddNote is PublishNote for who wants to know its sequence, for [Bus.TrailFrom].
+func (b *Bus) AddNote(ctx context.Context, rec Record) (seq uint64, err error) {
 	if rec.Outcome.Ends() || rec.Outcome == Started {
-		return fmt.Errorf("%s is not a note", rec.Outcome)
+		return 0, fmt.Errorf("%s is not a note", rec.Outcome)
 	}
 	msg, err := b.message(ctx, rec)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = b.put(ctx, msg)
-	return err
+	return b.put(ctx, msg)
 }
 
 // PublishNoticed stores a notice unless it is there already: the same action id

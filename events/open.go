@@ -69,6 +69,8 @@ type Bus struct {
 	auth     Auth
 	evt, run group // what is on its way into NS_EVT and NS_RUN
 
+	beatDenied atomic.Int64 // when a beat was last refused, in nanoseconds
+
 	mu      sync.Mutex
 	lastErr error                       // newest error that only the connection was told of
 	streams map[string]jetstream.Stream // those looked up
@@ -119,7 +121,7 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 	if err := b.untilThere(ctx, redact(o.URL)); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
-	if err := b.prepare(ctx, o); err != nil {
+	if err := b.untilPrepared(ctx, o); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
 	return b, nil
@@ -262,14 +264,42 @@ func (b *Bus) untilThere(ctx context.Context, url string) error {
 			told = time.Now()
 			b.log.Warn("waiting for NATS with JetStream", zap.String("url", url), zap.Error(b.explain(err)))
 		}
-		timer := time.NewTimer(time.Second)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		_ = sleep(ctx, time.Second)
 	}
 }
+
+// untilPrepared waits for a cluster that answers and has no leader yet, or lacks
+// the nodes that its streams need: it has just been started.
+func (b *Bus) untilPrepared(ctx context.Context, o Options) error {
+	var told time.Time
+	for {
+		err := b.prepare(ctx, o)
+		if err == nil || b.embedded != nil || ctx.Err() != nil || !isTemporary(err) {
+			return err
+		}
+		if time.Since(told) > time.Minute {
+			told = time.Now()
+			b.log.Warn("waiting for NATS to be whole", zap.Error(err))
+		}
+		_ = sleep(ctx, time.Second)
+	}
+}
+
+// isTemporary reports whether NATS may answer otherwise in a moment.
+func isTemporary(err error) bool {
+	var denied *Denied
+	var refusal *jetstream.APIError
+	switch {
+	case errors.As(err, &denied):
+		return false
+	case errors.As(err, &refusal):
+		return refusal.Code == 503 || refusal.ErrorCode == errNoPeers
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected)
+}
+
+// errNoPeers is the server's answer while too few of its nodes are there.
+const errNoPeers jetstream.ErrorCode = 10005
 
 // Close ends the connection, then the embedded server, then frees its directory.
 func (b *Bus) Close(ctx context.Context) error {
@@ -357,6 +387,9 @@ func (b *Bus) onError(nc *nats.Conn, _ *nats.Subscription, err error) {
 	b.remember(err)
 	if d := deniedIn(err); d != nil {
 		b.refuse(d)
+		if d.Subject == beatSubject {
+			b.beatDenied.Store(time.Now().UnixNano())
+		}
 	}
 	b.log.Warn("NATS reports", zap.Error(err))
 }

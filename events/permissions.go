@@ -82,7 +82,7 @@ func (g *Grant) worker() {
 	for _, kind := range []string{"tick", "cmd", "sig", "run", "evt", "dlq"} {
 		g.may(prefix + kind + ".>")
 	}
-	g.may("$KV."+Bucket+".>", "$JS.API.INFO")
+	g.may("$KV."+Bucket+".>", "$JS.API.INFO", beatSubject)
 	for _, stream := range allStreams {
 		g.may("$JS.API.STREAM.INFO."+stream, "$JS.API.DIRECT.GET."+stream, "$JS.API.DIRECT.GET."+stream+".>")
 	}
@@ -100,7 +100,7 @@ func (g *Grant) worker() {
 		}
 	}
 	g.may("$JS.ACK."+StreamEvt+".>", "$JS.ACK.*.*."+StreamEvt+".>")
-	g.hear(prefix+"ctl.>", "$SRV.*", "$SRV.*.nightshift", "$SRV.*.nightshift.*")
+	g.hear(prefix+"ctl.>", beatSubject, "$SRV.*", "$SRV.*.nightshift", "$SRV.*.nightshift.*")
 }
 
 func (g *Grant) commander(s Scope) error {

@@ -100,12 +100,18 @@ func (b *Bus) WatchRuns(ctx context.Context, since time.Time, handle func(Run)) 
 		if err == nil {
 			err = b.join(ctx, &r)
 		}
-		switch {
-		case err == nil:
-			handle(r)
-		case !errors.Is(err, errUnreadable): // a dead letter when it was delivered
+		if errors.Is(err, errUnreadable) {
+			return nil // a dead letter when it is delivered
+		}
+		if err != nil {
 			return err
 		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("watch plans: %w", err)
+		}
+		r.Seq = meta.Sequence.Stream
+		handle(r)
 		return nil
 	})
 }

@@ -72,6 +72,10 @@ func (r *runner) act(ctx context.Context, a *attempt, trail events.Trail) (next,
 	if err != nil {
 		return next{}, fmt.Errorf("read the last call to instance %s: %w", it.Instance, err)
 	}
+	if other.ActionID == it.ID && other.Seq > trail.Seq { // another replica carries this action out, too
+		a.read, a.least = nil, other.Seq
+		return atOnce(), nil
+	}
 	if !ended {
 		if busy, err := r.inFlight(ctx, a, other); err != nil || busy {
 			return lookAgain(time.Now().Add(busyPoll)), err
@@ -175,20 +179,21 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	a.read = nil
 	started, ok, err := r.bus.PublishStarted(ctx, rec, seq)
 	if err != nil {
-		return next{}, fmt.Errorf("announce the call of action %s: %w", it.ID, err)
+		return r.notAnnounced(ctx, a, rec, fmt.Errorf("announce the call of action %s: %w", it.ID, err))
 	}
 	if !ok {
 		return atOnce(), nil // somebody was faster: see who
 	}
+	a.least = max(a.least, started)
 	if trail, err = r.trail(ctx, a); err != nil {
-		return next{}, err
+		return r.notAnnounced(ctx, a, rec, err)
 	}
 	if _, isEnded := trail.Outcome(); isEnded {
 		return atOnce(), nil // that outcome stands
 	}
 	if a.cool != nil {
 		if err := r.memory.store(ctx, stateCooldown+it.Policy+"."+it.Instance, a.cool); err != nil {
-			return next{}, err
+			return r.notAnnounced(ctx, a, rec, err)
 		}
 	}
 	r.memory.called(it.Instance, policies.Verb(it.Action))
@@ -207,6 +212,32 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	err = r.send(callCtx, it, inst)
 	r.log.Debug("called", append(itemFields(it), zap.Int(keyAttempt, rec.Attempt), zap.Duration("duration", time.Since(began)), zap.Error(err))...)
 	return r.answered(ctx, a, rec, err)
+}
+
+// notAnnounced is for a call that was not made, because whether it is announced, or
+// still to be made, is not known. Only this process knows that: what is announced without an answer
+// would count as sent.
+func (r *runner) notAnnounced(ctx context.Context, a *attempt, rec events.Record, fault error) (next, error) {
+	if r.embedded {
+		return next{}, fault
+	}
+	err := r.keep(context.WithoutCancel(ctx), func(ctx context.Context) error {
+		trail, err := r.trail(ctx, a)
+		if err != nil {
+			return err
+		}
+		last, ok := lastCall(trail)
+		if !ok || last.Outcome != events.Started || !last.Deadline.Equal(rec.Deadline) {
+			return nil // it was not stored, or it is somebody else's
+		}
+		rec.Outcome, rec.Error, rec.Deadline = events.PutOff, "not sent: "+fault.Error(), time.Time{}
+		return r.add(ctx, a, rec)
+	})
+	a.read = nil
+	if err != nil {
+		return next{}, errors.Join(fault, err)
+	}
+	return lookAgain(time.Now().Add(a.growingWait())), ctx.Err()
 }
 
 // answered stores what the API said. From here on ctx may have ended: the
@@ -273,7 +304,7 @@ func (r *runner) noteAccepted(ctx context.Context, a *attempt) error {
 	}
 	note := *a.accepted
 	a.accepted = nil
-	if err := r.add(context.WithoutCancel(ctx), a, note); err != nil {
+	if err := r.keep(context.WithoutCancel(ctx), func(ctx context.Context) error { return r.add(ctx, a, note) }); err != nil {
 		return fmt.Errorf("note that action %s was accepted: %w", a.item.ID, err)
 	}
 	return nil
@@ -313,7 +344,7 @@ func (r *runner) send(ctx context.Context, it events.Item, inst policies.Instanc
 // tried again later.
 func (r *runner) putOff(ctx context.Context, a *attempt, rec events.Record, fault error, wait time.Duration) (next, error) {
 	rec.Outcome, rec.Error, rec.Deadline = events.PutOff, fault.Error(), time.Time{}
-	if err := r.add(context.WithoutCancel(ctx), a, rec); err != nil {
+	if err := r.keep(context.WithoutCancel(ctx), func(ctx context.Context) error { return r.add(ctx, a, rec) }); err != nil {
 		return next{}, fmt.Errorf("note that action %s is put off: %w", a.item.ID, err)
 	}
 	a.lastErr = fault.Error()
@@ -335,7 +366,7 @@ func (a *attempt) growingWait() time.Duration {
 // asked for again where they are not so. A reboot is never sent again.
 func (r *runner) afterLostAnswer(ctx context.Context, a *attempt, started events.Record) (next, error) {
 	if a.calls != started.Attempt && !r.embedded && time.Now().Before(started.Deadline) {
-		return lookAgain(started.Deadline), nil // another replica may be waiting for the answer right now
+		return lookAgain(minTime(started.Deadline, time.Now().Add(busyPoll))), nil // another replica may be waiting for the answer right now
 	}
 	if !repeatable(a.item) {
 		return r.verifyReboot(ctx, a, started, false)

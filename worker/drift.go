@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -57,7 +56,11 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 	}
 	plan := policies.Decide(p.set(), inv, p.memory.facts(), trig, p.clock.Now())
 	for _, s := range plan.Skips {
-		if p.lives.isOpen(strings.ToLower(s.Region), s.Instance, string(s.Kind)) {
+		open, err := p.isOpen(ctx, s.Region, s.Instance, s.Kind)
+		if err != nil {
+			return err
+		}
+		if open {
 			continue // it is being brought there
 		}
 		if err := p.noticeDrift(ctx, s); err != nil {
@@ -72,10 +75,17 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 		}
 	}
 	plan.Skips = nil
-	plan.Actions = slices.DeleteFunc(plan.Actions, func(a policies.Action) bool { // a run that waits, or that was asked for already, is not to be overtaken by the same again
-		region, kind := strings.ToLower(a.Region), string(a.Kind)
-		return p.lives.isOpen(region, a.Instance, kind) || a.Hold != "" && p.lives.isHeld(region, a.Instance, kind)
-	})
+	var left []policies.Action
+	for _, a := range plan.Actions { // a run that waits, or that was asked for already, is not to be overtaken by the same again
+		open, err := p.isOpen(ctx, a.Region, a.Instance, a.Kind)
+		if err != nil {
+			return err
+		}
+		if !open && (a.Hold == "" || !p.lives.isHeld(strings.ToLower(a.Region), a.Instance, string(a.Kind))) {
+			left = append(left, a)
+		}
+	}
+	plan.Actions = left
 	for _, run := range p.runs(trig, regions, plan) {
 		if len(run.Items) == 0 {
 			continue
@@ -85,6 +95,28 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 		}
 	}
 	return nil
+}
+
+// isOpen reports whether this replica or another is about to bring an instance to
+// a state of a kind.
+func (p *planner) isOpen(ctx context.Context, region, instance string, of policies.Kind) (bool, error) {
+	region, kind := strings.ToLower(region), string(of)
+	if p.lives.isOpen(region, instance, kind) {
+		return true, nil
+	}
+	id := p.lives.elsewhere(region, instance, kind)
+	if id == "" {
+		return false, nil
+	}
+	trail, err := p.bus.Trail(ctx, region, instance, id)
+	if err != nil {
+		return false, fmt.Errorf("see whether action %s of another replica has ended: %w", id, err)
+	}
+	if _, ended := trail.Outcome(); !ended {
+		return true, nil
+	}
+	p.lives.endedElsewhere(region, instance, kind, id)
+	return false, nil
 }
 
 func (p *planner) noticeDrift(ctx context.Context, s policies.Skip) error {

@@ -27,6 +27,7 @@ type life struct {
 	key       lifeKey
 	run       uint64
 	overtaken chan struct{} // closed when a newer run wants something of the same instance and kind
+	elsewhere bool          // known from its stored plan only; it may have its outcome
 }
 
 func newLives(alone bool) *lives {
@@ -94,6 +95,65 @@ func (l *lives) open(run uint64, it events.Item) *life {
 		close(n.overtaken)
 	}
 	return n
+}
+
+// planned takes up a stored plan that another replica may carry out: it overtakes
+// what is older here.
+func (l *lives) planned(run *events.Run) {
+	if l.alone || run.Seq == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range run.Items {
+		it := &run.Items[i]
+		if !wins(*it) {
+			continue
+		}
+		n := &life{id: it.ID, key: lifeKey{it.Region, it.Instance, it.Kind}, run: run.Seq, elsewhere: true, overtaken: make(chan struct{})}
+		switch old := l.newest[n.key]; {
+		case old == nil:
+			l.newest[n.key] = n
+		case old.run < n.run:
+			close(old.overtaken)
+			l.newest[n.key] = n
+		}
+	}
+}
+
+// handOver takes up that a run was handed back, and may be another replica's now.
+func (l *lives) handOver(run *events.Run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.alone {
+		return // it comes back
+	}
+	for i := range run.Items {
+		if n := l.byID[run.Items[i].ID]; n != nil {
+			n.elsewhere = true
+			delete(l.byID, n.id)
+		}
+	}
+}
+
+// elsewhere is the action of another replica that was asked last to bring an
+// instance to a state of a kind; empty: none, or it is known to have ended.
+func (l *lives) elsewhere(region, instance, kind string) (id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := l.newest[lifeKey{region, instance, kind}]; n != nil && n.elsewhere {
+		return n.id
+	}
+	return ""
+}
+
+// endedElsewhere takes up that an action of another replica has its outcome.
+func (l *lives) endedElsewhere(region, instance, kind, id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := l.newest[lifeKey{region, instance, kind}]; n != nil && n.id == id {
+		n.elsewhere = false
+	}
 }
 
 // end forgets an action that has its outcome. Its run stays known as the newest

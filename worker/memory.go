@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,6 +62,7 @@ type memory struct {
 	tagsOf    map[string][]string   // by instance: its tags in tagsSeen
 	stored    map[string]ownTag     // by key in ns_state: what tagsSeen is made of
 	lessons   map[string]lesson     // by lessonKey: where impulses come from
+	undone    map[string]time.Time  // by action id: came to nothing before its plan was known here; machine time
 	held      map[string]events.Run // by approvalKey: runs that want nothing until they are approved
 	stale     bool                  // a reading that changes what lies ahead is about to be known
 	seen      map[string]sighting   // by instance
@@ -84,6 +86,7 @@ type lesson struct {
 	id     string
 	asked  time.Time          // machine time at which its run was made
 	before []policies.Impulse // what it took the place of
+	undone bool               // nothing was made of it
 }
 
 func lessonKey(policy, instance string) string { return policies.CooldownKey(policy, instance) }
@@ -114,7 +117,7 @@ func newMemory(bus *events.Bus, clock Clock, verifyBy Verify, log *zap.Logger) *
 		cooldowns: make(map[string]cooldown), loads: make(map[string]policies.Load),
 		approvals: make(map[string]approval), approved: make(chan struct{}), impulses: make(policies.Impulses),
 		watched: make(map[string]time.Time), firstSeen: make(map[string]time.Time), tagsSeen: make(map[string]time.Time),
-		tagsOf: make(map[string][]string), stored: make(map[string]ownTag), lessons: make(map[string]lesson), held: make(map[string]events.Run),
+		tagsOf: make(map[string][]string), stored: make(map[string]ownTag), lessons: make(map[string]lesson), undone: make(map[string]time.Time), held: make(map[string]events.Run),
 		seen: make(map[string]sighting), sent: make(map[string]call),
 	}
 }
@@ -438,7 +441,11 @@ func (m *memory) learnAll(run events.Run) {
 			continue
 		}
 		before := slices.DeleteFunc(slices.Clone(m.impulses[it.Instance]), func(i policies.Impulse) bool { return i.Policy != it.Policy })
-		m.lessons[key] = lesson{it.ID, run.StoredAt, before}
+		m.lessons[key] = lesson{id: it.ID, asked: run.StoredAt, before: before}
+		if _, undone := m.undone[it.ID]; undone { // another replica's was faster than its plan
+			m.lessons[key] = lesson{id: it.ID, asked: run.StoredAt, undone: true}
+			continue
+		}
 		due := it.Planned
 		if !it.NotBefore.IsZero() {
 			due = maxTime(due, m.clock.Plan(it.NotBefore))
@@ -455,13 +462,16 @@ func (m *memory) learnAll(run events.Run) {
 
 // unlearn drops the want of an action that ended without having been done: nobody
 // is to act upon it later. What it took the place of holds again.
-func (m *memory) unlearn(id, policy, instance string) {
+func (m *memory) unlearn(id, policy, instance string) (known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := lessonKey(policy, instance)
 	last, ok := m.lessons[key]
 	if !ok || last.id != id {
-		return
+		return false
+	}
+	if last.undone {
+		return true
 	}
 	list := slices.DeleteFunc(slices.Clone(m.impulses[instance]), func(i policies.Impulse) bool { return i.Policy == policy })
 	if list = append(list, last.before...); len(list) == 0 {
@@ -469,9 +479,21 @@ func (m *memory) unlearn(id, policy, instance string) {
 	} else {
 		m.impulses[instance] = list
 	}
-	last.before = nil // it stays known, so that the run delivered again teaches nothing
+	last.before, last.undone = nil, true // it stays known, so that the run delivered again teaches nothing
 	m.lessons[key] = last
 	m.touch()
+	return true
+}
+
+// unlearnOther is unlearn for an action of another replica, whose plan may not be
+// known here yet.
+func (m *memory) unlearnOther(id, policy, instance string) {
+	if m.unlearn(id, policy, instance) {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.undone[id] = time.Now()
 }
 
 // started takes up that a call is made for a want that looked as if it were so.
@@ -526,7 +548,7 @@ func (m *memory) observe(ctx context.Context, set *policies.Set, r *Reading) {
 	}
 	for _, c := range changes {
 		if m.isOurs(ctx, c) {
-			m.forgetHand(ctx, c.inst.ID)
+			m.forgetHand(ctx, c.inst.ID, c.reading.Began)
 			continue
 		}
 		if err := m.noticeHand(ctx, c); err != nil {
@@ -669,13 +691,17 @@ func (m *memory) noticeHand(ctx context.Context, c change) error {
 	if c.inst.Status == policies.StatusShutoff {
 		h.State, verb = schedule.Stopped, "stopped"
 	}
-	if err := m.store(ctx, stateHand+c.inst.ID, h); err != nil {
+	first, err := m.takeHand(ctx, c, &h)
+	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	m.hands[c.inst.ID] = h
 	m.touch()
 	m.mu.Unlock()
+	if !first {
+		return nil
+	}
 	rec := events.Record{
 		ActionID: policies.ActionID("hand", int(h.At.Unix()), c.inst.ID, policies.KindPower), Action: "power", Outcome: events.Noticed, Reason: string(policies.ReasonHand),
 		Detail: verb + " by somebody else", Trigger: "reading", Region: strings.ToLower(c.reading.Region), Instance: c.inst.ID, Hostname: c.inst.Hostname,
@@ -685,11 +711,55 @@ func (m *memory) noticeHand(ctx context.Context, c change) error {
 	return m.bus.PublishNoticed(ctx, rec)
 }
 
+// takeHand remembers a hand unless another replica has seen the same: then it
+// returns that one in h.
+func (m *memory) takeHand(ctx context.Context, c change, h *policies.Hand) (first bool, err error) {
+	body, err := json.Marshal(h)
+	if err != nil {
+		return false, err
+	}
+	key := stateHand + c.inst.ID
+	var revision uint64
+	entry, err := m.bus.State().Get(ctx, key)
+	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, fmt.Errorf("read %s: %w", key, err)
+	}
+	if err == nil {
+		revision = entry.Revision()
+		var other policies.Hand
+		if json.Unmarshal(entry.Value(), &other) == nil && other.State == h.State && other.At.After(m.clock.Plan(c.before.at)) {
+			*h = other
+			return false, nil
+		}
+	}
+	if revision == 0 {
+		_, err = m.bus.State().Create(ctx, key, body)
+	} else {
+		_, err = m.bus.State().Update(ctx, key, body, revision)
+	}
+	if errors.Is(err, jetstream.ErrKeyExists) || isWrongRevision(err) {
+		return false, nil // another replica has just seen it, too
+	}
+	if err != nil {
+		return false, fmt.Errorf("remember %s: %w", key, err)
+	}
+	return true, nil
+}
+
+// isWrongRevision reports whether a rival was faster to write a key: in a cluster
+// it may still be on its way.
+func isWrongRevision(err error) bool {
+	var refusal *jetstream.APIError
+	return errors.As(err, &refusal) && (refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
 // forgetHand ends a hand: the instance is as we made it.
-func (m *memory) forgetHand(ctx context.Context, instance string) {
+func (m *memory) forgetHand(ctx context.Context, instance string, began time.Time) {
 	m.mu.Lock()
-	_, ok := m.hands[instance]
-	delete(m.hands, instance)
+	h, ok := m.hands[instance]
+	if ok = ok && !h.At.After(m.clock.Plan(began)); ok { // else another replica has seen a later one
+		delete(m.hands, instance)
+	}
 	m.mu.Unlock()
 	if !ok {
 		return
@@ -866,6 +936,11 @@ func (m *memory) prune(ctx context.Context, set *policies.Set) {
 		list = slices.DeleteFunc(list, func(i policies.Impulse) bool { return i.At.Before(before) })
 		if m.impulses[id] = list; len(list) == 0 {
 			delete(m.impulses, id)
+		}
+	}
+	for id, at := range m.undone {
+		if time.Since(at) > time.Hour {
+			delete(m.undone, id)
 		}
 	}
 	for key, l := range m.lessons {

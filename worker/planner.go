@@ -38,10 +38,13 @@ type planner struct {
 	inv    *Inventory
 	memory *memory
 	lives  *lives
+	others *replicas
 	crowd  *crowd
 	loads  loadsSaid
 	clock  Clock
 	log    *zap.Logger
+
+	scheduler *scheduler
 
 	mu      sync.Mutex
 	began   time.Time         // machine time; ticks kept back by a crash are published after it
@@ -85,6 +88,7 @@ func (p *planner) load(ctx context.Context) error {
 		for _, e := range run.Edges {
 			p.listed[e] = run.Trigger
 		}
+		p.lives.planned(&run)
 		p.memory.learn(run)
 	}
 	return nil
@@ -92,21 +96,54 @@ func (p *planner) load(ctx context.Context) error {
 
 // follow takes up the plans that other replicas store, until ctx ends.
 func (p *planner) follow(ctx context.Context) error {
-	since := p.began.Add(-time.Minute)
+	since := p.began.Add(-followMargin)
 	for {
 		err := p.bus.WatchRuns(ctx, since, func(run events.Run) {
+			since = maxTime(since, run.StoredAt.Add(-followMargin)) // whatever is in between when NATS is back
 			p.mu.Lock()
 			for _, e := range run.Edges {
 				p.listed[e] = run.Trigger
 			}
 			p.mu.Unlock()
+			p.lives.planned(&run)
 			p.memory.learn(run)
 		})
 		if ctx.Err() != nil {
 			return nil
 		}
 		p.log.Warn("the plans of other replicas cannot be followed, will be tried again", zap.Error(err))
-		since = time.Now().Add(-time.Minute)
+		if sleepUntil(ctx, time.Now().Add(prepareRetry)) != nil {
+			return nil
+		}
+	}
+}
+
+// followMargin is how far back is looked again for what replicas with other clocks
+// have stored.
+const followMargin = time.Minute
+
+// followOutcomes takes up how the starts and stops of other replicas stand, until
+// ctx ends: what came to nothing is not wanted any more.
+func (p *planner) followOutcomes(ctx context.Context) error {
+	since := p.began.Add(-followMargin)
+	query := events.Query{Outcomes: []events.Outcome{events.Started, events.Skipped, events.Expired, events.Failed}}
+	for {
+		err := p.bus.Watch(ctx, events.WatchOptions{Since: since, Query: query}, func(rec events.Record, stored time.Time, _ uint64) error {
+			since = maxTime(since, stored.Add(-followMargin))
+			if policies.KindOf(policies.Verb(rec.Action)) != policies.KindPower {
+				return nil
+			}
+			if rec.Outcome == events.Started {
+				p.memory.started(rec.ActionID, rec.Policy, rec.Instance)
+			} else if isUndone(rec.Outcome, rec.Reason) {
+				p.memory.unlearnOther(rec.ActionID, rec.Policy, rec.Instance)
+			}
+			return nil
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		p.log.Warn("the outcomes of other replicas cannot be followed, will be tried again", zap.Error(err))
 		if sleepUntil(ctx, time.Now().Add(prepareRetry)) != nil {
 			return nil
 		}
@@ -143,6 +180,9 @@ func (p *planner) handle(ctx context.Context, in *events.Incoming) {
 		err = in.Ack()
 	case errors.Is(err, errTooEarly):
 		err = in.Nak(tickRetry)
+	case errors.Is(err, errOtherRevision):
+		p.log.Debug("handed back", zap.String(keySubject, in.Subject), zap.Error(err))
+		err = in.Nak(handBackAgain)
 	case ctx.Err() != nil:
 		err = in.Nak(0)
 	default:
@@ -254,6 +294,9 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 		if trig.ID, edges, err = p.edges(ctx, in); err != nil {
 			return trig, err
 		}
+		if err := p.ownForm(in, edges); err != nil {
+			return trig, err
+		}
 		trig.Edges, trig.At = edges, edges[0].Planned
 		for _, e := range edges {
 			if e.Planned.After(trig.At) {
@@ -327,6 +370,26 @@ func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger strin
 		edges = append(edges, own)
 	}
 	return id, edges, nil
+}
+
+// ownForm hands edges back that a form of their policy planned which this replica
+// has not, as long as another may have it. After that they are decided about in
+// this one's form, where that has the same edge and was known before it.
+func (p *planner) ownForm(in *events.Incoming, edges []policies.Edge) error {
+	for i := range edges {
+		e := &edges[i]
+		hash := p.rules.hash(e.Policy)
+		if e.Hash == "" || e.Hash == hash {
+			continue
+		}
+		if time.Since(in.StoredAt) < handBackFor && p.others.mayHaveAnother() {
+			return errOtherRevision
+		}
+		if hash != "" && p.scheduler.hasEdge(*e) {
+			e.Hash = hash
+		}
+	}
+	return nil
 }
 
 // storedPlan is the plan of a trigger in the first region that has one.

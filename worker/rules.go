@@ -23,6 +23,7 @@ type revision struct {
 	set    *policies.Set
 	name   string            // short hash of the texts that the set was read from
 	hashes map[string]string // of each policy by name
+	since  time.Time         // machine time
 }
 
 func (r *rules) put(set *policies.Set, name string) {
@@ -30,7 +31,7 @@ func (r *rules) put(set *policies.Set, name string) {
 	for i := range set.Policies {
 		hashes[set.Policies[i].Name] = set.Policies[i].Hash()
 	}
-	r.p.Store(&revision{set, name, hashes})
+	r.p.Store(&revision{set, name, hashes, time.Now()})
 }
 
 // hash is the revision of one policy, empty for what is none.

@@ -26,7 +26,8 @@ const (
 	callTimeout     = 30 * time.Second // a call ends within, retries of the client included
 	retryMin        = time.Second      // between two attempts, doubling
 	retryMax        = time.Minute
-	busyPoll        = 2 * time.Second // between two looks at an instance that is busy, or held by another action
+	keepRetry       = 500 * time.Millisecond // between two attempts to store what an answer said
+	busyPoll        = 2 * time.Second        // between two looks at an instance that is busy, or held by another action
 )
 
 const skipAlready = string(policies.ReasonAlready)
@@ -48,6 +49,7 @@ type runner struct {
 	holding *semaphore.Weighted // one per run that waits for approval here
 	lives   *lives
 	memory  *memory
+	others  *replicas
 	hour    *hourly
 	account *gate
 	tally   *tally
@@ -65,6 +67,10 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 	run := &d.Run
 	if len(run.Items) == 0 {
 		r.finish(ctx, d, r.endEmpty(ctx, run))
+		return
+	}
+	if r.others.isOthers(run, d.StoredAt) {
+		_ = d.Nak(handBackAgain)
 		return
 	}
 	for _, it := range run.Items { // before the first acts: an older run must not go on meanwhile
@@ -114,6 +120,9 @@ func (r *runner) recovering(f func() error) (err error) {
 
 func (r *runner) finish(ctx context.Context, d *events.RunDelivery, err error) {
 	var ackErr error
+	if err != nil {
+		r.lives.handOver(&d.Run)
+	}
 	switch {
 	case err == nil:
 		ackErr = d.Ack()
@@ -193,6 +202,7 @@ type attempt struct {
 	cool      *cooldown     // what begins with the call; nil: none
 	began     events.Record // the newest call of this process, as it stands in the ledger
 	noted     string        // last detail that was noted while waiting
+	least     uint64        // the ledger has a record of the action with this sequence
 
 	read     *events.Trail  // what the ledger has of the action; nil when something was added since
 	accepted *events.Record // a call was accepted and the note that says so is not stored yet
@@ -201,11 +211,11 @@ type attempt struct {
 // trail is what the ledger has of an action.
 func (r *runner) trail(ctx context.Context, a *attempt) (events.Trail, error) {
 	if a.read == nil {
-		trail, err := r.bus.Trail(ctx, a.item.Region, a.item.Instance, a.item.ID)
+		trail, err := r.bus.TrailFrom(ctx, a.item.Region, a.item.Instance, a.item.ID, a.least)
 		if err != nil {
 			return trail, fmt.Errorf("read the ledger of action %s: %w", a.item.ID, err)
 		}
-		a.read = &trail
+		a.read, a.least = &trail, max(a.least, trail.Seq)
 	}
 	return *a.read, nil
 }
@@ -213,7 +223,25 @@ func (r *runner) trail(ctx context.Context, a *attempt) (events.Trail, error) {
 // add stores a note of an action.
 func (r *runner) add(ctx context.Context, a *attempt, rec events.Record) error {
 	a.read = nil
-	return r.bus.PublishNote(ctx, rec)
+	seq, err := r.bus.AddNote(ctx, rec)
+	a.least = max(a.least, seq)
+	return err
+}
+
+// keep stores what is known of a call that was made, while NATS may be away: it
+// cannot be found out again. It is tried for as long as a call may take.
+func (r *runner) keep(ctx context.Context, store func(context.Context) error) error {
+	deadline := time.Now().Add(callTimeout)
+	for {
+		err := store(ctx)
+		if err == nil || r.embedded || r.calls.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+		r.log.Debug("not stored, will be tried again", zap.Error(err))
+		if sleepUntil(r.calls, time.Now().Add(keepRetry)) != nil {
+			return err
+		}
+	}
 }
 
 // next says how an action goes on: it ended, or it is looked at again after a time.
@@ -245,6 +273,12 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	rec.To = v.to
 	rec.Lateness, rec.Attempt = lateness(r.clock.Now(), it.Planned), a.made
 	stored, err := r.bus.PublishOutcomeAfter(ctx, rec, a.read)
+	if err != nil && a.began.Seq > 0 { // what the answer was nobody else knows
+		err = r.keep(context.WithoutCancel(ctx), func(ctx context.Context) (err error) {
+			stored, err = r.bus.PublishOutcome(ctx, rec)
+			return err
+		})
+	}
 	if err != nil {
 		a.read = nil
 		return fmt.Errorf("store outcome %s of action %s: %w", v.outcome, it.ID, err)

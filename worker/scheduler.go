@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -45,12 +47,16 @@ type scheduler struct {
 	bus    *events.Bus
 	inv    *Inventory
 	recent *memory
+	others *replicas
 	clock  Clock
 	log    *zap.Logger
 	memory map[string]policyMemory // by policy; nil until loaded
 
 	agenda  *policies.Agenda
 	version int // of recent, that the agenda was made of
+
+	reassert bool                                 // replicas with another policy file may have written over what is remembered
+	sinces   atomic.Pointer[map[string]time.Time] // by policy: Since of memory, for the planner
 }
 
 // noHash is the hash in ticks of sources that are no policies.
@@ -68,7 +74,12 @@ func (s *scheduler) run(ctx context.Context) error {
 			return nil
 		}
 		now := s.clock.Now()
-		if err := s.fireTicks(ctx, now); err != nil {
+		err := s.fireTicks(ctx, now)
+		if err == nil && s.reassert {
+			err = s.rememberAll(ctx)
+			s.reassert = err != nil
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -90,6 +101,8 @@ func (s *scheduler) sleep(ctx context.Context, wait time.Duration) error {
 	select {
 	case <-timer.C:
 	case <-s.recent.changed:
+	case <-s.others.agree:
+		s.reassert = true
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -146,6 +159,36 @@ func (s *scheduler) load(ctx context.Context, set *policies.Set, now time.Time) 
 		return fmt.Errorf("forget policies that are gone: %w", err)
 	}
 	s.memory = memory
+	known := make(map[string]time.Time, len(memory))
+	for name, m := range memory {
+		known[name] = m.Since
+	}
+	s.sinces.Store(&known)
+	return nil
+}
+
+// hasEdge reports whether a policy in the form of this replica has an edge, too,
+// and was known before it.
+func (s *scheduler) hasEdge(e policies.Edge) bool {
+	known := s.sinces.Load()
+	if known == nil {
+		return false
+	}
+	since, ok := (*known)[e.Policy]
+	if !ok || !e.Planned.After(since) {
+		return false
+	}
+	own := s.rules.set().Agenda(s.inv.known(), s.recent.facts(), e.Planned).Edges(e.Planned.Add(-time.Second), e.Planned)
+	return slices.ContainsFunc(own, func(o policies.Edge) bool { return o.Policy == e.Policy && o.Planned.Equal(e.Planned) })
+}
+
+// rememberAll writes what is remembered of each policy anew.
+func (s *scheduler) rememberAll(ctx context.Context) error {
+	for policy, m := range s.memory {
+		if err := s.remember(ctx, policy, m); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

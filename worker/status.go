@@ -24,8 +24,17 @@ type Status struct {
 	Open        int              `json:"open"`             // actions without outcome
 	Paused      []policies.Pause `json:"paused,omitempty"` // that hold now
 	Timezone    string           `json:"timezone"`         // of the policy file
+	// Replicas are the others that share the work and the API's rate.
+	Replicas []ReplicaStatus `json:"replicas,omitempty"`
 	// TokenRefused is set from when Civo refuses the token until it accepts one.
 	TokenRefused bool `json:"token_refused,omitempty"`
+}
+
+// ReplicaStatus is another replica, as it says of itself.
+type ReplicaStatus struct {
+	Name     string `json:"name"`
+	Version  string `json:"version,omitempty"`
+	Revision string `json:"revision"` // of its policy file
 }
 
 // RegionStatus says how a region was last read.

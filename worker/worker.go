@@ -46,6 +46,7 @@ type Worker struct {
 	lives  *lives
 	memory *memory
 	tally  tally
+	others *replicas
 	since  time.Time
 	ready  atomic.Bool
 	fault  atomic.Pointer[string] // why a newer policy file is not in force
@@ -65,6 +66,7 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	o.Verify.Poll = cmp.Or(o.Verify.Poll, DefaultPoll)
 	w := &Worker{api: api, bus: bus, o: o, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), lives: newLives(o.Embedded)}
 	w.rules.put(set, o.Revision)
+	w.others = newReplicas(bus, api, &w.rules, o)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
 	w.inv.clock = o.Clock
 	w.inv.shown = w.memory.shown
@@ -81,14 +83,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	calls, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
 
-	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, lives: w.lives, crowd: newCrowd(signalsAtOnce), clock: w.o.Clock, log: w.o.Log}
+	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, others: w.others, clock: w.o.Clock, log: w.o.Log}
+	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, lives: w.lives, others: w.others, scheduler: scheduler, crowd: newCrowd(signalsAtOnce), clock: w.o.Clock, log: w.o.Log}
 	runner := &runner{
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
-		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, hour: &hourly{},
+		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, others: w.others, hour: &hourly{},
 		account: w.inv.account, tally: &w.tally, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
 	}
-	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, clock: w.o.Clock, log: w.o.Log}
 	remembering, forget := context.WithCancel(ctx)
 	defer forget()
 	loaded := make(chan struct{})
@@ -134,7 +136,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return w.housekeeping(intake, planner) }) // until intake ends
 	if !w.o.Embedded {
-		g.Go(func() error { return planner.follow(intake) }) // until intake ends
+		g.Go(func() error { return planner.follow(intake) })         // until intake ends
+		g.Go(func() error { return planner.followOutcomes(intake) }) // until intake ends
+		g.Go(func() error {                                          // until intake ends and the calls under way have ended
+			defer w.others.leave()
+			err := w.others.run(intake)
+			<-idle
+			return err
+		})
 	}
 	g.Go(func() error { return scheduler.lookForDrift(intake) }) // until intake ends
 	g.Go(func() error { return newWarner(w).run(intake) })       // until intake ends
@@ -243,6 +252,9 @@ func (w *Worker) Status(ctx context.Context) Status {
 	}
 	s.NotReady = w.NotReady(ctx)
 	s.Ready = len(s.NotReady) == 0
+	for _, o := range w.others.living() {
+		s.Replicas = append(s.Replicas, ReplicaStatus{o.Name, o.Version, o.Revision})
+	}
 	if fault := w.fault.Load(); fault != nil {
 		s.PolicyFault = *fault
 	}
