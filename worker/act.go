@@ -81,6 +81,9 @@ func (r *runner) act(ctx context.Context, a *attempt, trail events.Trail) (next,
 			return lookAgain(time.Now().Add(busyPoll)), err
 		}
 	}
+	if it.Action == string(policies.Retag) && other.ActionID != "" && time.Since(other.StoredAt) < railReadingAge {
+		a.notBefore = maxTime(a.notBefore, time.Now()) // a reading of before that call lacks what it changed
+	}
 	reading, err := r.inv.Reading(ctx, it.Region, a.freshFrom(time.Now()))
 	if err != nil {
 		if ctx.Err() != nil {
