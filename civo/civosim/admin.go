@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -70,10 +71,17 @@ func (s *Sim) state(code string) State {
 }
 
 // newest are the last n entries of the ledger (default 1,000) with an operation
-// or any.
+// or any; with after the first n that came after so many since the start, for who
+// follows the ledger without missing what it drops.
 func (s *Sim) newest(r *http.Request) []Request {
 	op, n := r.URL.Query().Get("op"), positive(r.URL.Query().Get("n"), 1000)
-	all := s.Requests()
+	all, number := s.numbered()
+	after, err := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
+	if following := err == nil; following {
+		dropped := number - uint64(len(all))
+		all = all[min(uint64(len(all)), max(after, dropped)-dropped):]
+		all = all[:min(n, len(all))]
+	}
 	if op != "" {
 		all = slices.DeleteFunc(all, func(e Request) bool { return e.Op != op })
 	}

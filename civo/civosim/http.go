@@ -162,6 +162,7 @@ func (r *route) match(parts []string) (id, sub string, ok bool) {
 //
 //	GET    /sim/state?region=LON1    instances, usage of the quota, clock
 //	GET    /sim/ledger?op=stop&n=20  the newest requests, oldest first
+//	GET    /sim/ledger?after=800     those after the first 800, oldest first
 //	GET    /sim/faults               faults that can still strike
 //	POST   /sim/faults               a [Fault] as JSON; times are text such as "30s"
 //	DELETE /sim/faults               no faults any more

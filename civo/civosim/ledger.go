@@ -34,6 +34,13 @@ func (s *Sim) Requests() []Request {
 	return s.ledger.all()
 }
 
+// numbered is the ledger, and how many requests there were since the start.
+func (s *Sim) numbered() ([]Request, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ledger.all(), s.ledgerN
+}
+
 // secrets are the parameters whose values are never kept.
 var secrets = []string{"script", "user_script", "initial_password", "public_key", "secret", "password", "token", "access_token", "api_key", "apikey"}
 

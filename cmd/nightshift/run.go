@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"nightshift/civo"
+	"nightshift/cmd/nightshift/chaos"
 	"nightshift/configs"
 	"nightshift/events"
 	"nightshift/policies"
@@ -27,8 +28,9 @@ import (
 
 // fileFlags are those of every command that reads the policy file.
 type fileFlags struct {
-	path string
-	over configs.Overrides
+	path     string
+	over     configs.Overrides
+	rehearse bool // for nightshift chaos: see [chaos.Rehearse]
 }
 
 func (f *fileFlags) add(cmd *cobra.Command) {
@@ -42,6 +44,10 @@ func (f *fileFlags) load() (*configs.Config, error) {
 		return nil, err
 	}
 	cfg.Policies.Self = thisMachine()
+	if f.rehearse {
+		cfg.NATS.URL = f.over.NATSURL
+		chaos.Rehearse(cfg)
+	}
 	return cfg, nil
 }
 
@@ -68,7 +74,7 @@ func newAPI(cfg *configs.Config) (*civo.Client, error) {
 
 func newRunCommand() *cobra.Command {
 	var f fileFlags
-	var form, planStart string
+	var form, planStart, planAt string
 	var verbose bool
 	var speed float64
 	cmd := &cobra.Command{
@@ -108,7 +114,7 @@ Exit codes: 0 after an ordered stop, 1 when it could not start.`,
 			if form != "" && form != "console" && form != "json" {
 				return usagef("--log-format %q is neither console nor json", form)
 			}
-			clock, err := planClock(cfg.Civo.APIURL, planStart, speed)
+			clock, err := planClock(cfg.Civo.APIURL, planStart, planAt, speed)
 			if err != nil {
 				return err
 			}
@@ -124,8 +130,11 @@ Exit codes: 0 after an ordered stop, 1 when it could not start.`,
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log every call and tick, too")
 	cmd.Flags().StringVar(&planStart, "plan-start", "", "plan time at the start, RFC 3339; against a simulator only")
 	cmd.Flags().Float64Var(&speed, "plan-speed", 1, "how fast plan time runs; against a simulator only")
-	_ = cmd.Flags().MarkHidden("plan-start")
-	_ = cmd.Flags().MarkHidden("plan-speed")
+	cmd.Flags().StringVar(&planAt, "plan-at", "", "machine time at which plan time is that of --plan-start, RFC 3339 (default: now)")
+	cmd.Flags().BoolVar(&f.rehearse, "rehearse", false, "take the policies of the file and none of its settings")
+	for _, name := range []string{"plan-start", "plan-speed", "plan-at", "rehearse"} {
+		_ = cmd.Flags().MarkHidden(name)
+	}
 	return cmd
 }
 
@@ -242,7 +251,7 @@ func webhookOf(t configs.Target) (string, error) {
 
 // planClock is the clock of plan time. It may differ from the machine's against
 // a simulator on this machine only.
-func planClock(api, start string, speed float64) (worker.Clock, error) {
+func planClock(api, start, at string, speed float64) (worker.Clock, error) {
 	if start == "" && speed == 1 {
 		return worker.Clock{}, nil
 	}
@@ -261,6 +270,11 @@ func planClock(api, start string, speed float64) (worker.Clock, error) {
 	if start != "" {
 		if plan, err = time.Parse(time.RFC3339, start); err != nil {
 			return worker.Clock{}, usagef("--plan-start: %v", err)
+		}
+	}
+	if at != "" {
+		if now, err = time.Parse(time.RFC3339, at); err != nil {
+			return worker.Clock{}, usagef("--plan-at: %v", err)
 		}
 	}
 	return worker.Fast(now, plan, speed), nil
