@@ -18,6 +18,9 @@ type Tick struct {
 	// give-up time.
 	Missed int       `json:"missed,omitempty"` // number of edges in the range
 	Since  time.Time `json:"since,omitzero"`
+	// Upto ends that range, of an edge that was known too late to be planned for its
+	// own time; else it ends at Planned.
+	Upto time.Time `json:"upto,omitzero"`
 }
 
 // Command is a request to act on one instance.

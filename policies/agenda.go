@@ -15,7 +15,19 @@ type Agenda struct {
 	set    *Set
 	tables [][]schedule.Timetable // by policy: of those that follow tags, one for each value
 	once   []UpcomingEdge         // at one time only, in order
+	ends   []Exception
 }
+
+// Exception is an edge of one instance, or of a pause, that the policy file alone
+// does not have: the begin or end of an exception.
+type Exception struct {
+	Edge
+	About  string // id of the instance; of a pause what it silences
+	Region string // of the instance; empty: of a pause
+}
+
+// Exceptions are those edges, in no order: of one instant there may be several.
+func (a *Agenda) Exceptions() []Exception { return a.ends }
 
 // Agenda makes the agenda of an inventory. Without one it is that of the file.
 func (s *Set) Agenda(inv []Instance, facts Facts, now time.Time) *Agenda {
@@ -45,7 +57,7 @@ func (s *Set) Agenda(inv []Instance, facts Facts, now time.Time) *Agenda {
 		a.addOnce(inst, &facts, matched, now)
 	}
 	for _, p := range facts.Pauses {
-		a.add(PauseSource, p.Until, "end of a pause")
+		a.add(&Instance{ID: "all " + p.Policy + " " + p.Instance}, PauseSource, p.Until, "end of a pause")
 	}
 	slices.SortFunc(a.once, func(x, y UpcomingEdge) int { return cmp.Or(compareEdges(x.Edge, y.Edge), cmp.Compare(x.Want, y.Want)) })
 	a.once = slices.CompactFunc(a.once, func(x, y UpcomingEdge) bool { return x.Edge == y.Edge })
@@ -55,25 +67,27 @@ func (s *Set) Agenda(inv []Instance, facts Facts, now time.Time) *Agenda {
 // addOnce adds the times at which something of one instance begins or ends.
 func (a *Agenda) addOnce(inst *Instance, facts *Facts, matched []int, now time.Time) {
 	for _, k := range a.set.keeps(inst, facts, now) {
-		a.add(KeepSource, k.begin(), "begin of a keep")
-		a.add(KeepSource, k.Until, "end of a keep")
+		a.add(inst, KeepSource, k.begin(), "begin of a keep")
+		a.add(inst, KeepSource, k.Until, "end of a keep")
 	}
 	for _, k := range a.set.marks(inst) {
-		a.add(MarkSource, k.at, string(k.verb))
+		a.add(inst, MarkSource, k.at, string(k.verb))
 	}
 	for _, imp := range facts.Impulses[inst.ID] {
 		if i := a.set.policyIndex(imp.Policy); i >= 0 && a.set.Policies[i].Signal != nil {
-			a.add(imp.Policy, imp.Until, "end of "+imp.Policy)
+			a.add(inst, imp.Policy, imp.Until, "end of "+imp.Policy)
 		}
 	}
 	if at, ok := a.set.stopAgain(inst, facts, matched); ok {
-		a.add(HandSource, at, "stop again")
+		a.add(inst, HandSource, at, "stop again")
 	}
 }
 
-func (a *Agenda) add(source string, at time.Time, want string) {
+func (a *Agenda) add(of *Instance, source string, at time.Time, want string) {
 	if !at.IsZero() {
-		a.once = append(a.once, UpcomingEdge{Edge{Policy: source, Planned: wholeSecond(at.UTC())}, want})
+		e := Edge{Policy: source, Planned: wholeSecond(at.UTC())}
+		a.once = append(a.once, UpcomingEdge{e, want})
+		a.ends = append(a.ends, Exception{e, of.ID, of.Region})
 	}
 }
 

@@ -24,6 +24,9 @@ type Edge struct {
 	// tags, and the sources that are no policies, have edges that concern some
 	// instances each; after downtime one edge stands for all of them. Zero: Planned.
 	From time.Time `json:"from,omitzero"`
+	// To is the last such instant, beside Planned itself, of an edge that was known
+	// too late to be planned for its own time. Zero: Planned.
+	To time.Time `json:"to,omitzero"`
 }
 
 // ID is the edge's identity: <policy>@<planned unix time>.

@@ -86,7 +86,13 @@ func (e Edge) from() time.Time {
 }
 
 // covers reports whether an edge stands for an instant.
-func (e Edge) covers(t time.Time) bool { return !t.Before(e.from()) && !t.After(e.Planned) }
+func (e Edge) covers(t time.Time) bool {
+	to := e.To
+	if to.IsZero() {
+		to = e.Planned
+	}
+	return !t.Before(e.from()) && !t.After(to) || t.Equal(e.Planned)
+}
 
 // skipEdge ends an edge of a policy that is not, or no longer, in this form.
 func (d *decision) skipEdge(e Edge) {

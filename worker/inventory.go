@@ -187,6 +187,11 @@ func (inv *Inventory) known() (all []policies.Instance) {
 	return all
 }
 
+// read are the regions that have been read.
+func (inv *Inventory) read() (names []string) {
+	return slices.DeleteFunc(inv.names(), func(name string) bool { return inv.last(name) == nil })
+}
+
 // status says for each region how it was last read.
 func (inv *Inventory) status() []RegionStatus {
 	names := inv.names()

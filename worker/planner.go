@@ -234,7 +234,7 @@ func (p *planner) isElsewhere(t *events.Tick, trigger string) bool {
 }
 
 func edgeOf(t *events.Tick) policies.Edge {
-	e := policies.Edge{Policy: t.Policy, Planned: t.Planned, Hash: t.Hash, From: t.Since}
+	e := policies.Edge{Policy: t.Policy, Planned: t.Planned, Hash: t.Hash, From: t.Since, To: t.Upto}
 	if e.Hash == noHash {
 		e.Hash = ""
 	}

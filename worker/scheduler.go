@@ -51,9 +51,11 @@ type scheduler struct {
 	clock  Clock
 	log    *zap.Logger
 	memory map[string]policyMemory // by policy; nil until loaded
+	late   lateEdges
 
 	agenda  *policies.Agenda
-	version int // of recent, that the agenda was made of
+	version int      // of recent, that the agenda was made of
+	read    []string // regions whose instances are on it
 
 	reassert bool                                 // replicas with another policy file may have written over what is remembered
 	sinces   atomic.Pointer[map[string]time.Time] // by policy: Since of memory, for the planner
@@ -115,6 +117,7 @@ func (s *scheduler) ahead(now time.Time) *policies.Agenda {
 	version := s.recent.version
 	s.recent.mu.Unlock()
 	if s.agenda == nil || s.version != version {
+		s.read = s.inv.read()
 		s.agenda, s.version = s.set.Agenda(s.inv.known(), s.recent.facts(), now), version
 	}
 	return s.agenda
@@ -132,7 +135,7 @@ func (s *scheduler) nap(now time.Time) time.Duration {
 // load reads what is remembered of each policy. A policy that is new in this
 // form begins now: no edge of before it was known may fire.
 func (s *scheduler) load(ctx context.Context, set *policies.Set, now time.Time) error {
-	s.set, s.memory, s.agenda = set, nil, nil
+	s.set, s.memory, s.agenda, s.late = set, nil, nil, lateEdges{}
 	memory := make(map[string]policyMemory)
 	for i := range s.set.Policies {
 		p := &s.set.Policies[i]
@@ -355,9 +358,12 @@ func (s *scheduler) notAfter(planned time.Time, after time.Duration, until time.
 }
 
 func tickOf(e policies.Edge) events.Tick {
-	t := events.Tick{Policy: e.Policy, Planned: e.Planned.UTC(), Hash: e.Hash, Since: e.From.UTC()}
-	if e.From.IsZero() {
-		t.Since = time.Time{}
+	t := events.Tick{Policy: e.Policy, Planned: e.Planned.UTC(), Hash: e.Hash}
+	if !e.From.IsZero() {
+		t.Since = e.From.UTC()
+	}
+	if !e.To.IsZero() {
+		t.Upto = e.To.UTC()
 	}
 	if t.Hash == "" {
 		t.Hash = noHash

@@ -28,9 +28,9 @@ import (
 // manyFor is how long the storm of TestManyReplicasLoseAndDoubleNothing lasts.
 var manyFor = flag.Duration("many.for", 0, "how long replicas and NATS nodes are killed; 0: the short form")
 
-// many is three replicas on a NATS of three nodes, all of them processes of their
+// crowd is three replicas on a NATS of three nodes, all of them processes of their
 // own, and a simulator.
-type many struct {
+type crowd struct {
 	t       *testing.T
 	dir     string
 	api     string
@@ -73,9 +73,9 @@ civo: { rate: 100/s }
 
 func instanceID(kind, n int) string { return fmt.Sprintf("%08d-0000-4000-8000-%012d", kind, n) }
 
-func newMany(t *testing.T) *many {
+func newMany(t *testing.T) *crowd {
 	t.Helper()
-	m := &many{t: t, dir: t.TempDir()}
+	m := &crowd{t: t, dir: t.TempDir()}
 	var fleet strings.Builder
 	fleet.WriteString("instances:\n")
 	for kind, g := range []struct {
@@ -110,10 +110,10 @@ func newMany(t *testing.T) *many {
 	return m
 }
 
-func (m *many) url() string { return "nats://" + strings.Join(m.clients[:], ",nats://") }
+func (m *crowd) url() string { return "nats://" + strings.Join(m.clients[:], ",nats://") }
 
 // node starts a NATS node, on its directory of before.
-func (m *many) node(i int) {
+func (m *crowd) node(i int) {
 	m.t.Helper()
 	host, port, _ := net.SplitHostPort(m.clients[i])
 	m.nodes[i] = start(m.t, nil, "nats-server", "-n", "n"+strconv.Itoa(i), "-a", host, "-p", port, "-js", "-sd", filepath.Join(m.dir, "nats-"+strconv.Itoa(i)),
@@ -121,12 +121,12 @@ func (m *many) node(i int) {
 }
 
 // plan is plan time, which all replicas share.
-func (m *many) plan(at time.Time) time.Time {
+func (m *crowd) plan(at time.Time) time.Time {
 	return manyStart.Add(time.Duration(float64(at.Sub(m.began)) * manySpeed))
 }
 
 // worker starts a replica.
-func (m *many) worker(i int) *process {
+func (m *crowd) worker(i int) *process {
 	m.t.Helper()
 	m.workers[i] = start(m.t, []string{"CIVO_TOKEN=" + e2eToken}, "nightshift", "run", "--config", m.config, "--api-url", m.api, "--nats-url", m.url(),
 		"--plan-start", m.plan(time.Now()).Format(time.RFC3339Nano), "--plan-speed", strconv.Itoa(manySpeed))
@@ -144,7 +144,7 @@ func kill(t *testing.T, all ...*process) {
 }
 
 // send stores a message on NS_IN, however long that takes, and returns when it did.
-func (m *many) send(ctx context.Context, subject, id string, body any) bool {
+func (m *crowd) send(ctx context.Context, subject, id string, body any) bool {
 	data, err := json.Marshal(body)
 	if err != nil {
 		m.t.Error(err)
@@ -173,7 +173,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 // storm sends probes (each sets a tag of its own) and alerts until ctx ends, and
 // returns the ids of what was stored.
-func (m *many) storm(ctx, patient context.Context) (sent []string) {
+func (m *crowd) storm(ctx, patient context.Context) (sent []string) {
 	var mu sync.Mutex
 	var all sync.WaitGroup // each ends with patient
 	keep := func(id string) { mu.Lock(); sent = append(sent, id); mu.Unlock() }
@@ -199,7 +199,7 @@ func (m *many) storm(ctx, patient context.Context) (sent []string) {
 }
 
 // stored is what a stream has, oldest first. NATS may be away meanwhile.
-func (m *many) stored(stream string) []storedMsg {
+func (m *crowd) stored(stream string) []storedMsg {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
 	defer cancel()
@@ -215,7 +215,7 @@ func (m *many) stored(stream string) []storedMsg {
 	}
 }
 
-func (m *many) readStream(ctx context.Context, stream string) (all []storedMsg, err error) {
+func (m *crowd) readStream(ctx context.Context, stream string) (all []storedMsg, err error) {
 	for next := uint64(1); ; {
 		msgs, err := jetstreamext.GetBatch(ctx, m.js, stream, 500, jetstreamext.GetBatchSeq(next))
 		if err != nil {
@@ -267,7 +267,7 @@ func (e *manyEvent) ends() bool {
 	return slices.Contains([]string{"done", "skipped", "planned", "superseded", "expired", "failed", "unknown"}, e.Outcome)
 }
 
-func (m *many) events() (all []manyEvent) {
+func (m *crowd) events() (all []manyEvent) {
 	m.t.Helper()
 	for _, s := range m.stored("NS_EVT") {
 		var ce struct{ Data manyEvent }
@@ -295,7 +295,7 @@ type manyTick struct {
 }
 
 // open are the actions without an outcome.
-func (m *many) open() (ids []string) {
+func (m *crowd) open() (ids []string) {
 	ended := make(map[string]bool)
 	known := make(map[string]bool)
 	for _, e := range m.events() {
@@ -323,7 +323,7 @@ func (m *many) open() (ids []string) {
 }
 
 // check is what must hold, whatever was killed.
-func (m *many) check(sent []string, from, to time.Time) {
+func (m *crowd) check(sent []string, from, to time.Time) {
 	t := m.t
 	t.Helper()
 	evts := m.events()
@@ -481,7 +481,7 @@ type simRequest struct {
 	Status   int       `json:"status"`
 }
 
-func (m *many) requests() (all []simRequest) {
+func (m *crowd) requests() (all []simRequest) {
 	m.t.Helper()
 	m.read("/sim/ledger", &all)
 	return all
@@ -492,14 +492,14 @@ type simInstance struct {
 	Tags                 []string
 }
 
-func (m *many) instances() []simInstance {
+func (m *crowd) instances() []simInstance {
 	m.t.Helper()
 	var page struct{ Items []simInstance }
 	m.read("/v2/instances?region=LON1&per_page=1000", &page)
 	return page.Items
 }
 
-func (m *many) read(path string, into any) {
+func (m *crowd) read(path string, into any) {
 	m.t.Helper()
 	s := site{t: m.t, api: m.api}
 	if err := json.Unmarshal(s.get(path), into); err != nil {
@@ -509,7 +509,7 @@ func (m *many) read(path string, into any) {
 
 // slowest is how long the probes that were stored in a span took until they were
 // done: the longest of them.
-func (m *many) slowest(from, to time.Time) (longest time.Duration, n int) {
+func (m *crowd) slowest(from, to time.Time) (longest time.Duration, n int) {
 	at := make(map[string]time.Time)
 	for _, s := range m.stored("NS_IN") {
 		if s.tok[2] == "cmd" && !s.at.Before(from) && s.at.Before(to) {
@@ -624,7 +624,7 @@ func TestManyReplicasLoseAndDoubleNothing(t *testing.T) {
 
 // isRaining reports whether something that came in has no outcome yet; edges go on
 // coming, so those of the last minute of plan time do not count.
-func (m *many) isRaining(ctx context.Context) bool {
+func (m *crowd) isRaining(ctx context.Context) bool {
 	m.t.Helper()
 	if ctx.Err() != nil {
 		m.t.Fatalf("there are actions without outcome: %v", m.open())

@@ -1,0 +1,128 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"nightshift/policies"
+)
+
+// lateEdges finds the begins and ends of exceptions that became known when an edge
+// of the same source at or after their time had been fired: another replica stored
+// a keep, or a reading shows a tag. The scheduler, which fires what lies after the
+// newest edge that it fired, would pass them over.
+type lateEdges struct {
+	agenda  *policies.Agenda // that was looked at last, up to
+	upTo    time.Time        // an instant
+	regions map[string]bool  // whose instances were on it
+	known   map[lateKey]bool // edges that lay behind at some look
+}
+
+type lateKey struct {
+	source, about string
+	at            int64
+}
+
+func keyOfLate(e policies.Exception) lateKey {
+	return lateKey{e.Policy, e.About, e.Planned.Unix()}
+}
+
+// find returns the edges that are late and have not been found before. What the
+// first agenda of a region has, after a start or an edit of the file, was seen to
+// before: an edit never acts on the spot. Fired is what was fired before now.
+func (l *lateEdges) find(a *policies.Agenda, regions []string, fired map[string]policyMemory, now time.Time) (late []policies.Exception) {
+	old := l.agenda
+	if old == a {
+		l.upTo = now
+		return nil
+	}
+	if l.known == nil {
+		l.known = make(map[lateKey]bool)
+	}
+	if old != nil {
+		for _, e := range old.Exceptions() {
+			if !e.Planned.After(l.upTo) {
+				l.known[keyOfLate(e)] = true
+			}
+		}
+		for _, e := range a.Exceptions() {
+			behind := !e.Planned.After(fired[e.Policy].Last) && now.Sub(e.Planned) < maxCatchUp
+			if behind && !l.known[keyOfLate(e)] && (e.Region == "" || l.regions[e.Region]) {
+				late = append(late, e)
+			}
+		}
+	}
+	for key := range l.known {
+		if now.Sub(time.Unix(key.at, 0)) > maxCatchUp {
+			delete(l.known, key)
+		}
+	}
+	l.agenda, l.upTo = a, now
+	l.regions = make(map[string]bool, len(regions))
+	for _, r := range regions {
+		l.regions[r] = true
+	}
+	return late
+}
+
+// fireLate stores a tick for each instant at which something began or ended that
+// became known too late, as a trigger of its own: under that instant where no tick
+// has it, else under one of now that says which it stands for.
+func (s *scheduler) fireLate(ctx context.Context, now time.Time) error {
+	before := s.late
+	late := s.late.find(s.ahead(now), s.read, s.memory, now)
+	var edges []policies.Edge
+	for _, e := range late {
+		if !slices.Contains(edges, e.Edge) {
+			edges = append(edges, e.Edge)
+		}
+	}
+	for _, of := range edges {
+		e := of
+		if p, ok := s.set.Policy(e.Policy); ok {
+			e.Hash = p.Hash()
+		}
+		if err := s.fireOneLate(ctx, e, now); err != nil {
+			s.late.agenda, s.late.upTo, s.late.regions = before.agenda, before.upTo, before.regions // look again
+			return err
+		}
+		for _, x := range late {
+			if x.Edge == of {
+				s.late.known[keyOfLate(x)] = true
+			}
+		}
+	}
+	return nil
+}
+
+// lateTries bounds the seconds that are tried for a tick of now: each is taken only
+// where something else begins or ends in it.
+const lateTries = 60
+
+func (s *scheduler) fireOneLate(ctx context.Context, e policies.Edge, now time.Time) error {
+	at := e.Planned
+	for n := range lateTries {
+		if n > 0 {
+			e.Planned, e.From, e.To = now.Truncate(time.Second).Add(time.Duration(n)*time.Second).UTC(), at, at
+		}
+		t := tickOf(e)
+		t.Trigger, t.Edges = "t"+strconv.FormatInt(t.Planned.Unix(), 10), []string{e.ID()}
+		if s.givenUp(policies.Edge{Policy: e.Policy, Planned: at}, now) {
+			t.Missed, t.Since = 1, at
+		}
+		stored, err := s.bus.PublishTick(ctx, t)
+		if err != nil {
+			return fmt.Errorf("store tick of policy %s: %w", t.Policy, err)
+		}
+		if stored {
+			s.log.Info("an edge became known late", zap.String(keyPolicy, e.Policy), zap.Time(keyPlanned, at), zap.Duration(keyLateness, now.Sub(at)))
+			return nil
+		}
+	}
+	return fmt.Errorf("no second of the next %d is free for an edge of %s that became known late", lateTries, e.Policy)
+}
