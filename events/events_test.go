@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func open(t *testing.T, o events.Options) *events.Bus {
+func open(t testing.TB, o events.Options) *events.Bus {
 	t.Helper()
 	if o.Listen == "" {
 		o.Listen = "none"

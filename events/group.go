@@ -48,6 +48,8 @@ func (b *Bus) grouped(subject string) (g *group, key string) {
 		return &b.evt, tok[1] + "." + tok[2]
 	case tok[0] == "run":
 		return &b.run, subject
+	case tok[0] == "tick":
+		return &b.tick, subject
 	}
 	return nil, ""
 }

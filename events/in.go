@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 )
 
 // ErrTooLarge says that a message would be a dead letter.
@@ -37,6 +38,24 @@ func (b *Bus) PublishTick(ctx context.Context, t Tick) (stored bool, err error) 
 		_, err := parseMessage(msg.Subject, "", data)
 		return err
 	})
+}
+
+// PublishTicks stores ticks as PublishTick does, those that wait for the disk
+// together with one sync. Stored says it of each.
+func (b *Bus) PublishTicks(ctx context.Context, ticks []Tick) (stored []bool, err error) {
+	stored = make([]bool, len(ticks))
+	g, storing := errgroup.WithContext(ctx) // ends with this call
+	g.SetLimit(groupMost)
+	for i, t := range ticks {
+		g.Go(func() error {
+			var err error
+			if stored[i], err = b.PublishTick(storing, t); err != nil {
+				return fmt.Errorf("store tick of policy %s: %w", t.Policy, err)
+			}
+			return nil
+		})
+	}
+	return stored, g.Wait()
 }
 
 // storeOnce stores a message, and with it what belongs to it, unless its subject
@@ -444,6 +463,11 @@ func parseIncoming(sub inSubject, data []byte) (*Incoming, error) {
 		}
 		for _, id := range t.Edges { // they make subjects
 			if err := checkEdge(id); err != nil {
+				return nil, err
+			}
+		}
+		if t.Lead != "" {
+			if err := checkEdge(t.Lead); err != nil {
 				return nil, err
 			}
 		}

@@ -58,16 +58,16 @@ const (
 
 // Bus is a connection to NATS with its streams. It is safe for concurrent use.
 type Bus struct {
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	state    jetstream.KeyValue
-	log      *zap.Logger
-	embedded *server.Server // nil when external
-	unlock   func() error
-	source   string
-	inbox    string // beginning of the subjects on which answers come
-	auth     Auth
-	evt, run group // what is on its way into NS_EVT and NS_RUN
+	nc             *nats.Conn
+	js             jetstream.JetStream
+	state          jetstream.KeyValue
+	log            *zap.Logger
+	embedded       *server.Server // nil when external
+	unlock         func() error
+	source         string
+	inbox          string // beginning of the subjects on which answers come
+	auth           Auth
+	evt, run, tick group // what is on its way into NS_EVT, NS_RUN, and as ticks into NS_IN
 
 	beatDenied atomic.Int64 // when a beat was last refused, in nanoseconds
 

@@ -47,8 +47,10 @@ type planner struct {
 	scheduler *scheduler
 
 	mu      sync.Mutex
-	began   time.Time         // machine time; ticks kept back by a crash are published after it
-	listed  map[string]string // edge id -> id of the trigger whose stored plan lists it
+	began   time.Time            // machine time; ticks kept back by a crash are published after it
+	listed  map[string]string    // edge id -> id of the trigger whose stored plan lists it
+	whole   map[string]bool      // ids of those triggers of which this process has seen every region's plan stored
+	turns   map[string]*tickTurn // by trigger of ticks: one of them is planned at a time
 	retries map[incomingKey]int
 }
 
@@ -70,6 +72,7 @@ var errTooEarly = errors.New("ticks of the same instant are not stored yet")
 func (p *planner) load(ctx context.Context) error {
 	p.began = time.Now()
 	p.listed = make(map[string]string)
+	p.whole = make(map[string]bool)
 	p.retries = make(map[incomingKey]int)
 	done, undone, err := p.ended(ctx, time.Now().Add(-maxCatchUp))
 	if err != nil {
@@ -222,7 +225,70 @@ func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 		}
 		return p.crowd.plan(ctx, in, func() error { return p.planTrigger(ctx, in) })
 	}
+	if in.Tick != nil {
+		return p.planTick(ctx, in)
+	}
 	return p.planTrigger(ctx, in)
+}
+
+// planTick plans the trigger of a tick, unless another of its ticks has done so:
+// the ticks of one instant come one by one, and one plan is for all of them.
+func (p *planner) planTick(ctx context.Context, in *events.Incoming) error {
+	trigger, edge := in.Tick.Trigger, edgeOf(in.Tick).ID()
+	release, err := p.turnOf(ctx, trigger)
+	if err != nil {
+		return err
+	}
+	defer release()
+	p.mu.Lock()
+	isPlanned := p.whole[trigger] && p.listed[edge] == trigger
+	p.mu.Unlock()
+	if isPlanned {
+		return nil
+	}
+	if err := p.planTrigger(ctx, in); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.whole[trigger] = true
+	p.mu.Unlock()
+	return nil
+}
+
+// tickTurn lets one tick of a trigger after another be planned.
+type tickTurn struct {
+	free  chan struct{} // has an element while nobody has the turn
+	users int           // who has it or waits for it
+}
+
+// turnOf waits until no other tick of a trigger is being planned.
+func (p *planner) turnOf(ctx context.Context, trigger string) (release func(), err error) {
+	p.mu.Lock()
+	t := p.turns[trigger]
+	if t == nil {
+		t = &tickTurn{free: make(chan struct{}, 1)}
+		t.free <- struct{}{}
+		if p.turns == nil {
+			p.turns = make(map[string]*tickTurn)
+		}
+		p.turns[trigger] = t
+	}
+	t.users++
+	p.mu.Unlock()
+	leave := func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(p.turns, trigger)
+		}
+	}
+	select {
+	case <-t.free:
+		return func() { t.free <- struct{}{}; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, context.Cause(ctx)
+	}
 }
 
 // isElsewhere reports whether a stored plan of another trigger lists the tick.
@@ -345,10 +411,21 @@ func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger strin
 		return "", nil, err
 	}
 	take, id := in.Tick.Edges, in.Tick.Trigger
-	if ok {
+	switch {
+	case ok:
 		take = stored.Edges
 		if !slices.Contains(stored.Edges, own.ID()) {
 			return id + "-" + events.TokenOf(own.ID()), []policies.Edge{own}, nil
+		}
+	case in.Tick.Lead != "":
+		lead, found, err := p.bus.LoadTick(ctx, in.Tick.Lead)
+		switch {
+		case err != nil:
+			return "", nil, fmt.Errorf("read tick %s: %w", in.Tick.Lead, err)
+		case !found && p.mayCome(in):
+			return "", nil, errTooEarly
+		case found && lead.Trigger == id:
+			take = lead.Edges
 		}
 	}
 	for _, edge := range take {
@@ -357,7 +434,7 @@ func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger strin
 			return "", nil, fmt.Errorf("read tick %s: %w", edge, err)
 		}
 		if !found {
-			if time.Since(in.StoredAt) < tickPatience || time.Since(p.began) < tickPatience {
+			if p.mayCome(in) {
 				return "", nil, errTooEarly
 			}
 			continue
@@ -370,6 +447,12 @@ func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger strin
 		edges = append(edges, own)
 	}
 	return id, edges, nil
+}
+
+// mayCome reports whether a tick that was announced together with one may still be
+// stored.
+func (p *planner) mayCome(in *events.Incoming) bool {
+	return time.Since(in.StoredAt) < tickPatience || time.Since(p.began) < tickPatience
 }
 
 // ownForm hands edges back that a form of their policy planned which this replica
@@ -724,6 +807,7 @@ func (p *planner) prune(before time.Time) {
 	defer p.mu.Unlock()
 	for edge := range p.listed {
 		if unix, ok := edgeUnix(edge); ok && time.Unix(unix, 0).Before(before) {
+			delete(p.whole, p.listed[edge])
 			delete(p.listed, edge)
 		}
 	}

@@ -25,6 +25,13 @@ const (
 	// maxCatchUp bounds how far back missed edges are looked for (plan time): no
 	// give-up time reaches further, and ticks are kept as long.
 	maxCatchUp = 7 * 24 * time.Hour
+	// ticksOfTrigger bounds the edges that are decided about together: a tick names
+	// all of them, and what comes in is read up to events.MaxBody. Of more than
+	// edgesInEach only the first tick does.
+	ticksOfTrigger = 500
+	edgesInEach    = 10
+	// statesAtOnce bounds the entries of the store that are written at a time.
+	statesAtOnce = 32
 )
 
 // statePolicy begins the keys of ns_state under which policyMemory is kept.
@@ -268,7 +275,7 @@ func (s *scheduler) remember(ctx context.Context, policy string, m policyMemory)
 }
 
 // due returns the edges that lie after what is stored and not after now, as the
-// ticks of one trigger: the newest edge of each policy, and one tick for each
+// ticks of one trigger, of so many as ticksOfTrigger: the newest edge of each policy, and one tick for each
 // range of older or expired ones, which will not run.
 func (s *scheduler) due(now time.Time) []events.Tick {
 	after := now
@@ -315,16 +322,27 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 		}
 	}
 	var newest time.Time
-	ids := make([]string, len(ticks))
-	for i, t := range ticks {
-		ids[i] = policies.Edge{Policy: t.Policy, Planned: t.Planned}.ID()
-		if t.Planned.After(newest) {
-			newest = t.Planned
-		}
+	for _, t := range ticks {
+		newest = maxTime(newest, t.Planned)
 	}
-	for i := range ticks {
-		ticks[i].Trigger = "t" + strconv.FormatInt(newest.Unix(), 10)
-		ticks[i].Edges = ids
+	trigger := "t" + strconv.FormatInt(newest.Unix(), 10)
+	for n := 0; n*ticksOfTrigger < len(ticks); n++ {
+		together := ticks[n*ticksOfTrigger : min((n+1)*ticksOfTrigger, len(ticks))]
+		id := trigger
+		if n > 0 {
+			id += "-" + strconv.Itoa(n+1)
+		}
+		ids := make([]string, len(together))
+		for i, t := range together {
+			ids[i] = policies.Edge{Policy: t.Policy, Planned: t.Planned}.ID()
+		}
+		for i := range together {
+			if together[i].Trigger = id; i == 0 || len(ids) <= edgesInEach {
+				together[i].Edges = ids
+			} else {
+				together[i].Lead = ids[0]
+			}
+		}
 	}
 	return ticks
 }

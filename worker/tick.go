@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"nightshift/events"
 	"nightshift/policies"
@@ -31,25 +33,39 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 		return err
 	}
 	ticks := s.due(now)
-	for _, t := range ticks {
-		stored, err := s.bus.PublishTick(ctx, t)
-		if err != nil {
-			return fmt.Errorf("store tick of policy %s: %w", t.Policy, err)
-		}
+	stored, err := s.bus.PublishTicks(ctx, ticks)
+	if err != nil {
+		return err
+	}
+	for i, t := range ticks {
 		s.log.Debug("tick", zap.String(keyPolicy, t.Policy), zap.Time(keyPlanned, t.Planned),
-			zap.Duration(keyLateness, now.Sub(t.Planned)), zap.Bool("stored", stored), zap.Int("missed", t.Missed))
+			zap.Duration(keyLateness, now.Sub(t.Planned)), zap.Bool("stored", stored[i]), zap.Int("missed", t.Missed))
 	}
+	return s.rememberFired(ctx, ticks)
+}
+
+// rememberFired remembers the newest edge of each policy that is stored.
+func (s *scheduler) rememberFired(ctx context.Context, ticks []events.Tick) error {
+	fired := make(map[string]policyMemory)
 	for _, t := range ticks {
-		m := s.memory[t.Policy]
-		if !t.Planned.After(m.Last) {
-			continue
+		m, ok := fired[t.Policy]
+		if !ok {
+			m = s.memory[t.Policy]
 		}
-		m.Last = t.Planned
-		if err := s.remember(ctx, t.Policy, m); err != nil {
-			return err
+		if t.Planned.After(m.Last) {
+			m.Last = t.Planned
+			fired[t.Policy] = m
 		}
-		s.memory[t.Policy] = m
 	}
+	g, writing := errgroup.WithContext(ctx) // ends with this call
+	g.SetLimit(statesAtOnce)
+	for policy, m := range fired {
+		g.Go(func() error { return s.remember(writing, policy, m) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	maps.Copy(s.memory, fired)
 	return nil
 }
 
