@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -303,3 +304,35 @@ func TestAChangeByHandIsNoticedOnceByAllReplicas(t *testing.T) {
 		}
 	})
 }
+
+func TestANewerRunOvertakesAnOlderOneThatAnotherReplicaHas(t *testing.T) {
+	var machines strings.Builder
+	machines.WriteString("instances:\n")
+	for n := range 12 {
+		fmt.Fprintf(&machines, "  - { id: %s, hostname: a-%d, region: LON1, size: g3.small, tags: [env=x], status: ACTIVE }\n", numbered(n), n)
+	}
+	inBubbleWith(t, "2026-03-04 12:00", office, machines.String(), func(t *testing.T, w *world) {
+		defer w.second()()
+		now := time.Now().UTC()
+		for n := range 12 {
+			for _, it := range []events.Item{
+				{ID: fmt.Sprintf("old-%d", n), Action: "stop", NotBefore: now.Add(time.Minute)},
+				{ID: fmt.Sprintf("new-%d", n), Action: "start", Skip: "already"},
+			} {
+				it.Kind, it.Region, it.Instance, it.Planned, it.NotAfter = "power", "lon1", numbered(n), now, now.Add(time.Hour)
+				if _, err := w.bus.StoreRun(t.Context(), events.Run{Trigger: it.ID, Region: "lon1", Kind: "command", Planned: now, StoredAt: now, Items: []events.Item{it}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		w.after(10 * time.Minute)
+		if n := w.calls("stop"); n != 0 {
+			t.Errorf("%d of 12 were stopped, although somebody wanted them running since", n)
+		}
+		if got := strings.Join(w.outcomes(), "; "); strings.Count(got, "superseded") != 12 {
+			t.Errorf("got %s, want 12 superseded", got)
+		}
+	})
+}
+
+func numbered(n int) string { return fmt.Sprintf("55555555-0000-4000-8000-%012d", n) }
