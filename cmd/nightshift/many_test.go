@@ -35,9 +35,10 @@ type many struct {
 	api     string
 	config  string
 	began   time.Time // when plan time stood at manyStart
-	clients [3]string
-	routes  [3]string
-	nodes   [3]*process
+	speed   int
+	clients []string // addresses of the NATS nodes
+	routes  []string
+	nodes   []*process
 	workers [3]*process
 
 	nc *nats.Conn
@@ -45,7 +46,6 @@ type many struct {
 }
 
 const (
-	manySpeed  = 20 // a minute of plan time takes 3 s
 	manyPulses = 8
 	manyWebs   = 24
 	manyProbes = 6
@@ -72,9 +72,9 @@ civo: { rate: 100/s }
 
 func instanceID(kind, n int) string { return fmt.Sprintf("%08d-0000-4000-8000-%012d", kind, n) }
 
-func newMany(t *testing.T) *many {
+func newMany(t *testing.T, nodes, speed int) *many {
 	t.Helper()
-	m := &many{t: t, dir: t.TempDir()}
+	m := &many{t: t, dir: t.TempDir(), speed: speed, nodes: make([]*process, nodes)}
 	var fleet strings.Builder
 	fleet.WriteString("instances:\n")
 	for kind, g := range []struct {
@@ -88,14 +88,14 @@ func newMany(t *testing.T) *many {
 	m.config = write(t, m.dir, "nightshift.yaml", manyPolicies)
 	sim := start(t, nil, "nightshift", "sim", "--listen", "127.0.0.1:0", "--token", e2eToken, "--fleet", write(t, m.dir, "fleet.yaml", fleet.String()), "--delay", "200ms")
 	m.api = sim.says(t, `(http://[0-9.:]+)`)
-	for i := range 3 {
-		m.clients[i], m.routes[i] = freeAddr(t), freeAddr(t)
+	for range nodes {
+		m.clients, m.routes = append(m.clients, freeAddr(t)), append(m.routes, freeAddr(t))
 	}
-	for i := range 3 {
+	for i := range nodes {
 		m.node(i)
 	}
-	for i := range 3 {
-		m.nodes[i].says(t, `Server is ready`)
+	for _, n := range m.nodes {
+		n.says(t, `Server is ready`)
 	}
 	var err error
 	if m.nc, err = nats.Connect(m.url(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.RetryOnFailedConnect(true)); err != nil {
@@ -109,26 +109,29 @@ func newMany(t *testing.T) *many {
 	return m
 }
 
-func (m *many) url() string { return "nats://" + strings.Join(m.clients[:], ",nats://") }
+func (m *many) url() string { return "nats://" + strings.Join(m.clients, ",nats://") }
 
 // node starts a NATS node, on its directory of before.
 func (m *many) node(i int) {
 	m.t.Helper()
 	host, port, _ := net.SplitHostPort(m.clients[i])
-	m.nodes[i] = start(m.t, nil, "nats-server", "-n", "n"+strconv.Itoa(i), "-a", host, "-p", port, "-js", "-sd", filepath.Join(m.dir, "nats-"+strconv.Itoa(i)),
-		"--cluster_name", "many", "--cluster", "nats://"+m.routes[i], "--routes", "nats://"+strings.Join(m.routes[:], ",nats://"))
+	args := []string{"-n", "n" + strconv.Itoa(i), "-a", host, "-p", port, "-js", "-sd", filepath.Join(m.dir, "nats-"+strconv.Itoa(i))}
+	if len(m.nodes) > 1 {
+		args = append(args, "--cluster_name", "many", "--cluster", "nats://"+m.routes[i], "--routes", "nats://"+strings.Join(m.routes, ",nats://"))
+	}
+	m.nodes[i] = start(m.t, nil, "nats-server", args...)
 }
 
 // plan is plan time, which all replicas share.
 func (m *many) plan(at time.Time) time.Time {
-	return manyStart.Add(time.Duration(float64(at.Sub(m.began)) * manySpeed))
+	return manyStart.Add(time.Duration(float64(at.Sub(m.began)) * float64(m.speed)))
 }
 
 // worker starts a replica.
 func (m *many) worker(i int) *process {
 	m.t.Helper()
 	m.workers[i] = start(m.t, []string{"CIVO_TOKEN=" + e2eToken}, "nightshift", "run", "--config", m.config, "--api-url", m.api, "--nats-url", m.url(),
-		"--plan-start", m.plan(time.Now()).Format(time.RFC3339Nano), "--plan-speed", strconv.Itoa(manySpeed))
+		"--plan-start", m.plan(time.Now()).Format(time.RFC3339Nano), "--plan-speed", strconv.Itoa(m.speed))
 	return m.workers[i]
 }
 
@@ -528,13 +531,14 @@ func (m *many) slowest(from, to time.Time) (longest time.Duration, n int) {
 // commands and alerts come. It prints how long commands took around each kill:
 // that is the time to recover, as somebody sees it who waits for an answer.
 func TestManyReplicasLoseAndDoubleNothing(t *testing.T) {
-	m := newMany(t)
+	m := newMany(t, 3, 20) // a minute of plan time takes 3 s
 	for i := range 3 {
 		m.worker(i)
 	}
 	for i := range 3 {
 		m.workers[i].says(t, `"(ready)"`)
 	}
+	m.wantReplicas(3)
 	patient, end := context.WithTimeout(t.Context(), 2*patience+*manyFor)
 	defer end()
 	raining, stopRain := context.WithCancel(patient)
@@ -625,4 +629,77 @@ func TestManyReplicasLoseAndDoubleNothing(t *testing.T) {
 	for _, what := range []string{"a replica", "a NATS node", "all of NATS"} {
 		t.Logf("recovery %s: %s", cmp.Or(what, "?"), longest[what].Round(100*time.Millisecond))
 	}
+}
+
+// wantReplicas fails unless every stream is kept so many times.
+func (m *many) wantReplicas(want int) {
+	m.t.Helper()
+	for _, name := range []string{"NS_IN", "NS_RUN", "NS_EVT", "NS_DLQ", "KV_ns_state"} {
+		s, err := m.js.Stream(m.t.Context(), name)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if got := s.CachedInfo().Config.Replicas; got != want {
+			m.t.Errorf("stream %s is kept %d times, want %d", name, got, want)
+		}
+	}
+}
+
+// TestARollingUpgradeOverEdgesIsLateForNone replaces a replica by a new one, as a
+// Deployment with maxSurge does, each time around an edge: the new one is ready,
+// then the old one is told to end.
+func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
+	t.Parallel()
+	m := newMany(t, 1, 10) // a minute of plan time takes 6 s
+	old := m.worker(0)
+	old.says(t, `"(ready)"`)
+	from := m.plan(time.Now())
+	for round, around := range []time.Duration{-200 * time.Millisecond, 0, 50 * time.Millisecond, 300 * time.Millisecond} {
+		next := m.worker(round % 2)
+		next.says(t, `"(ready)"`)
+		edge := m.machine(m.plan(time.Now()).Truncate(time.Minute).Add(time.Minute))
+		pause(t.Context(), time.Until(edge.Add(around)))
+		if err := old.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if code := old.ends(t); code != 0 {
+			t.Errorf("the old replica ended with %d", code)
+		}
+		old = next
+	}
+	to := m.plan(time.Now())
+	pause(t.Context(), 8*time.Second) // until the last edge is done, too
+
+	begun := make(map[string]int) // calls announced, by edge and instance
+	late := time.Duration(0)
+	for _, e := range m.events() {
+		if e.Outcome == "started" && strings.HasPrefix(e.Policy, "pulse-") {
+			begun[e.Policy+"@"+strconv.FormatInt(e.Planned.Unix(), 10)+" "+e.Instance]++
+			late = max(late, e.at.Sub(m.machine(e.Planned)))
+		}
+	}
+	edges := 0
+	for at := from.Truncate(time.Minute).Add(time.Minute); at.Before(to); at = at.Add(time.Minute) {
+		policy := "pulse-start"
+		if at.Minute()%2 == 0 {
+			policy = "pulse-stop"
+		}
+		if edges++; edges == 1 && policy == "pulse-start" {
+			continue // they run already
+		}
+		for i := range manyPulses {
+			if n := begun[policy+"@"+strconv.FormatInt(at.Unix(), 10)+" "+instanceID(1, i)]; n != 1 {
+				t.Errorf("the edge of %s at %s called %d times for pulse-%d, want once", policy, at.Format(time.TimeOnly), n, i)
+			}
+		}
+	}
+	if late > 10*time.Second { // what is not handed back takes 15 s
+		t.Errorf("a call began %s after its edge", late)
+	}
+	t.Logf("%d edges over 4 upgrades, the latest call began %s after its edge", edges, late.Round(time.Millisecond))
+}
+
+// machine is when it is a plan time.
+func (m *many) machine(plan time.Time) time.Time {
+	return m.began.Add(plan.Sub(manyStart) / time.Duration(m.speed))
 }
