@@ -27,9 +27,9 @@ import (
 // manyFor is how long the storm of TestManyReplicasLoseAndDoubleNothing lasts.
 var manyFor = flag.Duration("many.for", 0, "how long replicas and NATS nodes are killed; 0: the short form")
 
-// many is three replicas on a NATS of three nodes, all of them processes of their
+// crowd is some replicas on a NATS of three nodes, all of them processes of their
 // own, and a simulator.
-type many struct {
+type crowd struct {
 	t       *testing.T
 	dir     string
 	api     string
@@ -72,9 +72,9 @@ civo: { rate: 100/s }
 
 func instanceID(kind, n int) string { return fmt.Sprintf("%08d-0000-4000-8000-%012d", kind, n) }
 
-func newMany(t *testing.T, nodes, speed int) *many {
+func newMany(t *testing.T, nodes, speed int) *crowd {
 	t.Helper()
-	m := &many{t: t, dir: t.TempDir(), speed: speed, nodes: make([]*process, nodes)}
+	m := &crowd{t: t, dir: t.TempDir(), speed: speed, nodes: make([]*process, nodes)}
 	var fleet strings.Builder
 	fleet.WriteString("instances:\n")
 	for kind, g := range []struct {
@@ -109,10 +109,10 @@ func newMany(t *testing.T, nodes, speed int) *many {
 	return m
 }
 
-func (m *many) url() string { return "nats://" + strings.Join(m.clients, ",nats://") }
+func (m *crowd) url() string { return "nats://" + strings.Join(m.clients, ",nats://") }
 
 // node starts a NATS node, on its directory of before.
-func (m *many) node(i int) {
+func (m *crowd) node(i int) {
 	m.t.Helper()
 	host, port, _ := net.SplitHostPort(m.clients[i])
 	args := []string{"-n", "n" + strconv.Itoa(i), "-a", host, "-p", port, "-js", "-sd", filepath.Join(m.dir, "nats-"+strconv.Itoa(i))}
@@ -123,12 +123,12 @@ func (m *many) node(i int) {
 }
 
 // plan is plan time, which all replicas share.
-func (m *many) plan(at time.Time) time.Time {
+func (m *crowd) plan(at time.Time) time.Time {
 	return manyStart.Add(time.Duration(float64(at.Sub(m.began)) * float64(m.speed)))
 }
 
 // worker starts a replica.
-func (m *many) worker(i int) *process {
+func (m *crowd) worker(i int) *process {
 	m.t.Helper()
 	m.workers[i] = start(m.t, []string{"CIVO_TOKEN=" + e2eToken}, "nightshift", "run", "--config", m.config, "--api-url", m.api, "--nats-url", m.url(),
 		"--plan-start", m.plan(time.Now()).Format(time.RFC3339Nano), "--plan-speed", strconv.Itoa(m.speed))
@@ -146,7 +146,7 @@ func kill(t *testing.T, all ...*process) {
 }
 
 // send stores a message on NS_IN, however long that takes, and returns when it did.
-func (m *many) send(ctx context.Context, subject, id string, body any) bool {
+func (m *crowd) send(ctx context.Context, subject, id string, body any) bool {
 	data, err := json.Marshal(body)
 	if err != nil {
 		m.t.Error(err)
@@ -175,7 +175,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 // storm sends probes (each sets a tag of its own) and alerts until ctx ends, and
 // returns the ids of what was stored.
-func (m *many) storm(ctx, patient context.Context) (sent []string) {
+func (m *crowd) storm(ctx, patient context.Context) (sent []string) {
 	var mu sync.Mutex
 	var all sync.WaitGroup // each ends with patient
 	keep := func(id string) { mu.Lock(); sent = append(sent, id); mu.Unlock() }
@@ -201,7 +201,7 @@ func (m *many) storm(ctx, patient context.Context) (sent []string) {
 }
 
 // stored is what a stream has, oldest first. NATS may be away meanwhile.
-func (m *many) stored(stream string) []storedMsg {
+func (m *crowd) stored(stream string) []storedMsg {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
 	defer cancel()
@@ -217,7 +217,7 @@ func (m *many) stored(stream string) []storedMsg {
 	}
 }
 
-func (m *many) readStream(ctx context.Context, stream string) (all []storedMsg, err error) {
+func (m *crowd) readStream(ctx context.Context, stream string) (all []storedMsg, err error) {
 	for next := uint64(1); ; {
 		msgs, err := jetstreamext.GetBatch(ctx, m.js, stream, 500, jetstreamext.GetBatchSeq(next))
 		if err != nil {
@@ -269,7 +269,7 @@ func (e *manyEvent) ends() bool {
 	return slices.Contains([]string{"done", "skipped", "planned", "superseded", "expired", "failed", "unknown"}, e.Outcome)
 }
 
-func (m *many) events() (all []manyEvent) {
+func (m *crowd) events() (all []manyEvent) {
 	m.t.Helper()
 	for _, s := range m.stored("NS_EVT") {
 		var ce struct{ Data manyEvent }
@@ -297,7 +297,7 @@ type manyTick struct {
 }
 
 // open is what came in until a time, or is in a stored plan, and has no outcome yet.
-func (m *many) open(sent []string, began, until time.Time) (words []string) {
+func (m *crowd) open(sent []string, began, until time.Time) (words []string) {
 	ended, came, expired := make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	var begun []string
 	for _, e := range m.events() {
@@ -370,7 +370,7 @@ func (m *many) open(sent []string, began, until time.Time) (words []string) {
 }
 
 // check is what must hold, whatever was killed.
-func (m *many) check(sent []string, calm time.Time) {
+func (m *crowd) check(sent []string, calm time.Time) {
 	t := m.t
 	t.Helper()
 	evts := m.events()
@@ -481,7 +481,7 @@ type simRequest struct {
 	Status   int       `json:"status"`
 }
 
-func (m *many) requests() (all []simRequest) {
+func (m *crowd) requests() (all []simRequest) {
 	m.t.Helper()
 	m.read("/sim/ledger", &all)
 	return all
@@ -492,14 +492,14 @@ type simInstance struct {
 	Tags                 []string
 }
 
-func (m *many) instances() []simInstance {
+func (m *crowd) instances() []simInstance {
 	m.t.Helper()
 	var page struct{ Items []simInstance }
 	m.read("/v2/instances?region=LON1&per_page=1000", &page)
 	return page.Items
 }
 
-func (m *many) read(path string, into any) {
+func (m *crowd) read(path string, into any) {
 	m.t.Helper()
 	s := site{t: m.t, api: m.api}
 	if err := json.Unmarshal(s.get(path), into); err != nil {
@@ -509,7 +509,7 @@ func (m *many) read(path string, into any) {
 
 // slowest is how long the probes that were stored in a span took until they were
 // done: the longest of them.
-func (m *many) slowest(from, to time.Time) (longest time.Duration, n int) {
+func (m *crowd) slowest(from, to time.Time) (longest time.Duration, n int) {
 	at := make(map[string]time.Time)
 	for _, s := range m.stored("NS_IN") {
 		if s.tok[2] == "cmd" && !s.at.Before(from) && s.at.Before(to) {
@@ -632,7 +632,7 @@ func TestManyReplicasLoseAndDoubleNothing(t *testing.T) {
 }
 
 // wantReplicas fails unless every stream is kept so many times.
-func (m *many) wantReplicas(want int) {
+func (m *crowd) wantReplicas(want int) {
 	m.t.Helper()
 	for _, name := range []string{"NS_IN", "NS_RUN", "NS_EVT", "NS_DLQ", "KV_ns_state"} {
 		s, err := m.js.Stream(m.t.Context(), name)
@@ -700,6 +700,6 @@ func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
 }
 
 // machine is when it is a plan time.
-func (m *many) machine(plan time.Time) time.Time {
+func (m *crowd) machine(plan time.Time) time.Time {
 	return m.began.Add(plan.Sub(manyStart) / time.Duration(m.speed))
 }
