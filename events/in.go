@@ -147,6 +147,23 @@ func (b *Bus) load(ctx context.Context, stream, subject string, read func(data [
 	return true, nil
 }
 
+// lagPatience is how long a node of NATS may lag behind another.
+const lagPatience = 10 * time.Second
+
+// loadStored is load for who knows that the message was stored: in a cluster the
+// node that answers may lag behind the one that said so.
+func (b *Bus) loadStored(ctx context.Context, stream, subject string, read func(data []byte) error) (found bool, err error) {
+	for deadline := time.Now().Add(lagPatience); ; {
+		found, err = b.load(ctx, stream, subject, read)
+		if found || err != nil || b.embedded != nil || time.Now().After(deadline) {
+			return found, err
+		}
+		if err := sleep(ctx, 10*trailRetry); err != nil {
+			return false, err
+		}
+	}
+}
+
 // PublishCommand stores a command and returns its sequence. With an ID, the
 // same command published twice is stored once.
 func (b *Bus) PublishCommand(ctx context.Context, c Command) (seq uint64, err error) {

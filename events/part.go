@@ -63,7 +63,7 @@ func (b *Bus) join(ctx context.Context, r *Run) error {
 	for n := 1; n <= r.Parts; n++ {
 		subject := partSubject(r.Region, r.Trigger, n)
 		var items []Item
-		found, err := b.load(ctx, StreamRun, subject, func(data []byte) error {
+		found, err := b.loadStored(ctx, StreamRun, subject, func(data []byte) error {
 			if err := json.Unmarshal(data, &items); err != nil {
 				return err
 			}

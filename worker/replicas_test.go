@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"nightshift/civo"
 	"nightshift/events"
@@ -65,3 +68,271 @@ func TestEndsArePlannedByWhicheverReplica(t *testing.T) {
 		}
 	})
 }
+
+// amongOthers runs a test with a daemon that may have others beside it.
+func amongOthers(t *testing.T, at, file string, test func(t *testing.T, w *world)) {
+	t.Helper()
+	inBubble(t, at, file, func(t *testing.T, w *world) {
+		w.end()
+		w.o.Embedded, w.o.Name, w.o.Revision = false, "first", "one"
+		w.begin()
+		w.after(2 * time.Second)
+		test(t, w)
+	})
+}
+
+// beats says that another replica lives, until it is stopped.
+func (w *world) beats(beat events.Beat) (stop func()) {
+	ctx, end := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { // until stop
+		defer close(done)
+		for ctx.Err() == nil {
+			if err := w.bus.Beat(beat); err != nil {
+				w.t.Error(err)
+			}
+			select {
+			case <-time.After(2 * time.Second):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return func() { end(); <-done }
+}
+
+func (w *world) wantShare(want float64) {
+	w.t.Helper()
+	if got := w.api.RateState().Share; got != want {
+		w.t.Errorf("its part of the rate is %v requests a second, want %v", got, want)
+	}
+}
+
+func TestTheRateIsSharedAmongTheLiving(t *testing.T) {
+	amongOthers(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.wantShare(50)
+		end := w.beats(events.Beat{ID: "b", Name: "second", Revision: "one"})
+		w.after(time.Second)
+		w.wantShare(25)
+		leaves := w.beats(events.Beat{ID: "c", Name: "third", Revision: "one"})
+		w.after(time.Second)
+		w.wantShare(50.0 / 3)
+		leaves()
+		if err := w.bus.Beat(events.Beat{ID: "c", Name: "third", Leaving: true}); err != nil {
+			t.Fatal(err)
+		}
+		w.after(time.Second)
+		w.wantShare(25) // at once, since it said so
+		end()           // this one dies
+		w.after(4 * time.Second)
+		w.wantShare(25)
+		w.after(6 * time.Second)
+		w.wantShare(50)
+	})
+}
+
+func TestReplicasThatComeKnowEachOtherAtOnce(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		end := w.second()
+		w.after(100 * time.Millisecond)
+		w.wantShare(25)
+		if s := w.w.Status(t.Context()); len(s.Replicas) != 1 {
+			t.Errorf("the status knows %d other replicas, want 1", len(s.Replicas))
+		}
+		end()
+		w.after(100 * time.Millisecond)
+		w.wantShare(50)
+	})
+}
+
+func TestA429OfOneReplicaLowersTheRateOfAll(t *testing.T) {
+	amongOthers(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		until := time.Now().Add(20 * time.Second).UTC()
+		for _, b := range []events.Beat{{ID: "b", Name: "second"}, {ID: "b", Name: "second", Refused: 1, ClosedUntil: until}} {
+			if err := w.bus.Beat(b); err != nil {
+				t.Fatal(err)
+			}
+			w.after(time.Second)
+		}
+		if s := w.api.RateState(); s.Rate > 13 || !s.ClosedUntil.Equal(until) {
+			t.Errorf("after a 429 of another the rate is %v, closed until %s; want half of 25, and %s", s.Rate, s.ClosedUntil, until)
+		}
+		if s := w.api.RateState(); s.Refused != 0 {
+			t.Errorf("it counts %d refusals, want 0: it was not its own", s.Refused)
+		}
+	})
+}
+
+// noticed are the details of notices with a reason.
+func (w *world) noticed(reason string) (details []string) {
+	for _, r := range w.records(events.Noticed) {
+		if r.Reason == reason {
+			details = append(details, r.Detail)
+		}
+	}
+	return details
+}
+
+func TestReplicasWithDifferentFilesAreReportedOnce(t *testing.T) {
+	amongOthers(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		end := w.beats(events.Beat{ID: "b", Name: "second", Revision: "two"})
+		w.after(50 * time.Second)
+		if got := w.noticed("revisions differ"); len(got) != 0 {
+			t.Errorf("after 50 s already: %q", got) // an edit reaches one after another
+		}
+		w.after(20 * time.Minute)
+		if got := w.noticed("revisions differ"); len(got) != 1 || got[0] != "replicas have different policy files: one on first; two on second" {
+			t.Errorf("got %q, want one notice that names both", got)
+		}
+		end()
+		w.after(20 * time.Minute)
+		if got := w.noticed("revisions differ"); len(got) != 1 {
+			t.Errorf("got %q, want no more", got)
+		}
+	})
+}
+
+// A tick that another revision of the policy stored first is handed back as long
+// as that may be at work; after that it is decided about by this one's.
+func TestAnEdgeOfAnotherRevisionIsTakenByWhoeverIsLeft(t *testing.T) {
+	amongOthers(t, "2026-03-04 18:59", office, func(t *testing.T, w *world) {
+		end := w.beats(events.Beat{ID: "b", Name: "second", Revision: "two"})
+		w.after(30 * time.Second)
+		edge := time.Date(2026, 3, 4, 19, 0, 0, 0, time.UTC)
+		id := fmt.Sprintf("dev-hours@%d", edge.Unix())
+		stored, err := w.bus.PublishTick(t.Context(), events.Tick{Policy: "dev-hours", Planned: edge, Hash: "two", Trigger: fmt.Sprintf("t%d", edge.Unix()), Edges: []string{id}})
+		if err != nil || !stored {
+			t.Fatal(stored, err)
+		}
+		w.after(35 * time.Second) // 19:00:07
+		w.wantOutcomes()
+		w.wantStatus(dev1, "ACTIVE")
+		end() // the last one that had it
+		w.after(10 * time.Second)
+		w.wantStatus(dev1, "STOPPING")
+		w.after(40 * time.Second)
+		w.wantStatus(dev1, "SHUTOFF")
+		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
+	})
+}
+
+func TestAnEdgeThatOnlyAnotherRevisionHasEndsAfterAMinute(t *testing.T) {
+	amongOthers(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		defer w.beats(events.Beat{ID: "b", Name: "second", Revision: "two"})()
+		w.after(30 * time.Second)
+		edge := time.Now().UTC().Truncate(time.Second)
+		id := fmt.Sprintf("dev-hours@%d", edge.Unix())
+		if _, err := w.bus.PublishTick(t.Context(), events.Tick{Policy: "dev-hours", Planned: edge, Hash: "two", Trigger: fmt.Sprintf("t%d", edge.Unix()), Edges: []string{id}}); err != nil {
+			t.Fatal(err)
+		}
+		w.after(50 * time.Second)
+		w.wantOutcomes()
+		w.after(20 * time.Second)
+		w.wantOutcomes("tick  skipped policy changed")
+	})
+}
+
+func TestARunOfAnotherRevisionIsHandedBackForAMinute(t *testing.T) {
+	amongOthers(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		defer w.beats(events.Beat{ID: "b", Name: "second", Revision: "two"})()
+		w.after(30 * time.Second)
+		now := time.Now().UTC()
+		if _, err := w.bus.StoreRun(t.Context(), events.Run{
+			Trigger: "t1", Region: "lon1", Kind: "tick", Planned: now, StoredAt: now,
+			Items: []events.Item{{ID: "a1", Kind: "power", Action: "stop", Region: "lon1", Instance: web1, Policy: "night", Revision: "two", Planned: now, NotAfter: now.Add(time.Hour)}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		w.after(50 * time.Second)
+		w.wantOutcomes()
+		w.after(20 * time.Second)
+		w.wantOutcomes("stop  skipped policy changed")
+	})
+}
+
+// What is delivered to two at once, because its acknowledgement or a sign of life
+// was lost, is carried out once.
+func TestARunInTheHandsOfTwoIsCarriedOutOnce(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.o.Workers = 1
+		defer w.second()()
+		now := time.Now().UTC()
+		if _, err := w.bus.StoreRun(t.Context(), events.Run{
+			Trigger: "t1", Region: "lon1", Kind: "command", Planned: now, StoredAt: now,
+			Items: []events.Item{{ID: "a1", Kind: "reboot", Action: "reboot", Region: "lon1", Instance: web1, Planned: now, NotBefore: now.Add(time.Minute), NotAfter: now.Add(time.Hour)}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		js, err := jetstream.New(w.bus.Conn())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 8 { // it is delivered again, although it is in work
+			w.after(2 * time.Second)
+			if _, err := js.ResetConsumer(t.Context(), events.StreamRun, "runner"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.after(10 * time.Minute)
+		if n := w.calls("soft_reboot"); n != 1 {
+			t.Errorf("%d reboots were sent, want 1", n)
+		}
+		w.wantOutcomes("reboot  done")
+	})
+}
+
+func TestAChangeByHandIsNoticedOnceByAllReplicas(t *testing.T) {
+	inBubble(t, "2026-03-04 20:00", with(devHours), func(t *testing.T, w *world) {
+		w.sim.SetStatus(dev1, "SHUTOFF")
+		defer w.second()()
+		look := func() { // each of the two answers some
+			for range 12 {
+				w.ask("plan", worker.PlanRequest{}, &worker.PlanAnswer{})
+				w.after(6 * time.Second)
+			}
+		}
+		look()
+		w.sim.SetStatus(dev1, "ACTIVE")
+		look()
+		hands := 0
+		for _, r := range w.records(events.Noticed) {
+			if r.Reason == "changed by hand" || r.Detail == "started by somebody else" {
+				hands++
+			}
+		}
+		if hands != 1 {
+			t.Errorf("a start by hand was noticed %d times, want 1", hands)
+		}
+	})
+}
+
+func TestANewerRunOvertakesAnOlderOneThatAnotherReplicaHas(t *testing.T) {
+	var machines strings.Builder
+	machines.WriteString("instances:\n")
+	for n := range 12 {
+		fmt.Fprintf(&machines, "  - { id: %s, hostname: a-%d, region: LON1, size: g3.small, tags: [env=x], status: ACTIVE }\n", numbered(n), n)
+	}
+	inBubbleWith(t, "2026-03-04 12:00", office, machines.String(), func(t *testing.T, w *world) {
+		defer w.second()()
+		now := time.Now().UTC()
+		for n := range 12 {
+			for _, it := range []events.Item{
+				{ID: fmt.Sprintf("old-%d", n), Action: "stop", NotBefore: now.Add(time.Minute)},
+				{ID: fmt.Sprintf("new-%d", n), Action: "start", Skip: "already"},
+			} {
+				it.Kind, it.Region, it.Instance, it.Planned, it.NotAfter = "power", "lon1", numbered(n), now, now.Add(time.Hour)
+				if _, err := w.bus.StoreRun(t.Context(), events.Run{Trigger: it.ID, Region: "lon1", Kind: "command", Planned: now, StoredAt: now, Items: []events.Item{it}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		w.after(10 * time.Minute)
+		if n := w.calls("stop"); n != 0 {
+			t.Errorf("%d of 12 were stopped, although somebody wanted them running since", n)
+		}
+		if got := strings.Join(w.outcomes(), "; "); strings.Count(got, "superseded") != 12 {
+			t.Errorf("got %s, want 12 superseded", got)
+		}
+	})
+}
+
+func numbered(n int) string { return fmt.Sprintf("55555555-0000-4000-8000-%012d", n) }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -28,7 +27,7 @@ import (
 // manyFor is how long the storm of TestManyReplicasLoseAndDoubleNothing lasts.
 var manyFor = flag.Duration("many.for", 0, "how long replicas and NATS nodes are killed; 0: the short form")
 
-// crowd is three replicas on a NATS of three nodes, all of them processes of their
+// crowd is some replicas on a NATS of three nodes, all of them processes of their
 // own, and a simulator.
 type crowd struct {
 	t       *testing.T
@@ -36,9 +35,10 @@ type crowd struct {
 	api     string
 	config  string
 	began   time.Time // when plan time stood at manyStart
-	clients [3]string
-	routes  [3]string
-	nodes   [3]*process
+	speed   int
+	clients []string // addresses of the NATS nodes
+	routes  []string
+	nodes   []*process
 	workers [3]*process
 
 	nc *nats.Conn
@@ -46,7 +46,6 @@ type crowd struct {
 }
 
 const (
-	manySpeed  = 20 // a minute of plan time takes 3 s
 	manyPulses = 8
 	manyWebs   = 24
 	manyProbes = 6
@@ -73,9 +72,9 @@ civo: { rate: 100/s }
 
 func instanceID(kind, n int) string { return fmt.Sprintf("%08d-0000-4000-8000-%012d", kind, n) }
 
-func newMany(t *testing.T) *crowd {
+func newMany(t *testing.T, nodes, speed int) *crowd {
 	t.Helper()
-	m := &crowd{t: t, dir: t.TempDir()}
+	m := &crowd{t: t, dir: t.TempDir(), speed: speed, nodes: make([]*process, nodes)}
 	var fleet strings.Builder
 	fleet.WriteString("instances:\n")
 	for kind, g := range []struct {
@@ -89,14 +88,14 @@ func newMany(t *testing.T) *crowd {
 	m.config = write(t, m.dir, "nightshift.yaml", manyPolicies)
 	sim := start(t, nil, "nightshift", "sim", "--listen", "127.0.0.1:0", "--token", e2eToken, "--fleet", write(t, m.dir, "fleet.yaml", fleet.String()), "--delay", "200ms")
 	m.api = sim.says(t, `(http://[0-9.:]+)`)
-	for i := range 3 {
-		m.clients[i], m.routes[i] = freeAddr(t), freeAddr(t)
+	for range nodes {
+		m.clients, m.routes = append(m.clients, freeAddr(t)), append(m.routes, freeAddr(t))
 	}
-	for i := range 3 {
+	for i := range nodes {
 		m.node(i)
 	}
-	for i := range 3 {
-		m.nodes[i].says(t, `Server is ready`)
+	for _, n := range m.nodes {
+		n.says(t, `Server is ready`)
 	}
 	var err error
 	if m.nc, err = nats.Connect(m.url(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.RetryOnFailedConnect(true)); err != nil {
@@ -110,26 +109,29 @@ func newMany(t *testing.T) *crowd {
 	return m
 }
 
-func (m *crowd) url() string { return "nats://" + strings.Join(m.clients[:], ",nats://") }
+func (m *crowd) url() string { return "nats://" + strings.Join(m.clients, ",nats://") }
 
 // node starts a NATS node, on its directory of before.
 func (m *crowd) node(i int) {
 	m.t.Helper()
 	host, port, _ := net.SplitHostPort(m.clients[i])
-	m.nodes[i] = start(m.t, nil, "nats-server", "-n", "n"+strconv.Itoa(i), "-a", host, "-p", port, "-js", "-sd", filepath.Join(m.dir, "nats-"+strconv.Itoa(i)),
-		"--cluster_name", "many", "--cluster", "nats://"+m.routes[i], "--routes", "nats://"+strings.Join(m.routes[:], ",nats://"))
+	args := []string{"-n", "n" + strconv.Itoa(i), "-a", host, "-p", port, "-js", "-sd", filepath.Join(m.dir, "nats-"+strconv.Itoa(i))}
+	if len(m.nodes) > 1 {
+		args = append(args, "--cluster_name", "many", "--cluster", "nats://"+m.routes[i], "--routes", "nats://"+strings.Join(m.routes, ",nats://"))
+	}
+	m.nodes[i] = start(m.t, nil, "nats-server", args...)
 }
 
 // plan is plan time, which all replicas share.
 func (m *crowd) plan(at time.Time) time.Time {
-	return manyStart.Add(time.Duration(float64(at.Sub(m.began)) * manySpeed))
+	return manyStart.Add(time.Duration(float64(at.Sub(m.began)) * float64(m.speed)))
 }
 
 // worker starts a replica.
 func (m *crowd) worker(i int) *process {
 	m.t.Helper()
 	m.workers[i] = start(m.t, []string{"CIVO_TOKEN=" + e2eToken}, "nightshift", "run", "--config", m.config, "--api-url", m.api, "--nats-url", m.url(),
-		"--plan-start", m.plan(time.Now()).Format(time.RFC3339Nano), "--plan-speed", strconv.Itoa(manySpeed))
+		"--plan-start", m.plan(time.Now()).Format(time.RFC3339Nano), "--plan-speed", strconv.Itoa(m.speed))
 	return m.workers[i]
 }
 
@@ -294,59 +296,96 @@ type manyTick struct {
 	Trigger string
 }
 
-// open are the actions without an outcome.
-func (m *crowd) open() (ids []string) {
-	ended := make(map[string]bool)
-	known := make(map[string]bool)
+// open is what came in until a time, or is in a stored plan, and has no outcome yet.
+func (m *crowd) open(sent []string, began, until time.Time) (words []string) {
+	ended, came, expired := make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	var begun []string
 	for _, e := range m.events() {
 		if e.Outcome == "noticed" {
 			continue // is about nothing that was asked for
 		}
+		came[e.Trigger] = true
+		if e.Action == "tick" && e.ends() {
+			expired[e.Policy+"@"+strconv.FormatInt(e.Planned.Unix(), 10)] = true
+		}
+		begun = append(begun, e.ActionID)
 		ended[e.ActionID] = ended[e.ActionID] || e.ends()
-		known[e.ActionID] = true
 	}
 	for _, s := range m.stored("NS_RUN") {
 		var run manyRun
 		if err := json.Unmarshal(s.data, &run); err != nil {
 			m.t.Fatal(err)
 		}
+		came[run.Trigger] = true
+		for _, e := range run.Edges {
+			came[e] = true
+		}
 		for _, it := range run.Items {
-			known[it.ID] = true
+			begun = append(begun, it.ID)
 		}
 	}
-	for id := range known {
+	for _, id := range begun {
 		if !ended[id] {
-			ids = append(ids, id)
+			words = append(words, "action "+id)
 		}
 	}
-	return ids
+	for _, id := range sent {
+		if !came[id] {
+			words = append(words, "trigger "+id)
+		}
+	}
+	ticks := make(map[string]bool)
+	var missed []manyTick
+	for _, s := range m.stored("NS_IN") {
+		if s.tok[2] != "tick" || strings.HasPrefix(s.tok[3], "_") {
+			continue
+		}
+		if ticks[s.subject] {
+			m.t.Errorf("%s is stored twice", s.subject)
+		}
+		ticks[s.subject] = true
+		var tick manyTick
+		if err := json.Unmarshal(s.data, &tick); err != nil {
+			m.t.Fatal(err)
+		}
+		if tick.Missed > 0 {
+			missed = append(missed, tick)
+		}
+		if id := s.tok[3] + "@" + s.tok[4]; s.at.Before(until) && !came[id] && (tick.Missed == 0 || !expired[id]) {
+			words = append(words, "edge "+id)
+		}
+	}
+	for at := m.plan(began.Add(time.Second)).Truncate(time.Minute).Add(time.Minute); at.Before(m.plan(until)); at = at.Add(time.Minute) {
+		policy := "pulse-start"
+		if at.Minute()%2 == 0 {
+			policy = "pulse-stop"
+		}
+		if !ticks["nightshift.v1.tick."+policy+"."+strconv.FormatInt(at.Unix(), 10)] && !slices.ContainsFunc(missed, func(r manyTick) bool {
+			return r.Policy == policy && !at.Before(r.Since) && !at.After(r.Planned)
+		}) {
+			words = append(words, "edge of "+policy+" at "+at.Format(time.TimeOnly)+", which is not stored")
+		}
+	}
+	return words
 }
 
 // check is what must hold, whatever was killed.
-func (m *crowd) check(sent []string, from, to time.Time) {
+func (m *crowd) check(sent []string, calm time.Time) {
 	t := m.t
 	t.Helper()
 	evts := m.events()
 	outcomes := make(map[string][]string)
 	byTrigger := make(map[string]int)
-	starts := make(map[string]int)       // by action
-	reboots := make(map[string]int)      // actions that announced a call, by instance
-	inFlight := make(map[string]string)  // by instance: action
-	until := make(map[string]time.Time)  // by instance
-	expired := make(map[string]bool)     // ticks that have their event, by trigger
-	answered := make(map[string]bool)    // actions of which the newest call has an answer
-	unknown := make(map[string]struct{}) // actions
+	starts := make(map[string]int)      // by action
+	reboots := make(map[string]int)     // actions that announced a call, by instance
+	inFlight := make(map[string]string) // by instance: action
+	until := make(map[string]time.Time) // by instance
+	answered := make(map[string]bool)   // actions of which the newest call has an answer
 	for _, e := range evts {
 		byTrigger[e.Trigger]++
 		switch {
 		case e.ends():
 			outcomes[e.ActionID] = append(outcomes[e.ActionID], e.Outcome)
-			if e.Action == "tick" {
-				expired[e.Trigger] = true
-			}
-			if e.Outcome == "unknown" {
-				unknown[e.ActionID] = struct{}{}
-			}
 		case e.Outcome == "started":
 			if other := inFlight[e.Instance]; other != "" && other != e.ActionID && e.at.Before(until[e.Instance]) {
 				t.Errorf("two calls at once to instance %s: actions %s and %s", e.Instance, other, e.ActionID)
@@ -371,9 +410,11 @@ func (m *crowd) check(sent []string, from, to time.Time) {
 			t.Errorf("action %s has %d outcomes: %v", id, len(all), all)
 		}
 	}
-	edges := make(map[string]bool) // that a stored plan lists
 	items, runs := 0, make(map[string]bool)
 	for _, s := range m.stored("NS_RUN") {
+		if s.at.After(calm) {
+			continue
+		}
 		if runs[s.subject] {
 			t.Errorf("%s is stored twice", s.subject)
 		}
@@ -381,9 +422,6 @@ func (m *crowd) check(sent []string, from, to time.Time) {
 		var run manyRun
 		if err := json.Unmarshal(s.data, &run); err != nil {
 			t.Fatal(err)
-		}
-		for _, e := range run.Edges {
-			edges[e] = true
 		}
 		for _, it := range run.Items {
 			items++
@@ -395,44 +433,6 @@ func (m *crowd) check(sent []string, from, to time.Time) {
 	for _, id := range sent {
 		if byTrigger[id] == 0 {
 			t.Errorf("nothing came of %s", id)
-		}
-	}
-
-	// Each edge is in a plan, or in a range that has its event.
-	ticks := make(map[string]bool)
-	var missed []manyTick
-	for _, s := range m.stored("NS_IN") {
-		if s.tok[2] != "tick" || strings.HasPrefix(s.tok[3], "_") {
-			continue
-		}
-		if ticks[s.subject] {
-			t.Errorf("%s is stored twice", s.subject)
-		}
-		ticks[s.subject] = true
-		var tick manyTick
-		if err := json.Unmarshal(s.data, &tick); err != nil {
-			t.Fatal(err)
-		}
-		if tick.Missed > 0 {
-			missed = append(missed, tick)
-			if !expired[tick.Trigger] {
-				t.Errorf("the edges of %s that were missed until %s have no event", tick.Policy, tick.Planned)
-			}
-		} else if !edges[tick.Policy+"@"+strconv.FormatInt(tick.Planned.Unix(), 10)] {
-			t.Errorf("the edge of %s at %s is in no plan", tick.Policy, tick.Planned)
-		}
-	}
-	n := 0
-	for at := from.Truncate(time.Minute).Add(time.Minute); at.Before(to); at = at.Add(time.Minute) {
-		policy := "pulse-start"
-		if at.Minute()%2 == 0 {
-			policy = "pulse-stop"
-		}
-		n++
-		if !ticks["nightshift.v1.tick."+policy+"."+strconv.FormatInt(at.Unix(), 10)] && !slices.ContainsFunc(missed, func(r manyTick) bool {
-			return r.Policy == policy && !at.Before(r.Since) && !at.After(r.Planned)
-		}) {
-			t.Errorf("the edge of %s at %s is lost", policy, at.Format(time.TimeOnly))
 		}
 	}
 
@@ -470,7 +470,7 @@ func (m *crowd) check(sent []string, from, to time.Time) {
 		counts = append(counts, fmt.Sprintf("%d %s", n, o))
 	}
 	slices.Sort(counts)
-	t.Logf("%d edges, %d commands and alerts, %d actions in stored plans, outcomes: %s", n, len(sent), items, strings.Join(counts, ", "))
+	t.Logf("%d commands and alerts, %d actions in stored plans, outcomes: %s", len(sent), items, strings.Join(counts, ", "))
 }
 
 type simRequest struct {
@@ -531,13 +531,14 @@ func (m *crowd) slowest(from, to time.Time) (longest time.Duration, n int) {
 // commands and alerts come. It prints how long commands took around each kill:
 // that is the time to recover, as somebody sees it who waits for an answer.
 func TestManyReplicasLoseAndDoubleNothing(t *testing.T) {
-	m := newMany(t)
+	m := newMany(t, 3, 20) // a minute of plan time takes 3 s
 	for i := range 3 {
 		m.worker(i)
 	}
 	for i := range 3 {
 		m.workers[i].says(t, `"(ready)"`)
 	}
+	m.wantReplicas(3)
 	patient, end := context.WithTimeout(t.Context(), 2*patience+*manyFor)
 	defer end()
 	raining, stopRain := context.WithCancel(patient)
@@ -601,11 +602,19 @@ func TestManyReplicasLoseAndDoubleNothing(t *testing.T) {
 	stopRain()
 	rain.Wait()
 	ended := time.Now()
-	for m.isRaining(patient) {
-		pause(patient, 500*time.Millisecond)
-	}
 	calm := time.Now()
-	m.check(sent, m.plan(began.Add(time.Second)), m.plan(ended))
+	for {
+		left := m.open(sent, began, ended)
+		if len(left) == 0 {
+			break
+		}
+		if patient.Err() != nil {
+			t.Fatalf("these have no outcome: %v", left)
+		}
+		pause(patient, 300*time.Millisecond)
+		calm = time.Now() // before it is looked
+	}
+	m.check(sent, calm)
 	t.Logf("%d kills in %s; the last outcome came %s after the storm", kills.Load(), ended.Sub(began).Round(time.Second), calm.Sub(ended).Round(time.Second))
 	longest := make(map[string]time.Duration)
 	for i, b := range blows {
@@ -622,14 +631,75 @@ func TestManyReplicasLoseAndDoubleNothing(t *testing.T) {
 	}
 }
 
-// isRaining reports whether something that came in has no outcome yet; edges go on
-// coming, so those of the last minute of plan time do not count.
-func (m *crowd) isRaining(ctx context.Context) bool {
+// wantReplicas fails unless every stream is kept so many times.
+func (m *crowd) wantReplicas(want int) {
 	m.t.Helper()
-	if ctx.Err() != nil {
-		m.t.Fatalf("there are actions without outcome: %v", m.open())
+	for _, name := range []string{"NS_IN", "NS_RUN", "NS_EVT", "NS_DLQ", "KV_ns_state"} {
+		s, err := m.js.Stream(m.t.Context(), name)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if got := s.CachedInfo().Config.Replicas; got != want {
+			m.t.Errorf("stream %s is kept %d times, want %d", name, got, want)
+		}
 	}
-	return len(m.open()) > 0
 }
 
-var _ = http.StatusOK
+// TestARollingUpgradeOverEdgesIsLateForNone replaces a replica by a new one, as a
+// Deployment with maxSurge does, each time around an edge: the new one is ready,
+// then the old one is told to end.
+func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
+	t.Parallel()
+	m := newMany(t, 1, 10) // a minute of plan time takes 6 s
+	old := m.worker(0)
+	old.says(t, `"(ready)"`)
+	from := m.plan(time.Now())
+	for round, around := range []time.Duration{-200 * time.Millisecond, 0, 50 * time.Millisecond, 300 * time.Millisecond} {
+		next := m.worker(round % 2)
+		next.says(t, `"(ready)"`)
+		edge := m.machine(m.plan(time.Now()).Truncate(time.Minute).Add(time.Minute))
+		pause(t.Context(), time.Until(edge.Add(around)))
+		if err := old.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if code := old.ends(t); code != 0 {
+			t.Errorf("the old replica ended with %d", code)
+		}
+		old = next
+	}
+	to := m.plan(time.Now())
+	pause(t.Context(), 8*time.Second) // until the last edge is done, too
+
+	begun := make(map[string]int) // calls announced, by edge and instance
+	late := time.Duration(0)
+	for _, e := range m.events() {
+		if e.Outcome == "started" && strings.HasPrefix(e.Policy, "pulse-") {
+			begun[e.Policy+"@"+strconv.FormatInt(e.Planned.Unix(), 10)+" "+e.Instance]++
+			late = max(late, e.at.Sub(m.machine(e.Planned)))
+		}
+	}
+	edges := 0
+	for at := from.Truncate(time.Minute).Add(time.Minute); at.Before(to); at = at.Add(time.Minute) {
+		policy := "pulse-start"
+		if at.Minute()%2 == 0 {
+			policy = "pulse-stop"
+		}
+		if edges++; edges == 1 && policy == "pulse-start" {
+			continue // they run already
+		}
+		for i := range manyPulses {
+			if n := begun[policy+"@"+strconv.FormatInt(at.Unix(), 10)+" "+instanceID(1, i)]; n != 1 {
+				t.Errorf("the edge of %s at %s called %d times for pulse-%d, want once", policy, at.Format(time.TimeOnly), n, i)
+			}
+		}
+	}
+	if late > 10*time.Second { // what is not handed back takes 15 s
+		t.Errorf("a call began %s after its edge", late)
+	}
+	t.Logf("%d edges over 4 upgrades, the latest call began %s after its edge", edges, late.Round(time.Millisecond))
+}
+
+// machine is when it is a plan time.
+func (m *crowd) machine(plan time.Time) time.Time {
+	return m.began.Add(plan.Sub(manyStart) / time.Duration(m.speed))
+}

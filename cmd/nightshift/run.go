@@ -175,6 +175,7 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 	defer stop()
 	follower.Go(func() { followFile(following, f, cfg, w, web, told, log) }) // until the worker ends
 	follower.Go(func() { told.Run(following) })                              // likewise
+	follower.Go(func() { tellSystemd(following, w.NotReady, log) })          // likewise
 	if web == nil {
 		return w.Run(ctx)
 	}

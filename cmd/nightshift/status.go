@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -52,6 +53,7 @@ daemon is ready and 1 when it is not or does not answer.`,
 			if output == "json" {
 				return printJSON(cmd.OutOrStdout(), replicas)
 			}
+			printDifferent(cmd.OutOrStdout(), replicas)
 			for i, s := range replicas {
 				if i > 0 {
 					fmt.Fprintln(cmd.OutOrStdout())
@@ -68,6 +70,29 @@ daemon is ready and 1 when it is not or does not answer.`,
 	cmd.Flags().BoolVar(&ready, "ready", false, "only say whether the daemon is ready, by exit code, too")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return cmd
+}
+
+// printDifferent says which replicas have another policy file, or another version.
+func printDifferent(w io.Writer, replicas []worker.Status) {
+	for _, about := range []struct {
+		what string
+		of   func(worker.Status) string
+	}{
+		{"POLICY FILES", func(s worker.Status) string { return "revision " + s.Revision }},
+		{"VERSIONS", func(s worker.Status) string { return "version " + s.Version }},
+	} {
+		by := make(map[string][]string)
+		for _, s := range replicas {
+			by[about.of(s)] = append(by[about.of(s)], s.Name)
+		}
+		if len(by) < 2 {
+			continue
+		}
+		fmt.Fprintf(w, "THE REPLICAS HAVE DIFFERENT %s:\n", about.what)
+		for _, of := range slices.Sorted(maps.Keys(by)) {
+			fmt.Fprintf(w, "  %s: %s\n", of, strings.Join(by[of], ", "))
+		}
+	}
 }
 
 // printReady is good when every replica that answers is ready.
