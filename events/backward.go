@@ -98,4 +98,3 @@ func (b *Bus) window(ctx context.Context, stream string, start, end uint64) (msg
 	}
 	return msgs, nil
 }
-
