@@ -167,7 +167,7 @@ func (b *Bus) loadStored(ctx context.Context, stream, subject string, read func(
 // PublishCommand stores a command and returns its sequence. With an ID, the
 // same command published twice is stored once.
 func (b *Bus) PublishCommand(ctx context.Context, c Command) (seq uint64, err error) {
-	if err := checkTokens([]string{"who", "region", "instance", "action"}, c.Who, c.Region, c.Instance, c.Action); err != nil {
+	if err := c.CheckSubject(); err != nil {
 		return 0, err
 	}
 	if err := c.Check(); err != nil {
@@ -328,6 +328,11 @@ func CommandTrigger(who, id string) string {
 
 // shortToken leaves room for a hash behind it.
 func shortToken(s string) string { return s[:min(len(s), 40)] }
+
+// CheckSubject says what of a command cannot stand in its subject.
+func (c *Command) CheckSubject() error {
+	return checkTokens([]string{"who", "region", "instance", "action"}, c.Who, c.Region, c.Instance, c.Action)
+}
 
 // Check says what is wrong with a command.
 func (c *Command) Check() error {

@@ -32,6 +32,7 @@ type Tick struct {
 type Command struct {
 	ID          string    `json:"id,omitempty" jsonschema:"The same id of the same who acts once."`
 	Reason      string    `json:"reason,omitempty" jsonschema:"For the audit trail."`
+	Claim       string    `json:"claim,omitempty" jsonschema:"Name of who asks, as they say; the subject has the name that is vouched for."`
 	Size        string    `json:"size,omitempty" jsonschema:"For resize."`
 	Add         []string  `json:"add,omitempty" jsonschema:"For retag: tags to add."`
 	Remove      []string  `json:"remove,omitempty" jsonschema:"For retag: tags to take away."`
@@ -73,6 +74,7 @@ type Run struct {
 	Trigger  string    `json:"trigger"`
 	Kind     string    `json:"kind"` // tick, command, signal
 	Who      string    `json:"who,omitempty"`
+	Claim    string    `json:"claim,omitempty"`       // name of who asks, as they say
 	Region   string    `json:"region"`                // lower case; "_" for a trigger that touches nothing
 	Edges    []string  `json:"edges,omitempty"`       // ticks that this plan has taken
 	Planned  time.Time `json:"planned"`               // plan time of the trigger
@@ -177,7 +179,8 @@ type Record struct {
 	Detail   string    `json:"detail,omitempty" jsonschema:"Why, as a sentence for people."`
 	Error    string    `json:"error,omitempty" jsonschema:"What the Civo API or the network said; never a secret."`
 	Trigger  string    `json:"trigger" jsonschema:"What made the daemon look: id of a tick (t and its unix time), command or signal."`
-	Who      string    `json:"who,omitempty" jsonschema:"Publisher of the command, or source of the signal, as its subject says."`
+	Who      string    `json:"who,omitempty" jsonschema:"Publisher of the command, or source of the signal, as its subject says: a name that NATS vouches for where it has users, else local."`
+	Claim    string    `json:"claim,omitempty" jsonschema:"Name that whoever asked gives; nobody vouches for it."`
 	Policy   string    `json:"policy,omitempty" jsonschema:"Policy that wanted it; empty for a command."`
 	Revision string    `json:"policy_revision,omitempty" jsonschema:"Hash of the policy in the form that decided: another form of it has another hash."`
 	Why      string    `json:"why,omitempty" jsonschema:"What the policy or command wanted, for people."`

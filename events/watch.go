@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -211,6 +212,10 @@ func (b *Bus) listenFor(ctx context.Context, filters []string, q Query, handle f
 		return fmt.Errorf("watch events: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
+	return hearOn(ctx, sub, q, handle)
+}
+
+func hearOn(ctx context.Context, sub *nats.Subscription, q Query, handle func(rec Record, stored time.Time, seq uint64) error) error {
 	for {
 		msg, err := sub.NextMsgWithContext(ctx)
 		if ctx.Err() != nil {

@@ -8,6 +8,7 @@ import "time"
 type Trigger struct {
 	ID      string    // see design.md: t<unix> for ticks, the sender's id or s<sequence> else
 	Who     string    // publisher of a command, source of a signal; empty for ticks
+	Claim   string    // name that whoever asked gives; nobody vouches for it
 	At      time.Time // planned time of the newest edge; the source's time of a signal or command
 	Edges   []Edge
 	Command *Command

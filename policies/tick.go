@@ -260,6 +260,9 @@ func (d *decision) powerByTick(inst *Instance, matched []int) {
 	}
 	from, isDue := d.dueOf(win, cause)
 	if !isDue && wasOK && was.Source == win.Source {
+		if i := d.resumed(matched, cause); i >= 0 {
+			base.Policy, cause.policy = d.set.Policies[i].Name, i // it may speak again, and has no say
+		}
 		base.Verb = verbFor(d.wantOf(cause, inst, win.State))
 		d.skip(inst, base, ReasonOutranked, d.wantWords(&win))
 		return
@@ -279,6 +282,21 @@ func (d *decision) powerByTick(inst *Instance, matched []int) {
 	}
 	d.time(&a, &win, inst)
 	d.act(inst, a)
+}
+
+// resumed is the first policy of an instance whose pause ended at an edge, or -1.
+func (d *decision) resumed(matched []int, cause due) int {
+	if cause.source != PauseSource {
+		return -1
+	}
+	for _, i := range matched {
+		for _, p := range d.facts.Pauses {
+			if p.Policy != "" && wholeSecond(p.Until).Equal(cause.at) && p.silences(&d.set.Policies[i]) {
+				return i
+			}
+		}
+	}
+	return -1
 }
 
 // dueOf is the edge of the winner in this trigger; without one it is the cause.

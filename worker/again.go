@@ -94,7 +94,7 @@ func (w *Worker) again(ctx context.Context, p *planner, a again, req ApproveRequ
 	if err != nil {
 		return answer, err
 	}
-	cmd := policies.Command{Reason: a.verb + " of " + a.of.Name + saysWho(req.Who)}
+	cmd := policies.Command{Reason: a.verb + " of " + a.of.Name}
 	regions := make(map[string]bool)
 	last := 0
 	for _, it := range a.of.Items {
@@ -133,7 +133,7 @@ func (w *Worker) again(ctx context.Context, p *planner, a again, req ApproveRequ
 			answer.Held = ""
 		}
 	}
-	return answer, w.storeAgain(ctx, p, &a, policies.Trigger{ID: trigger, Who: local, Command: &cmd}, regions, &answer)
+	return answer, w.storeAgain(ctx, p, &a, policies.Trigger{ID: trigger, Who: local, Claim: clip(req.Who), Command: &cmd}, regions, &answer)
 }
 
 // attempts looks at what was asked for before. id is that of the attempt that has
@@ -249,14 +249,6 @@ func leftWords(action, hostname, instance, reason, detail string) string {
 		words += ", " + detail
 	}
 	return words
-}
-
-// saysWho is a name that somebody claims, at the end of a reason.
-func saysWho(claim string) string {
-	if claim == "" {
-		return ""
-	}
-	return " by " + claim
 }
 
 // without is what is in a and not in b.

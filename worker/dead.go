@@ -131,7 +131,7 @@ func (w *Worker) noticeDead(ctx context.Context, l events.DeadLetter, what, who 
 	rec := events.Record{
 		ActionID: policies.ActionID("dead "+what, int(l.N), events.None, "message"), Action: "message", Outcome: events.Noticed, Reason: what,
 		Detail:  fmt.Sprintf("dead letter %d of %s on %s (%s) %s", l.N, l.StoredAt.Format(time.RFC3339), l.Subject, l.Reason, what),
-		Trigger: fmt.Sprintf("s%d", l.Seq), Who: who, Region: events.None, Instance: events.None, Planned: w.o.Clock.Now(),
+		Trigger: fmt.Sprintf("s%d", l.Seq), Who: local, Claim: clip(who), Region: events.None, Instance: events.None, Planned: w.o.Clock.Now(),
 	}
 	if err := w.bus.PublishNoticed(ctx, rec); err != nil && ctx.Err() == nil {
 		w.o.Log.Warn("the notice about a dead letter is not stored", zap.Error(err))

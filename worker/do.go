@@ -23,6 +23,10 @@ type DoAnswer struct {
 	Note     string `json:"note,omitempty"` // such as that the instance is as wanted already
 }
 
+// CodeNotDone is the code of a refusal of do whose command is stored, and ends
+// with the same reason.
+const CodeNotDone = 409
+
 func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (any, error) {
 	var c events.Command
 	if err := decode(r.Body, &c); err != nil {
@@ -35,6 +39,9 @@ func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (any, err
 	c.ID = cmp.Or(c.ID, newID())
 	if err := c.Check(); err != nil {
 		return nil, events.Refuse(400, "%v", err)
+	}
+	if err := c.CheckSubject(); err != nil {
+		return nil, events.Refuse(400, "%v; the subject is do.<who>.<region>.<instance>.<action>, in lower case", err)
 	}
 	inst, err := w.instance(ctx, c.Region, c.Instance, planReadingAge)
 	if err != nil {
@@ -58,7 +65,7 @@ func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (any, err
 	}
 	for _, s := range plan.Skips {
 		if s.Reason != policies.ReasonAlready {
-			return nil, events.Refuse(409, "%s; action %s", reasonWords(s), answer.ActionID)
+			return nil, events.Refuse(CodeNotDone, "%s; action %s", reasonWords(s), answer.ActionID)
 		}
 		answer.Note = reasonWords(s)
 	}
@@ -274,7 +281,7 @@ func (w *Worker) runOn(ctx context.Context, p *planner, req RunRequest) (answer 
 	if err != nil {
 		return answer, err
 	}
-	c := events.Command{Who: local, Region: "all", Instance: "all", ID: cmp.Or(req.ID, newID()), Action: req.Action, Reason: req.Reason, Size: req.Size, Add: req.Add,
+	c := events.Command{Who: local, Claim: req.Who, Region: "all", Instance: "all", ID: cmp.Or(req.ID, newID()), Action: req.Action, Reason: req.Reason, Size: req.Size, Add: req.Add,
 		Remove: req.Remove, Firewall: req.Firewall, Hard: req.Hard, GiveUpAfter: req.GiveUpAfter, NotBefore: req.NotBefore, DryRun: req.DryRun}
 	if err := c.Check(); err != nil {
 		return answer, events.Refuse(400, "%v", err)
@@ -284,7 +291,7 @@ func (w *Worker) runOn(ctx context.Context, p *planner, req RunRequest) (answer 
 		return answer, err
 	}
 	now := w.o.Clock.Now()
-	trig.At, trig.Who = now, cmp.Or(req.Who, local)
+	trig.At = now
 	trig.Command.Select, trig.Command.Region, trig.Command.Instance = &selector, "", ""
 	set := w.set()
 	inv, unread := w.readAll(ctx, set.Regions)

@@ -94,7 +94,7 @@ func (r *runner) noticeHeld(ctx context.Context, run *events.Run) error {
 	rec := events.Record{
 		ActionID: policies.ActionID(run.Trigger, 0, run.Region, "run"), Action: "run", Reason: "held",
 		Detail:  fmt.Sprintf("%d actions wait for approval until %s: %s; approve them with: nightshift approve %s", len(run.Items), run.HeldUntil.Format(time.RFC3339), run.Held, run.Origin()),
-		Trigger: run.Origin(), Who: run.Who, Policy: policiesOf(run.Edges), Region: run.Region, Instance: events.None, Planned: run.Planned,
+		Trigger: run.Origin(), Who: run.Who, Claim: run.Claim, Policy: policiesOf(run.Edges), Region: run.Region, Instance: events.None, Planned: run.Planned,
 	}
 	if err := r.bus.PublishNoticed(ctx, rec); err != nil {
 		return fmt.Errorf("say that run %s is held: %w", run.Trigger, err)

@@ -157,6 +157,7 @@ func TestACommandIsStoredAndAnswered(t *testing.T) {
 			{"do.ann.lon1." + db + ".stop", "", "protected", 409},
 			{"do.ann.lon1.nobody.stop", "", "no instance nobody is in LON1", 404},
 			{"do.ann.nyc1." + dev1 + ".stop", "", "region NYC1 is not one of", 404},
+			{"do.Ann.lon1." + dev1 + ".stop", "", `who "Ann" cannot stand in a subject: use a-z`, 400},
 			{"do.ann.lon1." + dev1 + ".explode", "", "none of start, stop", 400},
 			{"do.ann.lon1." + dev1 + ".resize", "", "resize needs a size", 400},
 			{"do.ann.lon1." + dev1 + ".stop", `{"raeson": "x"}`, "raeson", 400},

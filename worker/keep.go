@@ -54,6 +54,7 @@ func (w *Worker) keep(ctx context.Context, req KeepRequest) (answer KeepAnswer, 
 			return answer, events.Refuse(409, "%s is not kept by a command; a keep by tag ends when the tag goes", inst.Hostname)
 		}
 		answer.State, answer.Since, answer.Until, answer.Ended = stateName(k.State), k.Since, k.Until, true
+		w.noticeAsked(ctx, asked{action: "keep", reason: "ended", detail: inst.Hostname + " is kept no longer", claim: req.Who, why: req.Reason, inst: inst})
 		return answer, nil
 	}
 	if reason, detail := w.set().Untouchable(inst); reason != "" {
@@ -75,6 +76,8 @@ func (w *Worker) keep(ctx context.Context, req KeepRequest) (answer KeepAnswer, 
 		return answer, err
 	}
 	answer.State, answer.Since, answer.Until = stateName(k.State), k.Since, k.Until
+	detail := inst.Hostname + " is kept " + keptWord(k.State) + " until " + w.clock(k.Until)
+	w.noticeAsked(ctx, asked{action: "keep", reason: string(policies.ReasonKept), detail: detail, claim: req.Who, why: req.Reason, inst: inst})
 	return answer, nil
 }
 
@@ -143,6 +146,16 @@ func (w *Worker) instant(text string, now time.Time) (time.Time, error) {
 
 // zone is that of the policy file.
 func (w *Worker) zone() *time.Location { return cmp.Or(w.set().Zone, time.UTC) }
+
+// clock is an instant as people of the policy file's zone write it.
+func (w *Worker) clock(t time.Time) string { return t.In(w.zone()).Format("2006-01-02 15:04:05 MST") }
+
+func keptWord(s schedule.State) string {
+	if s == schedule.Any {
+		return "as it is"
+	}
+	return string(s)
+}
 
 func stateName(s schedule.State) string {
 	if s == schedule.Any {

@@ -43,7 +43,20 @@ func (w *Worker) pause(ctx context.Context, req PauseRequest) (answer PauseAnswe
 		return answer, err
 	}
 	answer.Pause = p
-	return answer, w.memory.putPause(ctx, p)
+	if err := w.memory.putPause(ctx, p); err != nil {
+		return answer, err
+	}
+	detail := scopeName(answer) + " is paused"
+	if !p.Until.IsZero() {
+		detail += " until " + w.clock(p.Until)
+	}
+	w.noticeAsked(ctx, asked{action: "pause", reason: string(policies.ReasonPaused), detail: detail, claim: req.Who, why: req.Reason, policy: req.Policy, inst: answer.instance(req)})
+	return answer, nil
+}
+
+// instance is the one that a pause is about, if it is about one.
+func (a PauseAnswer) instance(req PauseRequest) policies.Instance {
+	return policies.Instance{ID: req.Instance, Region: req.Region, Hostname: a.Hostname}
 }
 
 // resume lets a pause end. That is an edge: what it held up is decided about anew.
@@ -69,7 +82,11 @@ func (w *Worker) resume(ctx context.Context, req PauseRequest) (answer PauseAnsw
 	}
 	p.Until = now.Truncate(time.Second).Add(time.Second)
 	answer.Pause = p
-	return answer, w.memory.putPause(ctx, p)
+	if err := w.memory.putPause(ctx, p); err != nil {
+		return answer, err
+	}
+	w.noticeAsked(ctx, asked{action: "pause", reason: "resumed", detail: scopeName(answer) + " is paused no longer", claim: req.Who, why: req.Reason, policy: req.Policy, inst: answer.instance(req)})
+	return answer, nil
 }
 
 // isOne reports whether a request is about exactly one thing.

@@ -339,7 +339,7 @@ func (p *planner) refuse(ctx context.Context, in *events.Incoming, region, insta
 		Detail: detail, Trigger: id, Region: region, Instance: instance,
 	}
 	if in.Command != nil {
-		rec.Who = in.Command.Who
+		rec.Who, rec.Claim = in.Command.Who, clip(in.Command.Claim)
 	} else if in.Signal != nil {
 		rec.Who = in.Signal.Source
 	}
@@ -372,7 +372,7 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 	case in.Command != nil:
 		c := in.Command
 		giveUp, _ := time.ParseDuration(c.GiveUpAfter) // checked when it was read
-		trig.Who = c.Who
+		trig.Who, trig.Claim = c.Who, clip(c.Claim)
 		trig.Command = &policies.Command{
 			Region: strings.ToUpper(c.Region), Instance: c.Instance, Reason: c.Reason, NotBefore: c.NotBefore, GiveUpAfter: giveUp, DryRun: c.DryRun,
 			Step: stepOf(*c),
@@ -725,7 +725,7 @@ func whyNothing(trig policies.Trigger) string {
 
 func (p *planner) newRun(trig policies.Trigger, region string) events.Run {
 	run := events.Run{
-		Trigger: trig.ID, Who: trig.Who, Region: strings.ToLower(region), Planned: trig.At, StoredAt: time.Now().UTC(),
+		Trigger: trig.ID, Who: trig.Who, Claim: trig.Claim, Region: strings.ToLower(region), Planned: trig.At, StoredAt: time.Now().UTC(),
 	}
 	switch {
 	case len(trig.Edges) > 0:

@@ -145,7 +145,7 @@ func (r *runner) endEmpty(ctx context.Context, run *events.Run) error {
 	}
 	rec := events.Record{
 		ActionID: policies.ActionID(run.Trigger, 0, run.Region, "none"), Action: "plan", Outcome: events.Skipped,
-		Reason: string(policies.ReasonNoMatch), Detail: run.Why, Trigger: run.Trigger, Who: run.Who,
+		Reason: string(policies.ReasonNoMatch), Detail: run.Why, Trigger: run.Trigger, Who: run.Who, Claim: run.Claim,
 		Policy: policiesOf(run.Edges), Region: run.Region, Instance: "_", Planned: run.Planned,
 	}
 	_, err := r.bus.PublishOutcome(ctx, rec)
@@ -321,7 +321,7 @@ func lateness(now, planned time.Time) string {
 func (r *runner) record(a *attempt, o events.Outcome) events.Record {
 	it := a.item
 	return events.Record{
-		ActionID: it.ID, Action: it.Action, Outcome: o, Trigger: a.run.Origin(), Who: a.run.Who, Policy: it.Policy, Revision: it.Revision, Why: it.Why,
+		ActionID: it.ID, Action: it.Action, Outcome: o, Trigger: a.run.Origin(), Who: a.run.Who, Claim: a.run.Claim, Policy: it.Policy, Revision: it.Revision, Why: it.Why,
 		Region: it.Region, Instance: it.Instance, Hostname: it.Hostname, Planned: it.Planned, RunSeq: a.seq,
 	}
 }

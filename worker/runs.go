@@ -34,8 +34,9 @@ type RunInfo struct {
 	Name      string         `json:"name"` // what it is called for people: dev-hours@2026-11-27T19:00
 	Kind      string         `json:"kind"` // tick, command, signal, drift
 	Who       string         `json:"who,omitempty"`
-	Planned   time.Time      `json:"planned"` // plan time
-	State     string         `json:"state"`   // held, under way, ended
+	Claim     string         `json:"claim,omitempty"` // name that whoever asked gives
+	Planned   time.Time      `json:"planned"`         // plan time
+	State     string         `json:"state"`           // held, under way, ended
 	Held      string         `json:"held,omitempty"`
 	HeldUntil time.Time      `json:"held_until,omitzero"` // machine time
 	Counts    map[string]int `json:"counts"`              // by outcome, or outcome (reason); under way for what has none
@@ -228,6 +229,9 @@ func (w *Worker) withOutcomes(ctx context.Context, runs map[string]*RunInfo) (ou
 // edgeNamed is the edge that somebody means by <policy>@<time>.
 func (w *Worker) edgeNamed(name string) (string, error) {
 	policy, at, _ := strings.Cut(name, "@")
+	if source := "_" + policy; !w.isPolicy(policy) && slices.Contains(sources, source) {
+		policy = source
+	}
 	planned, err := w.instant(at, w.o.Clock.Now().Add(-24*time.Hour))
 	if exact, e := time.ParseInLocation("2006-01-02T15:04:05", at, w.zone()); e == nil {
 		planned, err = exact, nil
@@ -246,7 +250,7 @@ func (w *Worker) edgeNamed(name string) (string, error) {
 func (w *Worker) add(into map[string]*RunInfo, run *events.Run) {
 	r := into[run.Origin()]
 	if r == nil {
-		r = &RunInfo{Trigger: run.Origin(), Name: w.runName(run), Kind: run.Kind, Who: run.Who, Planned: run.Planned, State: runEnded, Why: run.Why,
+		r = &RunInfo{Trigger: run.Origin(), Name: w.runName(run), Kind: run.Kind, Who: run.Who, Claim: run.Claim, Planned: run.Planned, State: runEnded, Why: run.Why,
 			Retries: run.Retries, Undoes: run.Undoes, storedAt: run.StoredAt}
 		into[run.Origin()] = r
 	}
@@ -272,12 +276,20 @@ func edgeTime(t time.Time) string {
 	return t.Format("2006-01-02T15:04")
 }
 
+func (w *Worker) isPolicy(name string) bool {
+	_, ok := w.set().Policy(name)
+	return ok
+}
+
 // runName is what a run is called: its newest edges, or its trigger.
 func (w *Worker) runName(run *events.Run) string {
 	var names []string
 	for _, e := range run.Edges {
 		policy, unix, _ := strings.Cut(e, "@")
 		if n, err := strconv.ParseInt(unix, 10, 64); err == nil {
+			if plain := strings.TrimPrefix(policy, "_"); !w.isPolicy(plain) {
+				policy = plain // keep@22:00 is the begin or end of a keep
+			}
 			names = append(names, policy+"@"+edgeTime(time.Unix(n, 0).In(w.zone())))
 		}
 	}
@@ -381,5 +393,6 @@ func (w *Worker) approveRun(ctx context.Context, req ApproveRequest) (answer App
 		}
 		answer.Actions += len(run.held[i].Items)
 	}
+	w.noticeAsked(ctx, asked{action: "approve", reason: "approved", detail: "run " + run.Name + " goes on", claim: req.Who})
 	return answer, nil
 }

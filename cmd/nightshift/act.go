@@ -67,7 +67,7 @@ func newActCommands() []*cobra.Command {
 			flags(cmd)
 		}
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			c := events.Command{Action: string(verb), Who: f.nats.name(), Reason: f.reason, DryRun: f.dryRun}
+			c := events.Command{Action: string(verb), Who: f.nats.name(), Claim: userName(), Reason: f.reason, DryRun: f.dryRun}
 			if f.giveUp > 0 {
 				c.GiveUpAfter = f.giveUp.String()
 			}
@@ -142,16 +142,18 @@ func (f *actFlags) act(cmd *cobra.Command, c events.Command, name string) (err e
 	c.Region, c.Instance, c.ID = strings.ToLower(inst.Region), inst.ID, newID()
 	trigger := events.CommandTrigger(c.Who, c.ID)
 	actionID := policies.ActionID(trigger, 0, c.Instance, policies.KindOf(policies.Verb(c.Action)))
-	begin := time.Now().Add(-time.Second)
-	if f.wait { // the outcome says everything
-		if _, err := bus.PublishCommand(ctx, c); err != nil {
-			return err
-		}
-		return follow(ctx, bus, out, c, actionID, begin, f.timeout)
-	}
 	var answer worker.DoAnswer
-	if err := bus.Ask(ctx, strings.Join([]string{"do", c.Who, c.Region, c.Instance, c.Action}, "."), c, &answer); err != nil {
-		return fmt.Errorf("%s %s: %w", c.Action, inst.Hostname, err)
+	ask := func() error {
+		if err := bus.Ask(ctx, strings.Join([]string{"do", c.Who, c.Region, c.Instance, c.Action}, "."), c, &answer); err != nil {
+			return fmt.Errorf("%s %s: %w", c.Action, inst.Hostname, err)
+		}
+		return nil
+	}
+	if f.wait {
+		return follow(ctx, bus, out, c, actionID, f.timeout, ask)
+	}
+	if err := ask(); err != nil {
+		return err
 	}
 	note := ""
 	if answer.Note != "" {
@@ -245,13 +247,23 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// follow prints the events of one action until its outcome.
-func follow(ctx context.Context, bus *events.Bus, out io.Writer, c events.Command, actionID string, since time.Time, timeout time.Duration) error {
+// follow asks for one action and prints its events until its outcome. What is
+// refused by a rail is stored, too, and has an outcome that says more.
+func follow(ctx context.Context, bus *events.Bus, out io.Writer, c events.Command, actionID string, timeout time.Duration, ask func() error) error {
+	expected, err := bus.Expect(ctx, events.ActionFilter(c.Region, c.Instance, actionID))
+	if err != nil {
+		return err
+	}
+	defer expected.Close()
+	var no *events.Refusal
+	if err := ask(); err != nil && (!errors.As(err, &no) || no.Code != worker.CodeNotDone) {
+		return err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no outcome within %s; the action goes on, follow it with: nightshift watch --instance %s", timeout, c.Instance))
 	defer cancel()
 	var end *events.Record
 	found := errors.New("found")
-	err := bus.Watch(ctx, events.WatchOptions{Since: since, Filter: events.ActionFilter(c.Region, c.Instance, actionID)}, func(rec events.Record, stored time.Time, _ uint64) error {
+	err = expected.Watch(ctx, func(rec events.Record, stored time.Time, _ uint64) error {
 		fmt.Fprintf(out, "%s  %s\n", stored.Local().Format("15:04:05"), eventLine(rec))
 		if rec.Outcome.Ends() {
 			end = &rec
@@ -279,7 +291,7 @@ func eventLine(rec events.Record) string {
 	if rec.Before != "" && rec.After != "" && rec.Before != rec.After {
 		parts = append(parts, rec.Before+" -> "+rec.After)
 	}
-	if cause := firstOf(rec.Policy, rec.Who); cause != "" {
+	if cause := firstOf(sourceName(rec.Policy), publisher(rec.Who, rec.Claim)); cause != "" {
 		parts = append(parts, "by "+cause)
 	}
 	line := strings.Join(parts, " ")
@@ -289,6 +301,14 @@ func eventLine(rec events.Record) string {
 		}
 	}
 	return printable(line)
+}
+
+// publisher is who asked, as NATS vouches for it, with the name that they give.
+func publisher(who, claim string) string {
+	if who == "" || claim == "" || claim == who {
+		return who
+	}
+	return who + " (says " + claim + ")"
 }
 
 // printable keeps what others wrote from steering the terminal.

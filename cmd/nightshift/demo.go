@@ -399,7 +399,7 @@ func storyLine(rec events.Record) string {
 			why = append(why, s)
 		}
 	}
-	cause := rec.Policy
+	cause := sourceName(rec.Policy)
 	if cause == "" {
 		cause = rec.Who
 	}

@@ -188,6 +188,15 @@ func sourceName(source string) string {
 	return source
 }
 
+// causeName is what wanted something as people call it: policies, by name, or what
+// is none.
+func causeName(source string) string {
+	if source == "" || sourceName(source) != source {
+		return sourceName(source)
+	}
+	return "policy " + source
+}
+
 // formWords say what kind of want it is, and since when it holds.
 func formWords(a policies.Argued, zone *time.Location) string {
 	words := a.Form()

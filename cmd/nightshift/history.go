@@ -191,9 +191,9 @@ func historyLine(rec events.Record) string {
 	cause := ""
 	switch {
 	case rec.Policy != "":
-		cause = "policy " + rec.Policy
+		cause = causeName(rec.Policy)
 	case rec.Who != "":
-		cause = "by " + rec.Who
+		cause = "by " + publisher(rec.Who, rec.Claim)
 	}
 	var more []string
 	if !isHand(rec) {

@@ -141,7 +141,7 @@ func printPauses(w io.Writer, s worker.Status, zone *time.Location) {
 			line += " until " + localTime(p.Until, zone)
 		}
 		if p.Who != "" {
-			line += ", by " + p.Who
+			line += ", by " + publisher(events.DefaultWho, p.Who)
 		}
 		if p.Reason != "" {
 			line += ": " + p.Reason

@@ -168,10 +168,10 @@ func (p planOutput) print(w io.Writer, form string, zone *time.Location) error {
 		localTime(p.At, zone), count(p.total, "instance"), count(len(p.Actions), "action"), len(p.Skips), p.other)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, l := range p.Actions {
-		fmt.Fprintf(tw, "%s\t%s\t%s\tpolicy %s\t%s\n", l.Action, l.Hostname, l.Region, l.Policy, l.Why)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.Action, l.Hostname, l.Region, causeName(l.Policy), l.Why)
 	}
 	for _, l := range p.Skips {
-		fmt.Fprintf(tw, "skip\t%s\t%s\tpolicy %s\t%s\n", l.Hostname, l.Region, l.Policy, reasonDetail(l.Reason, l.Detail))
+		fmt.Fprintf(tw, "skip\t%s\t%s\t%s\t%s\n", l.Hostname, l.Region, causeName(l.Policy), reasonDetail(l.Reason, l.Detail))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -186,7 +186,7 @@ func (p planOutput) print(w io.Writer, form string, zone *time.Location) error {
 	fmt.Fprintln(w, "Next edges:")
 	tw = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, n := range p.Next {
-		fmt.Fprintf(tw, "  %s\t%s\t%s\n", localTime(n.Planned, zone), n.Policy, n.Want)
+		fmt.Fprintf(tw, "  %s\t%s\t%s\n", localTime(n.Planned, zone), sourceName(n.Policy), n.Want)
 	}
 	return tw.Flush()
 }

@@ -142,7 +142,7 @@ func printRuns(w io.Writer, answer worker.RunsAnswer) error {
 	for _, r := range answer.Runs {
 		name := r.Name
 		if r.Who != "" && name != r.Trigger {
-			name += " by " + r.Who
+			name += " by " + publisher(r.Who, r.Claim)
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", r.Planned.In(zoneOf(answer.Timezone)).Format("2006-01-02 15:04"), name, r.State, countWords(r))
 	}

@@ -77,6 +77,14 @@ func TestScripts(t *testing.T) {
 					return err == nil && regexp.MustCompile(args[0]).MatchString(ts.ReadFile("stdout"))
 				}, "no output of "+strings.Join(args[1:], " ")+" matches "+args[0]))
 			},
+			// seen runs a command again and again until a file matches: seen 'done' watched nightshift …
+			"seen": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(waitFor(func() bool {
+					ts.Check(ts.Exec(args[2], args[3:]...))
+					text, err := os.ReadFile(ts.MkAbs(args[1]))
+					return err == nil && regexp.MustCompile(args[0]).Match(text)
+				}, args[1]+" does not match "+args[0]))
+			},
 			// publish sends a message as anybody may: publish subject body
 			"publish": func(ts *testscript.TestScript, _ bool, args []string) {
 				nc, err := nats.Connect("nats://" + ts.Getenv("NATS"))

@@ -353,7 +353,7 @@ func (t *teller) runName(run *events.Run) string {
 			continue
 		}
 		if unix, err := strconv.ParseInt(e[at+1:], 10, 64); err == nil {
-			names = append(names, e[:at]+"@"+time.Unix(unix, 0).In(t.zone()).Format("2006-01-02T15:04"))
+			names = append(names, strings.TrimPrefix(e[:at], "_")+"@"+time.Unix(unix, 0).In(t.zone()).Format("2006-01-02T15:04"))
 		}
 	}
 	switch {
