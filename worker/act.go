@@ -174,7 +174,7 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	it := a.item
 	rec := r.record(a, events.Started)
 	rec.Attempt = attempts(trail) + 1
-	rec.Deadline = time.Now().Add(callTimeout).UTC()
+	rec.Deadline = time.Now().Add(patience(callTimeout)).UTC()
 	rec.Before = describe(it, inst)
 	r.mu.Lock()
 	delete(r.began, it.Instance)
@@ -188,6 +188,7 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 		return atOnce(), nil // somebody was faster: see who
 	}
 	a.least = max(a.least, started)
+	passed(startedStored, it.Action)
 	if trail, err = r.trail(ctx, a); err != nil {
 		return r.notAnnounced(ctx, a, rec, err)
 	}
@@ -198,6 +199,7 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 		if err := r.memory.store(ctx, stateCooldown+it.Policy+"."+it.Instance, a.cool); err != nil {
 			return r.notAnnounced(ctx, a, rec, err)
 		}
+		passed(cooldownStored, it.Action)
 	}
 	r.memory.called(it.Instance, policies.Verb(it.Action))
 	r.memory.started(it.ID, it.Policy, it.Instance)
@@ -212,7 +214,8 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 		return r.putOff(ctx, a, rec, errors.New("the deadline of the call passed before it was sent"), 0)
 	}
 	began := time.Now()
-	err = r.send(callCtx, it, inst)
+	err = r.send(watchSent(callCtx, it.Action), it, inst)
+	passed(answerRead, it.Action)
 	r.log.Debug("called", append(itemFields(it), zap.Int(keyAttempt, rec.Attempt), zap.Duration("duration", time.Since(began)), zap.Error(err))...)
 	return r.answered(ctx, a, rec, err)
 }
@@ -310,6 +313,7 @@ func (r *runner) noteAccepted(ctx context.Context, a *attempt) error {
 	if err := r.keep(context.WithoutCancel(ctx), func(ctx context.Context) error { return r.add(ctx, a, note) }); err != nil {
 		return fmt.Errorf("note that action %s was accepted: %w", a.item.ID, err)
 	}
+	passed(acceptedNoted, a.item.Action)
 	return nil
 }
 
@@ -350,6 +354,7 @@ func (r *runner) putOff(ctx context.Context, a *attempt, rec events.Record, faul
 	if err := r.keep(context.WithoutCancel(ctx), func(ctx context.Context) error { return r.add(ctx, a, rec) }); err != nil {
 		return next{}, fmt.Errorf("note that action %s is put off: %w", a.item.ID, err)
 	}
+	passed(putOffNoted, a.item.Action)
 	a.lastErr = fault.Error()
 	return lookAgain(time.Now().Add(max(wait, a.growingWait()))), nil
 }

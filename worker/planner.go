@@ -178,6 +178,7 @@ func (p *planner) handle(ctx context.Context, in *events.Incoming) {
 	case err == nil:
 		p.forget(keyOf(in))
 		err = in.Ack()
+		passed(triggerAcked, "")
 	case errors.Is(err, errTooEarly):
 		err = in.Nak(tickRetry)
 	case errors.Is(err, errOtherRevision):
@@ -612,6 +613,7 @@ func (p *planner) heldRun(of events.Run, why string) events.Run {
 func (p *planner) store(ctx context.Context, run events.Run) error {
 	p.lives.stored(&run)
 	stored, err := p.bus.StoreRun(ctx, run)
+	passed(planStored, "")
 	if !stored {
 		p.lives.take(&run)
 	}

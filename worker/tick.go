@@ -36,6 +36,7 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return fmt.Errorf("store tick of policy %s: %w", t.Policy, err)
 		}
+		passed(tickStored, "")
 		s.log.Debug("tick", zap.String(keyPolicy, t.Policy), zap.Time(keyPlanned, t.Planned),
 			zap.Duration(keyLateness, now.Sub(t.Planned)), zap.Bool("stored", stored), zap.Int("missed", t.Missed))
 	}
@@ -49,6 +50,7 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 			return err
 		}
 		s.memory[t.Policy] = m
+		passed(tickRemembered, "")
 	}
 	return nil
 }
