@@ -388,7 +388,7 @@ func (r *runner) afterLostAnswer(ctx context.Context, a *attempt, started events
 			return next{}, err
 		}
 		if time.Since(started.StoredAt) > r.verifyBy.Within {
-			return ended(verdict{outcome: events.Unknown, detail: "the answer was lost, and the region could not be listed since", err: err.Error(), before: started.Before}), nil
+			return unknown(a, started, "the answer was lost, and the region could not be listed since", "", time.Time{}, err.Error()), nil
 		}
 		a.notBefore = time.Time{}
 		return r.tryLater(ctx, a, err)

@@ -262,6 +262,8 @@ type verdict struct {
 	before  string
 	after   string
 	to      []string // of a message
+
+	calledAt, seenAt time.Time // of what is unknown
 }
 
 func ended(v verdict) next       { return next{outcome: &v} }
@@ -273,7 +275,7 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	it := a.item
 	rec := r.record(a, v.outcome)
 	rec.Reason, rec.Detail, rec.Error, rec.Before, rec.After = string(v.reason), v.detail, v.err, v.before, v.after
-	rec.To = v.to
+	rec.To, rec.CalledAt, rec.SeenAt = v.to, v.calledAt, v.seenAt
 	rec.Lateness, rec.Attempt = lateness(r.clock.Now(), it.Planned), a.made
 	passed(outcomeKnown, it.Action)
 	stored, err := r.bus.PublishOutcomeAfter(ctx, rec, a.read)

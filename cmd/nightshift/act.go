@@ -279,7 +279,11 @@ func eventLine(rec events.Record) string {
 	if rec.Before != "" && rec.After != "" && rec.Before != rec.After {
 		parts = append(parts, rec.Before+" -> "+rec.After)
 	}
-	if cause := firstOf(rec.Policy, rec.Who); cause != "" {
+	cause := firstOf(rec.Policy, rec.Who)
+	if rec.Outcome == events.Settled {
+		cause = rec.Who
+	}
+	if cause != "" {
 		parts = append(parts, "by "+cause)
 	}
 	line := strings.Join(parts, " ")

@@ -326,7 +326,7 @@ func (s *site) isIdle(js jetstream.JetStream) error {
 // until asks until there is no error.
 func (s *site) until(what string, ask func() error) {
 	s.t.Helper()
-	ticker := time.NewTicker(50 * time.Millisecond)
+	ticker := time.NewTicker(150 * time.Millisecond)
 	defer ticker.Stop()
 	deadline := time.After(patience)
 	for {

@@ -55,7 +55,7 @@ var deeds = []deed{
 	{name: "held", do: "stop", mode: "ask", ask: approve, op: "stop", want: "stop it done", points: []string{"held-noticed", "approval-stored", "approval-heard", "started-stored", "outcome-stored"}},
 	{name: "refused once", do: "stop", fault: "stop:refused,code=instance_state_must_be_active_or_shutoff", op: "stop", calls: 2, want: "stop it done", points: []string{"put-off-noted", "outcome-stored"}},
 	{name: "a lost answer", do: "{ reboot: soft }", fault: "soft_reboot:cut-after", op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown", points: []string{"answer-read", "outcome-known", "outcome-stored"}},
-	{name: "command", do: "stop", instance: "tags: [env=other]", ask: command, op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown",
+	{name: "command", do: "stop", cause: "trigger: { alert: InstanceDown }", ask: command, op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown",
 		points: []string{"plan-stored", "trigger-acknowledged", "run-taken", "started-stored", "answer-read", "outcome-stored", "run-acknowledged"}},
 	{name: "alert", do: "{ reboot: soft }", cause: "trigger: { alert: InstanceDown }", ask: alert, op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown",
 		points: []string{"plan-stored", "trigger-acknowledged", "run-taken", "started-stored", "cooldown-stored", "answer-read", "outcome-stored", "run-acknowledged"}},
@@ -225,7 +225,6 @@ func (d *deed) check(t *testing.T, s *site, st *story, point string) {
 	}
 	mayBeLost := d.lost != "" && (point == "started-stored" || point == "cooldown-stored" || point == "request-sent" || point == "answer-read" || strings.Contains(d.fault, "cut"))
 	ended = ended || mayBeLost && slices.Contains(got, d.lost)
-	got = slices.DeleteFunc(got, func(o string) bool { return d.name == "command" && o == "plan skipped no match" }) // noon touches nothing there
 	if !ended || len(got) != 1 {
 		t.Errorf("outcomes %q, want %q", got, d.want)
 	}
