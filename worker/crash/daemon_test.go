@@ -27,6 +27,7 @@ import (
 	"nightshift/civo/civosim"
 	"nightshift/configs"
 	"nightshift/events"
+	"nightshift/policies"
 )
 
 const (
@@ -358,6 +359,9 @@ func (s *site) read(bus *events.Bus) (st story, err error) {
 		}
 		st.runs = append(st.runs, run)
 	}
+	if st.ticks, err = s.ticks(ctx, bus); err != nil {
+		return st, err
+	}
 	for rec, err := range bus.Records(ctx, "", time.Time{}) {
 		if err != nil {
 			return st, err
@@ -365,6 +369,34 @@ func (s *site) read(bus *events.Bus) (st story, err error) {
 		st.records = append(st.records, rec)
 	}
 	return st, nil
+}
+
+// ticks are all that are stored, those of drift left aside.
+func (s *site) ticks(ctx context.Context, bus *events.Bus) (ticks []events.Tick, err error) {
+	js, err := jetstream.New(bus.Conn())
+	if err != nil {
+		return nil, err
+	}
+	stream, err := js.Stream(ctx, events.StreamIn)
+	if err != nil {
+		return nil, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("nightshift.v1.tick.>"))
+	if err != nil {
+		return nil, err
+	}
+	for subject := range info.State.Subjects {
+		tok := strings.Split(subject, ".")
+		if tok[3] == policies.DriftSource {
+			continue
+		}
+		t, _, err := bus.LoadTick(ctx, tok[3]+"@"+tok[4])
+		if err != nil {
+			return nil, err
+		}
+		ticks = append(ticks, t)
+	}
+	return ticks, nil
 }
 
 // outcomes are those of each action, as "verb host outcome reason".
