@@ -279,6 +279,9 @@ func (r *runner) answered(ctx context.Context, a *attempt, rec events.Record, er
 		a.notBefore = time.Now()
 		return r.putOff(store, a, rec, err, refusal.RetryAfter)
 	case isPermanent(err):
+		if after, ok := r.isSoAlready(ctx, a.item); ok {
+			return ended(verdict{outcome: events.Done, detail: "Civo refuses, for it is so: an attempt before was carried out, and its answer lost", err: err.Error(), before: rec.Before, after: after}), nil
+		}
 		return ended(verdict{outcome: events.Failed, detail: "Civo refuses", err: err.Error(), before: rec.Before}), nil
 	case repeatable(a.item) && refusal != nil && refusal.Status >= 500:
 		a.notBefore = time.Now()
@@ -290,6 +293,20 @@ func (r *runner) answered(ctx context.Context, a *attempt, rec events.Record, er
 		a.lastErr = err.Error()
 		return atOnce(), nil
 	}
+}
+
+// isSoAlready looks whether a resize was refused because the instance has that
+// size: Civo resizes to a larger one only.
+func (r *runner) isSoAlready(ctx context.Context, it events.Item) (size string, ok bool) {
+	if it.Kind != string(policies.KindSize) {
+		return "", false
+	}
+	reading, err := r.inv.Reading(ctx, it.Region, time.Now())
+	if err != nil {
+		return "", false
+	}
+	inst, ok := reading.Instance(it.Instance)
+	return describe(it, inst), ok && asWanted(it, inst)
 }
 
 // unclear is the reason of a call that was put off although it may have had an

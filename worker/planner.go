@@ -79,6 +79,7 @@ func (p *planner) load(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read the stored plans: %w", err)
 		}
+		p.lives.planned(&run)
 		run.Items = slices.DeleteFunc(run.Items, func(it events.Item) bool { return undone[it.ID] })
 		for i := range run.Items {
 			if it := &run.Items[i]; it.Skip == skipAlready && done[it.ID] {
@@ -88,7 +89,6 @@ func (p *planner) load(ctx context.Context) error {
 		for _, e := range run.Edges {
 			p.listed[e] = run.Trigger
 		}
-		p.lives.planned(&run)
 		p.memory.learn(run)
 	}
 	return nil

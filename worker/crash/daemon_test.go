@@ -186,11 +186,18 @@ func (s *site) start(crashAt string) *daemon {
 	go func() { d.err = d.Wait(); close(d.done) }() // until the process ends
 	s.t.Cleanup(func() {
 		d.kill()
-		if s.t.Failed() {
+		if s.t.Failed() && d.output() != "" {
 			s.t.Logf("daemon %d, CRASH_AT=%s:\n%s", d.Process.Pid, crashAt, d.output())
 		}
 	})
 	return d
+}
+
+// forget drops what it said.
+func (d *daemon) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.out.Reset()
 }
 
 func (d *daemon) kill() {

@@ -92,9 +92,12 @@ func TestRandomKills(t *testing.T) {
 				}
 				time.Sleep(time.Duration(rng.Int64N(int64(2 * pause))))
 				d.kill()
+				d.forget()
 			}
 			accepted := outside()
 			s.sim.ClearFaults()
+			last := s.caughtUp(since)
+			last.kill()
 			s.from, s.began, s.speed = s.now(), time.Now(), 1 // no edge comes soon
 			s.redeliver()
 			s.start("")
@@ -112,6 +115,44 @@ func TestRandomKills(t *testing.T) {
 			s.check(&st, since, accepted)
 		})
 	}
+}
+
+// caughtUp starts a daemon and waits until every edge is stored that came more
+// than a moment ago.
+func (s *site) caughtUp(since time.Time) *daemon {
+	s.t.Helper()
+	s.redeliver()
+	d := s.start("")
+	bus := s.bus()
+	s.until("edges are caught up", func() error {
+		upTo := s.now().Add(-time.Duration(s.speed * float64(2*time.Second)))
+		st, err := s.read(bus)
+		if err == nil {
+			err = s.edgesAre(&st, since, upTo)
+		}
+		return err
+	})
+	return d
+}
+
+// edgesAre says which edges have neither a plan nor an event that says why not.
+func (s *site) edgesAre(st *story, after, upTo time.Time) error {
+	taken := make(map[string]bool)
+	for _, run := range st.runs {
+		for _, e := range run.Edges {
+			taken[e] = true
+		}
+	}
+	var lost []string
+	for _, e := range s.cfg.Policies.Edges(after, upTo) {
+		if !taken[e.ID()] && !st.isVoided(e) {
+			lost = append(lost, fmt.Sprintf("%s (%s)", e.ID(), e.Planned))
+		}
+	}
+	if len(lost) > 0 {
+		return fmt.Errorf("edges without a plan, and without an event that says why: %s", strings.Join(lost, ", "))
+	}
+	return nil
 }
 
 // world sends commands and alerts until it is told to end, each with an id of its
@@ -188,12 +229,9 @@ func (s *site) check(st *story, since time.Time, accepted []string) {
 			s.t.Errorf("action %s has %d outcomes: %q%s", id, len(outcomes), outcomes, st.trail(id))
 		}
 	}
-	taken, triggers := make(map[string]bool), make(map[string]bool)
+	triggers := make(map[string]bool)
 	for _, run := range st.runs {
 		triggers[run.Trigger] = true
-		for _, e := range run.Edges {
-			taken[e] = true
-		}
 		for _, it := range run.Items {
 			if len(all[it.ID]) == 0 {
 				s.t.Errorf("%s %s of run %s has no outcome%s", it.Action, it.Hostname, run.Trigger, st.trail(it.ID))
@@ -205,10 +243,8 @@ func (s *site) check(st *story, since time.Time, accepted []string) {
 			s.t.Errorf("what came in as %s is lost", trigger)
 		}
 	}
-	for _, e := range s.cfg.Policies.Edges(since, end) {
-		if !taken[e.ID()] && !st.isVoided(e) {
-			s.t.Errorf("edge %s (%s) has neither a plan nor an event that says why not", e.ID(), e.Planned)
-		}
+	if err := s.edgesAre(st, since, end); err != nil {
+		s.t.Error(err)
 	}
 	for _, rec := range st.records {
 		if rec.Outcome == events.Noticed && rec.Reason == string(policies.ReasonHand) {
