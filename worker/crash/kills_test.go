@@ -98,7 +98,7 @@ func TestRandomKills(t *testing.T) {
 			s.sim.ClearFaults()
 			last := s.caughtUp(since)
 			last.kill()
-			s.from, s.began, s.speed = s.now(), time.Now(), 1 // no edge comes soon
+			s.from, s.began, s.speed = s.now(), time.Now(), max(1, s.speed/20) // so that there are moments at which nothing is to be done
 			s.redeliver()
 			s.start("")
 			bus := s.bus()
@@ -106,15 +106,28 @@ func TestRandomKills(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.until("all has ended", func() error { return s.isIdle(js) })
-			st, err := s.read(bus)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("%d kills over %s of plan time: %d runs, %d commands and alerts, %s", *kills, s.now().Sub(s.from.Add(-24*time.Hour*time.Duration(days))).Round(time.Hour), len(st.runs), len(accepted), st.counts())
-			s.check(&st, since, accepted)
+			var st story
+			var end time.Time
+			s.until("all has ended", func() error {
+				if err := s.isIdle(js); err != nil {
+					return err
+				}
+				end = s.now()
+				if near := s.cfg.Policies.Edges(s.before(end, 5*time.Second), s.before(end, -time.Second)); len(near) > 0 {
+					return fmt.Errorf("edge %s has just been, or comes", near[0].ID())
+				}
+				st, err = s.read(bus)
+				return err
+			})
+			t.Logf("%d kills over %s of plan time: %d runs, %d commands and alerts, %s", *kills, end.Sub(since).Round(time.Hour), len(st.runs), len(accepted), st.counts())
+			s.check(&st, since, end, accepted)
 		})
 	}
+}
+
+// before is the plan time a span of machine time before another.
+func (s *site) before(plan time.Time, d time.Duration) time.Time {
+	return plan.Add(-time.Duration(s.speed * float64(d)))
 }
 
 // caughtUp starts a daemon and waits until every edge is stored that came more
@@ -125,7 +138,7 @@ func (s *site) caughtUp(since time.Time) *daemon {
 	d := s.start("")
 	bus := s.bus()
 	s.until("edges are caught up", func() error {
-		upTo := s.now().Add(-time.Duration(s.speed * float64(2*time.Second)))
+		upTo := s.before(s.now(), 2*time.Second)
 		st, err := s.read(bus)
 		if err == nil {
 			err = s.edgesAre(&st, since, upTo)
@@ -220,9 +233,8 @@ func (st *story) counts() string {
 }
 
 // check says what of the promise was not kept.
-func (s *site) check(st *story, since time.Time, accepted []string) {
+func (s *site) check(st *story, since, end time.Time, accepted []string) {
 	s.t.Helper()
-	end := s.now()
 	all := st.outcomes()
 	for id, outcomes := range all {
 		if len(outcomes) != 1 {
@@ -252,7 +264,7 @@ func (s *site) check(st *story, since time.Time, accepted []string) {
 		}
 	}
 	s.checkReboots(st)
-	s.checkFleet(end)
+	s.checkFleet(st, end)
 }
 
 // isVoided reports whether an edge is in a range that was reported as missed.
@@ -294,7 +306,7 @@ func (s *site) checkReboots(st *story) {
 }
 
 // checkFleet looks whether the instances of schedules are as they want them.
-func (s *site) checkFleet(at time.Time) {
+func (s *site) checkFleet(st *story, at time.Time) {
 	s.t.Helper()
 	api, err := civo.New(token, civo.Options{BaseURL: s.api})
 	if err != nil {
@@ -307,9 +319,24 @@ func (s *site) checkFleet(at time.Time) {
 	plan := policies.Decide(&s.cfg.Policies, inv, policies.Facts{}, policies.Trigger{ID: "look", At: at}, at)
 	for _, a := range plan.Actions {
 		if a.Level {
-			s.t.Errorf("%s should be changed: %s (%s)", a.Hostname, a.Verb, a.Policy)
+			s.t.Errorf("%s should be changed: %s (%s)%s", a.Hostname, a.Verb, a.Policy, st.newest(a.Instance))
 		}
 	}
+}
+
+// newest is what is stored of the newest actions of an instance.
+func (st *story) newest(instance string) string {
+	var ids []string
+	for _, rec := range st.records {
+		if rec.Instance == instance && !slices.Contains(ids, rec.ActionID) {
+			ids = append(ids, rec.ActionID)
+		}
+	}
+	var b strings.Builder
+	for _, id := range ids[max(0, len(ids)-4):] {
+		b.WriteString(st.trail(id))
+	}
+	return b.String()
 }
 
 // trail is all that is stored of an action.
