@@ -158,12 +158,13 @@ const (
 	Accepted Outcome = "accepted" // the API said yes; the verifier settles it
 	PutOff   Outcome = "put-off"  // a call was answered with no, or not sent: it has ended, and is tried again
 	Waiting  Outcome = "waiting"  // before a call: why it has not begun yet
+	Settled  Outcome = "settled"  // after an outcome that is unknown: somebody looked, and says how it ended
 	Noticed  Outcome = "noticed"  // seen, and nothing done about it: drift, a change by hand, a tag that cannot be read
 )
 
 // Outcomes are all outcomes, and then all notes.
 func Outcomes() []Outcome {
-	return []Outcome{Done, Skipped, Planned, Superseded, Expired, Failed, Unknown, Started, Accepted, PutOff, Waiting, Noticed}
+	return []Outcome{Done, Skipped, Planned, Superseded, Expired, Failed, Unknown, Started, Accepted, PutOff, Waiting, Settled, Noticed}
 }
 
 // Record is the data of an event of NS_EVT, inside a CloudEvent. Programs of
@@ -174,7 +175,7 @@ func Outcomes() []Outcome {
 type Record struct {
 	ActionID string    `json:"action_id" jsonschema:"The same for every event of one action."`
 	Action   string    `json:"action" jsonschema:"What is done: start, stop, reboot, resize, retag, firewall. For what is no action on an instance: plan, tick, run, power, tags, policies, account, message, and more to come."`
-	Outcome  Outcome   `json:"outcome" jsonschema:"How the action ended, once; or a note of what happened on the way: started, accepted, put-off, waiting, noticed."`
+	Outcome  Outcome   `json:"outcome" jsonschema:"How the action ended, once; or a note of what happened on the way: started, accepted, put-off, waiting, noticed; or settled, which comes after unknown."`
 	Reason   string    `json:"reason,omitempty" jsonschema:"Why, as a word that does not change: already, protected, cooldown, over limit, gone, ... New ones may come."`
 	Detail   string    `json:"detail,omitempty" jsonschema:"Why, as a sentence for people."`
 	Error    string    `json:"error,omitempty" jsonschema:"What the Civo API or the network said; never a secret."`
@@ -193,6 +194,8 @@ type Record struct {
 	After    string    `json:"after,omitempty" jsonschema:"State after, as seen in the API."`
 	Attempt  int       `json:"attempt,omitempty" jsonschema:"Number of the call to the API; of an outcome: how many calls were made."`
 	Deadline time.Time `json:"deadline,omitzero" jsonschema:"Of a started: the call ends before."`
+	CalledAt time.Time `json:"called_at,omitzero" jsonschema:"Of what is unknown: when its call was announced or accepted."`
+	SeenAt   time.Time `json:"seen_at,omitzero" jsonschema:"Of what is unknown: when the instance was last seen as after says; missing: never since the call."`
 	To       []string  `json:"to,omitempty" jsonschema:"Of a message: names of the targets."`
 	About    []Named   `json:"about,omitempty" jsonschema:"Of a warning: the instances; of many only the first."`
 	Count    int       `json:"count,omitempty" jsonschema:"Of a warning: how many instances."`
@@ -243,7 +246,7 @@ func ResolvedID(trigger string) string { return trigger + "-resolved" }
 // Ends reports whether an outcome ends its action; notes do not.
 func (o Outcome) Ends() bool {
 	switch o {
-	case Started, Accepted, PutOff, Waiting, Noticed:
+	case Started, Accepted, PutOff, Waiting, Settled, Noticed:
 		return false
 	}
 	return true

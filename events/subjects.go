@@ -121,6 +121,11 @@ func ActionFilter(region, instance, actionID string) string {
 	return trailFilter(region, instance, actionID)
 }
 
+// AnywhereFilter matches all events of an action, on whichever instance.
+func AnywhereFilter(actionID string) (string, error) {
+	return trailFilter("*", "*", actionID), checkTokens([]string{"action id"}, actionID)
+}
+
 // InstanceFilter matches all events of an instance.
 func InstanceFilter(region, instance string) string {
 	return prefix + "evt." + region + "." + instance + ".>"

@@ -174,7 +174,7 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	it := a.item
 	rec := r.record(a, events.Started)
 	rec.Attempt = attempts(trail) + 1
-	rec.Deadline = time.Now().Add(callTimeout).UTC()
+	rec.Deadline = time.Now().Add(patience(callTimeout)).UTC()
 	rec.Before = describe(it, inst)
 	r.mu.Lock()
 	delete(r.began, it.Instance)
@@ -188,6 +188,7 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 		return atOnce(), nil // somebody was faster: see who
 	}
 	a.least = max(a.least, started)
+	passed(startedStored, it.Action)
 	if trail, err = r.trail(ctx, a); err != nil {
 		return r.notAnnounced(ctx, a, rec, err)
 	}
@@ -198,6 +199,7 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 		if err := r.memory.store(ctx, stateCooldown+it.Policy+"."+it.Instance, a.cool); err != nil {
 			return r.notAnnounced(ctx, a, rec, err)
 		}
+		passed(cooldownStored, it.Action)
 	}
 	r.memory.called(it.Instance, policies.Verb(it.Action))
 	r.memory.started(it.ID, it.Policy, it.Instance)
@@ -212,7 +214,8 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 		return r.putOff(ctx, a, rec, errors.New("the deadline of the call passed before it was sent"), 0)
 	}
 	began := time.Now()
-	err = r.send(callCtx, it, inst)
+	err = r.send(watchSent(callCtx, it.Action), it, inst)
+	passed(answerRead, it.Action)
 	r.log.Debug("called", append(itemFields(it), zap.Int(keyAttempt, rec.Attempt), zap.Duration("duration", time.Since(began)), zap.Error(err))...)
 	return r.answered(ctx, a, rec, err)
 }
@@ -276,6 +279,9 @@ func (r *runner) answered(ctx context.Context, a *attempt, rec events.Record, er
 		a.notBefore = time.Now()
 		return r.putOff(store, a, rec, err, refusal.RetryAfter)
 	case isPermanent(err):
+		if after, ok := r.isSoAlready(ctx, a.item); ok {
+			return ended(verdict{outcome: events.Done, detail: "Civo refuses, for it is so: an attempt before was carried out, and its answer lost", err: err.Error(), before: rec.Before, after: after}), nil
+		}
 		return ended(verdict{outcome: events.Failed, detail: "Civo refuses", err: err.Error(), before: rec.Before}), nil
 	case repeatable(a.item) && refusal != nil && refusal.Status >= 500:
 		a.notBefore = time.Now()
@@ -287,6 +293,20 @@ func (r *runner) answered(ctx context.Context, a *attempt, rec events.Record, er
 		a.lastErr = err.Error()
 		return atOnce(), nil
 	}
+}
+
+// isSoAlready looks whether a resize was refused because the instance has that
+// size: Civo resizes to a larger one only.
+func (r *runner) isSoAlready(ctx context.Context, it events.Item) (size string, ok bool) {
+	if it.Kind != string(policies.KindSize) {
+		return "", false
+	}
+	reading, err := r.inv.Reading(ctx, it.Region, time.Now())
+	if err != nil {
+		return "", false
+	}
+	inst, ok := reading.Instance(it.Instance)
+	return describe(it, inst), ok && asWanted(it, inst)
 }
 
 // unclear is the reason of a call that was put off although it may have had an
@@ -310,6 +330,7 @@ func (r *runner) noteAccepted(ctx context.Context, a *attempt) error {
 	if err := r.keep(context.WithoutCancel(ctx), func(ctx context.Context) error { return r.add(ctx, a, note) }); err != nil {
 		return fmt.Errorf("note that action %s was accepted: %w", a.item.ID, err)
 	}
+	passed(acceptedNoted, a.item.Action)
 	return nil
 }
 
@@ -350,6 +371,7 @@ func (r *runner) putOff(ctx context.Context, a *attempt, rec events.Record, faul
 	if err := r.keep(context.WithoutCancel(ctx), func(ctx context.Context) error { return r.add(ctx, a, rec) }); err != nil {
 		return next{}, fmt.Errorf("note that action %s is put off: %w", a.item.ID, err)
 	}
+	passed(putOffNoted, a.item.Action)
 	a.lastErr = fault.Error()
 	return lookAgain(time.Now().Add(max(wait, a.growingWait()))), nil
 }
@@ -383,7 +405,7 @@ func (r *runner) afterLostAnswer(ctx context.Context, a *attempt, started events
 			return next{}, err
 		}
 		if time.Since(started.StoredAt) > r.verifyBy.Within {
-			return ended(verdict{outcome: events.Unknown, detail: "the answer was lost, and the region could not be listed since", err: err.Error(), before: started.Before}), nil
+			return unknown(a, started, "the answer was lost, and the region could not be listed since", "", time.Time{}, err.Error()), nil
 		}
 		a.notBefore = time.Time{}
 		return r.tryLater(ctx, a, err)

@@ -35,6 +35,8 @@ func (w *Worker) endpoints(p *planner) []events.Endpoint {
 		endpoint("approve", "Let a held run go on.", w.approveRun),
 		endpoint("retry", "Ask again for what failed in a run, as one run.", func(ctx context.Context, req ApproveRequest) (ApproveAnswer, error) { return w.retryRun(ctx, p, req) }),
 		endpoint("undo", "Ask for the opposite of what a run has done, as one run.", func(ctx context.Context, req ApproveRequest) (ApproveAnswer, error) { return w.undoRun(ctx, p, req) }),
+		endpoint("unsettled", "List the actions whose outcome is unknown and that nobody has settled.", w.unsettled),
+		endpoint("settle", "Say how an action ended whose outcome is unknown.", w.settle),
 		endpoint("dead", "List the messages that could not be read, or one with its payload.", w.dead),
 		endpoint("dead-retry", "Send the message of a dead letter again, as it came.", w.retryDead),
 		endpoint("dead-drop", "Forget a dead letter.", w.dropDead),

@@ -36,6 +36,7 @@ func (r *runner) awaitApproval(ctx context.Context, d *events.RunDelivery) (appr
 	if err := r.noticeHeld(ctx, run); err != nil {
 		return false, err
 	}
+	passed(heldNoticed, "")
 	r.lives.hold(run.Items, 1)
 	defer r.lives.hold(run.Items, -1)
 	var lives []*life
@@ -46,6 +47,7 @@ func (r *runner) awaitApproval(ctx context.Context, d *events.RunDelivery) (appr
 		changed, a, ok := r.memory.approval(run)
 		switch {
 		case ok:
+			passed(approvalHeard, "")
 			r.memory.learn(*run)
 			r.log.Info("held run approved", zap.String(keyTrigger, run.Trigger), zap.String(keyRegion, run.Region), zap.String("who", a.Who))
 			return true, nil
@@ -117,6 +119,7 @@ func (m *memory) approve(ctx context.Context, run *events.Run, who string) error
 	if err := m.store(ctx, stateApproval+approvalKey(run), a); err != nil {
 		return err
 	}
+	passed(approvalStored, "")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.approvals[approvalKey(run)] = a

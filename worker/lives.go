@@ -97,10 +97,10 @@ func (l *lives) open(run uint64, it events.Item) *life {
 	return n
 }
 
-// planned takes up a stored plan that another replica may carry out: it overtakes
-// what is older here.
+// planned takes up a stored plan that another replica may carry out, or that was
+// carried out before this process began: it overtakes what is older here.
 func (l *lives) planned(run *events.Run) {
-	if l.alone || run.Seq == 0 {
+	if run.Seq == 0 {
 		return
 	}
 	l.mu.Lock()

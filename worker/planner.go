@@ -82,6 +82,7 @@ func (p *planner) load(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read the stored plans: %w", err)
 		}
+		p.lives.planned(&run)
 		run.Items = slices.DeleteFunc(run.Items, func(it events.Item) bool { return undone[it.ID] })
 		for i := range run.Items {
 			if it := &run.Items[i]; it.Skip == skipAlready && done[it.ID] {
@@ -91,7 +92,6 @@ func (p *planner) load(ctx context.Context) error {
 		for _, e := range run.Edges {
 			p.listed[e] = run.Trigger
 		}
-		p.lives.planned(&run)
 		p.memory.learn(run)
 	}
 	return nil
@@ -181,6 +181,7 @@ func (p *planner) handle(ctx context.Context, in *events.Incoming) {
 	case err == nil:
 		p.forget(keyOf(in))
 		err = in.Ack()
+		passed(triggerAcked, "")
 	case errors.Is(err, errTooEarly):
 		err = in.Nak(tickRetry)
 	case errors.Is(err, errOtherRevision):
@@ -695,6 +696,7 @@ func (p *planner) heldRun(of events.Run, why string) events.Run {
 func (p *planner) store(ctx context.Context, run events.Run) error {
 	p.lives.stored(&run)
 	stored, err := p.bus.StoreRun(ctx, run)
+	passed(planStored, "")
 	if !stored {
 		p.lives.take(&run)
 	}

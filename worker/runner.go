@@ -65,6 +65,7 @@ func (r *runner) set() *policies.Set { return r.rules.set() }
 // handle brings every action of a run to its outcome, then acknowledges it.
 func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 	run := &d.Run
+	passed(runTaken, "")
 	if len(run.Items) == 0 {
 		r.finish(ctx, d, r.endEmpty(ctx, run))
 		return
@@ -126,6 +127,7 @@ func (r *runner) finish(ctx context.Context, d *events.RunDelivery, err error) {
 	switch {
 	case err == nil:
 		ackErr = d.Ack()
+		passed(runAcknowledged, "")
 	case ctx.Err() != nil:
 		ackErr = d.Nak(0)
 	default:
@@ -149,6 +151,7 @@ func (r *runner) endEmpty(ctx context.Context, run *events.Run) error {
 		Policy: policiesOf(run.Edges), Region: run.Region, Instance: "_", Planned: run.Planned,
 	}
 	_, err := r.bus.PublishOutcome(ctx, rec)
+	passed(outcomeStored, rec.Action)
 	return err
 }
 
@@ -259,6 +262,8 @@ type verdict struct {
 	before  string
 	after   string
 	to      []string // of a message
+
+	calledAt, seenAt time.Time // of what is unknown
 }
 
 func ended(v verdict) next       { return next{outcome: &v} }
@@ -270,8 +275,9 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	it := a.item
 	rec := r.record(a, v.outcome)
 	rec.Reason, rec.Detail, rec.Error, rec.Before, rec.After = string(v.reason), v.detail, v.err, v.before, v.after
-	rec.To = v.to
+	rec.To, rec.CalledAt, rec.SeenAt = v.to, v.calledAt, v.seenAt
 	rec.Lateness, rec.Attempt = lateness(r.clock.Now(), it.Planned), a.made
+	passed(outcomeKnown, it.Action)
 	stored, err := r.bus.PublishOutcomeAfter(ctx, rec, a.read)
 	if err != nil && a.began.Seq > 0 { // what the answer was nobody else knows
 		err = r.keep(context.WithoutCancel(ctx), func(ctx context.Context) (err error) {
@@ -279,6 +285,7 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 			return err
 		})
 	}
+	passed(outcomeStored, it.Action)
 	if err != nil {
 		a.read = nil
 		return fmt.Errorf("store outcome %s of action %s: %w", v.outcome, it.ID, err)

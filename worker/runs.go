@@ -66,6 +66,7 @@ type ItemInfo struct {
 	Error    string `json:"error,omitempty"`
 	Before   string `json:"before,omitempty"`
 	After    string `json:"after,omitempty"`
+	Settled  string `json:"settled,omitempty"` // of what is unknown: done or failed, as somebody found
 
 	item events.Item
 }
@@ -145,8 +146,10 @@ func (r RunInfo) withoutItems() RunInfo {
 // isFailed reports whether an action did not come to what was wanted.
 func (i ItemInfo) isFailed() bool {
 	switch events.Outcome(i.Outcome) {
-	case events.Failed, events.Expired, events.Unknown:
+	case events.Failed, events.Expired:
 		return true
+	case events.Unknown:
+		return i.Settled == ""
 	}
 	return false
 }
@@ -216,6 +219,9 @@ func (w *Worker) runsNamed(ctx context.Context, name string) ([]RunInfo, error) 
 // withOutcomes says of runs how their actions ended, newest first.
 func (w *Worker) withOutcomes(ctx context.Context, runs map[string]*RunInfo) (out []RunInfo, err error) {
 	if err := w.addOutcomes(ctx, runs); err != nil {
+		return nil, err
+	}
+	if err := w.addSettled(ctx, runs); err != nil {
 		return nil, err
 	}
 	for _, r := range runs {
@@ -335,6 +341,9 @@ func (r *RunInfo) count() {
 		words := cmp.Or(it.Outcome, runUnderWay)
 		if it.Reason != "" {
 			words += " (" + it.Reason + ")"
+		}
+		if it.Settled != "" {
+			words += " (settled as " + it.Settled + ")"
 		}
 		r.Counts[words]++
 		open = open || it.Outcome == ""

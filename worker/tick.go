@@ -38,6 +38,7 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 		return err
 	}
 	for i, t := range ticks {
+		passed(tickStored, "")
 		s.log.Debug("tick", zap.String(keyPolicy, t.Policy), zap.Time(keyPlanned, t.Planned),
 			zap.Duration(keyLateness, now.Sub(t.Planned)), zap.Bool("stored", stored[i]), zap.Int("missed", t.Missed))
 	}
@@ -65,6 +66,7 @@ func (s *scheduler) rememberFired(ctx context.Context, ticks []events.Tick) erro
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	passed(tickRemembered, "")
 	maps.Copy(s.memory, fired)
 	return nil
 }

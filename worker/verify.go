@@ -28,7 +28,7 @@ func (r *runner) verify(ctx context.Context, a *attempt, accepted events.Record)
 	since := accepted.StoredAt
 	pace := r.verifyBy.Poll
 	notBefore := since
-	status := accepted.Before
+	status, seenAt := accepted.Before, time.Time{}
 	for {
 		if a.life.isOvertaken() {
 			return ended(verdict{outcome: events.Superseded, detail: "accepted, then a newer trigger decided about this instance", before: accepted.Before, after: status}), nil
@@ -40,13 +40,13 @@ func (r *runner) verify(ctx context.Context, a *attempt, accepted events.Record)
 		late := time.Since(since) > r.verifyBy.Within
 		switch {
 		case err != nil && late:
-			return ended(verdict{outcome: events.Unknown, detail: "accepted, but the region could not be listed since", err: err.Error(), before: accepted.Before, after: status}), nil
+			return unknown(a, accepted, "it was accepted, but the region could not be listed long enough to see what became of it", status, seenAt, err.Error()), nil
 		case err == nil:
 			inst, found := reading.Instance(a.item.Instance)
 			if !found {
 				return ended(verdict{outcome: events.Failed, reason: policies.ReasonGone, detail: "accepted, then the instance was gone", before: accepted.Before}), nil
 			}
-			status = describe(a.item, inst)
+			status, seenAt = describe(a.item, inst), reading.Began
 			if asWanted(a.item, inst) {
 				return ended(verdict{outcome: events.Done, before: accepted.Before, after: status}), nil
 			}
@@ -80,7 +80,7 @@ func (r *runner) nextReading(ctx context.Context, a *attempt, notBefore time.Tim
 func (r *runner) verifyReboot(ctx context.Context, a *attempt, call events.Record, accepted bool) (next, error) {
 	since := call.StoredAt
 	notBefore := since
-	other, status := "", call.Before
+	other, status, seenAt := "", call.Before, time.Time{}
 	pace := r.verifyBy.Poll
 	for {
 		reading, err := r.nextReading(ctx, a, notBefore, pace)
@@ -90,12 +90,12 @@ func (r *runner) verifyReboot(ctx context.Context, a *attempt, call events.Recor
 		late := time.Since(since) > r.verifyBy.Within
 		if err != nil {
 			if late {
-				return ended(verdict{outcome: events.Unknown, detail: lostOr(accepted) + ", and the region could not be listed since", err: err.Error(), before: call.Before, after: status}), nil
+				return unknown(a, call, lostOr(accepted)+", and the region could not be listed long enough to see what became of it", status, seenAt, err.Error()), nil
 			}
 			continue
 		}
 		inst, found := reading.Instance(a.item.Instance)
-		status = inst.Status
+		status, seenAt = inst.Status, reading.Began
 		switch {
 		case !found:
 			return ended(verdict{outcome: events.Failed, reason: policies.ReasonGone, detail: lostOr(accepted) + ", then the instance was gone", before: call.Before}), nil
@@ -106,13 +106,29 @@ func (r *runner) verifyReboot(ctx context.Context, a *attempt, call events.Recor
 		case reading.Began.Sub(since) >= r.verifyBy.Settle && accepted:
 			return ended(verdict{outcome: events.Done, detail: "accepted, and ACTIVE all through " + r.verifyBy.Settle.String(), before: call.Before, after: status}), nil
 		case reading.Began.Sub(since) >= r.verifyBy.Settle:
-			return ended(verdict{outcome: events.Unknown, detail: "the answer was lost, and the instance was seen only ACTIVE since; a reboot is never sent twice", err: a.lastErr, before: call.Before, after: status}), nil
+			return unknown(a, call, "the answer was lost, and the instance was seen only ACTIVE since; a reboot is never sent twice", status, seenAt, a.lastErr), nil
 		}
 		if late {
 			return ended(verdict{outcome: events.Failed, detail: fmt.Sprintf("%s, but still %s after %s", lostOr(accepted), status, r.verifyBy.Within), before: call.Before, after: status}), nil
 		}
 		notBefore = reading.Began.Add(pace)
 	}
+}
+
+// unknown ends an action of which nobody can tell what became of it, with what is
+// known: when the call was announced or accepted, and when it was last seen how.
+// status is of before the call when seenAt is zero.
+func unknown(a *attempt, call events.Record, why, status string, seenAt time.Time, fault string) next {
+	seen := "not seen since"
+	if !seenAt.IsZero() {
+		seen = "last seen " + status + " at " + seenAt.UTC().Format(time.RFC3339)
+	} else {
+		status = ""
+	}
+	return ended(verdict{
+		outcome: events.Unknown, err: fault, before: call.Before, after: status, calledAt: call.StoredAt.UTC(), seenAt: seenAt.UTC(),
+		detail: fmt.Sprintf("%s; %s at %s, %s; when you have looked: nightshift settle %s", why, call.Outcome, call.StoredAt.UTC().Format(time.RFC3339), seen, a.item.ID),
+	})
 }
 
 func lostOr(accepted bool) string {

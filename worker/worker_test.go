@@ -205,7 +205,7 @@ func (w *world) after(d time.Duration) {
 
 func isOutcome(o events.Outcome) bool {
 	switch o {
-	case events.Started, events.Accepted, events.PutOff, events.Waiting, events.Noticed:
+	case events.Started, events.Accepted, events.PutOff, events.Waiting, events.Settled, events.Noticed:
 		return false
 	}
 	return true

@@ -291,7 +291,11 @@ func eventLine(rec events.Record) string {
 	if rec.Before != "" && rec.After != "" && rec.Before != rec.After {
 		parts = append(parts, rec.Before+" -> "+rec.After)
 	}
-	if cause := firstOf(sourceName(rec.Policy), publisher(rec.Who, rec.Claim)); cause != "" {
+	cause := firstOf(sourceName(rec.Policy), publisher(rec.Who, rec.Claim))
+	if rec.Outcome == events.Settled {
+		cause = publisher(rec.Who, rec.Claim)
+	}
+	if cause != "" {
 		parts = append(parts, "by "+cause)
 	}
 	line := strings.Join(parts, " ")

@@ -160,7 +160,8 @@ func printInstanceHistory(w io.Writer, all []events.Record, notes bool, zone *ti
 	return tw.Flush()
 }
 
-// shown leaves of each action the outcome, or the newest note while there is none.
+// shown leaves of each action the outcome, or the newest note while there is none,
+// and what somebody said of it later.
 func shown(all []events.Record, notes bool) []events.Record {
 	if notes {
 		return all
@@ -172,7 +173,7 @@ func shown(all []events.Record, notes bool) []events.Record {
 			newest[rec.ActionID], hasEnded[rec.ActionID] = rec.Seq, ends
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(rec events.Record) bool { return newest[rec.ActionID] != rec.Seq })
+	return slices.DeleteFunc(slices.Clone(all), func(rec events.Record) bool { return newest[rec.ActionID] != rec.Seq && rec.Outcome != events.Settled })
 }
 
 // historyLine is one event in columns: what, how it ended, the change, for whom, why.
@@ -190,12 +191,15 @@ func historyLine(rec events.Record) string {
 	}
 	cause := ""
 	switch {
-	case rec.Policy != "":
+	case rec.Policy != "" && rec.Outcome != events.Settled:
 		cause = causeName(rec.Policy)
 	case rec.Who != "":
 		cause = "by " + publisher(rec.Who, rec.Claim)
 	}
 	var more []string
+	if rec.Outcome == events.Settled {
+		change, rec.Why = "", "" // as of the outcome
+	}
 	if !isHand(rec) {
 		for _, s := range []string{rec.Why, rec.Detail, rec.Error} {
 			if s != "" {

@@ -189,6 +189,9 @@ func printRun(w io.Writer, r worker.RunInfo, zone *time.Location) error {
 		if it.Reason != "" {
 			outcome += " (" + it.Reason + ")"
 		}
+		if it.Settled != "" {
+			outcome += " (settled as " + it.Settled + ")"
+		}
 		detail := it.Detail
 		if it.Error != "" {
 			detail = strings.TrimPrefix(detail+"; "+it.Error, "; ")

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -92,6 +93,22 @@ func TestScripts(t *testing.T) {
 				defer nc.Close()
 				ts.Check(nc.Publish(args[0], []byte(args[1])))
 				ts.Check(nc.Flush())
+			},
+			// fault lets something go wrong in the simulator, once: fault stop:cut-after
+			"fault": func(ts *testscript.TestScript, _ bool, args []string) {
+				op, kind, _ := strings.Cut(args[0], ":")
+				resp, err := http.Post(ts.Getenv("SIM")+"/sim/faults", "application/json", strings.NewReader(fmt.Sprintf(`{"op": %q, "kind": %q}`, op, kind)))
+				ts.Check(err)
+				_ = resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					ts.Fatalf("%s: %s", args[0], resp.Status)
+				}
+			},
+			// settle settles the one action that is unknown as failed: settle REASON
+			"settle": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(ts.Exec("nightshift", "settle", "-o", "json"))
+				id := regexp.MustCompile(`"action_id": "([0-9a-f]+)"`).FindStringSubmatch(ts.ReadFile("stdout"))
+				ts.Check(ts.Exec("nightshift", "settle", id[1], "--outcome", "failed", "--reason", args[0]))
 			},
 			// exits runs a command and compares its exit code: exits 64 nightshift …
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -1,0 +1,13 @@
+// Package crash holds no code, only tests: the daemon is run as a process of its
+// own against the simulator, is ended at each named point of an action's way and
+// at random moments, is started again, and then has to have kept its promise.
+//
+//   - TestEveryPoint goes through each point × each action × embedded and external
+//     NATS;
+//   - TestRandomKills kills at random moments while plan time runs fast. Its long
+//     form: go test ./worker/crash -run RandomKills -kills 1000 -timeout 2h
+//
+// What ended (SIGKILL) is a process, not a machine: what was written is still in
+// the operating system's memory. That it would be on the disk, too, is the work
+// of SyncAlways (package events).
+package crash
