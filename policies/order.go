@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,7 +50,7 @@ func (p Pace) IsZero() bool { return p == Pace{} }
 // Place is where an instance stands in an order. The zero Place is in none.
 type Place struct {
 	Order *Order
-	Group string // the tag that makes the group: project=shop; empty: the order has no per, or the instance no such tag
+	Group string // the tag that makes the group, project=shop, or "no project"; empty: the order has no per
 	Stage int    // index in Order.Stages
 }
 
@@ -71,22 +72,36 @@ func (s *Set) placeOf(inst *Instance) Place {
 
 // group is the tag of an instance that makes its group; of several the first in
 // the alphabet, so that it does not depend on the order of the tags.
-func (o *Order) group(inst *Instance) (tag string) {
-	if o.Per == "" {
+func (o *Order) group(inst *Instance) string {
+	tags := tagsOf(inst, o.Per)
+	switch {
+	case o.Per == "":
 		return ""
+	case len(tags) == 0:
+		return "no " + o.Per // a tag has no blanks
 	}
+	return tags[0]
+}
+
+// tagsOf are the tags of an instance with a key, sorted.
+func tagsOf(inst *Instance, key string) (tags []string) {
 	for _, t := range inst.Tags {
-		if strings.HasPrefix(t, o.Per+"=") && (tag == "" || t < tag) {
-			tag = t
+		if key != "" && strings.HasPrefix(t, key+"=") {
+			tags = append(tags, t)
 		}
 	}
-	return tag
+	slices.Sort(tags)
+	return tags
 }
 
 // Turn is when, counted from 1, a stage has its turn among those of its order:
-// as they are written when instances start, in reverse when they stop.
+// as they are written when instances start, in reverse when they stop. It is 0 for
+// what waits for nobody.
 func (p Place) Turn(verb Verb) int {
-	if verb == Stop {
+	switch {
+	case p.Order == nil:
+		return 0
+	case verb == Stop:
 		return len(p.Order.Stages) - p.Stage
 	}
 	return p.Stage + 1

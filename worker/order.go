@@ -72,7 +72,7 @@ type stage struct {
 	events.Stage
 	notice  string        // action id of the notice about it
 	passed  time.Time     // when that was stored; zero: it is not over
-	first   bool          // it waits for nobody
+	free    time.Time     // when a run that was taken up again let it begin, or would have at the latest
 	turn    chan struct{} // closed when its actions may begin
 	members []*member
 
@@ -115,17 +115,24 @@ func (r *runner) turnsOf(ctx context.Context, d *events.RunDelivery, fresh bool)
 	}
 	for _, line := range t.lines {
 		for _, s := range line {
-			s.newest = maxTime(t.begin, r.since) // the deadline of what was cut off by a crash begins anew
+			s.newest = t.begin
 			for _, m := range s.members {
 				t.at[m.item.ID] = m
 				s.newest = maxTime(s.newest, m.item.NotBefore)
 			}
 		}
 	}
-	if fresh || len(t.lines) == 0 && t.pace == nil {
-		return t, nil
+	if !fresh && (len(t.lines) > 0 || t.pace != nil) {
+		if err := r.recall(ctx, run, t); err != nil {
+			return nil, err
+		}
 	}
-	return t, r.recall(ctx, run, t)
+	for _, line := range t.lines {
+		for _, s := range line {
+			s.newest = maxTime(s.newest, r.since) // the deadline of what a crash cut off begins anew
+		}
+	}
+	return t, nil
 }
 
 // isPaced reports whether a pace is for an action: it shakes its instance.
@@ -178,7 +185,6 @@ func linesOf(run *events.Run) (lines [][]*stage) {
 			line = line[:len(line)-1]
 		}
 		if len(line) > 1 {
-			line[0].first = true
 			close(line[0].turn)
 			lines = append(lines, line)
 		}
@@ -218,14 +224,17 @@ func (r *runner) recall(ctx context.Context, run *events.Run, t *turns) error {
 		}
 	}
 	for _, line := range t.lines {
+		free := t.begin
 		for _, s := range line {
+			s.free = free
+			free = maxTime(free, s.newest).Add(s.Deadline)
 			trail, err := r.bus.Trail(ctx, run.Region, events.None, s.notice)
 			if err != nil {
 				return fmt.Errorf("read how far %s has come: %w", s.words(), err)
 			}
 			see(trail.Records)
 			for _, rec := range trail.Records {
-				s.passed = rec.StoredAt
+				s.passed, free = rec.StoredAt, rec.StoredAt
 			}
 		}
 	}
@@ -233,14 +242,20 @@ func (r *runner) recall(ctx context.Context, run *events.Run, t *turns) error {
 }
 
 // waited is how long an action that has not begun had waited for its turn before
-// its run was taken up: as long as the run was alive.
+// its run was taken up: until its stage was free to begin, or would have been at
+// the latest; for its place as long as the run showed that it was alive.
 func (t *turns) waited(it events.Item) time.Duration {
-	m := t.at[it.ID]
-	waits := t.pace != nil && t.paced[it.ID] || m != nil && !m.stage.first
-	if t.alive.IsZero() || t.called[it.ID] || !waits {
+	if t.alive.IsZero() || t.called[it.ID] {
 		return 0
 	}
-	return max(0, t.alive.Sub(maxTime(t.begin, it.NotBefore)))
+	var until time.Time
+	if t.pace != nil && t.paced[it.ID] {
+		until = t.alive
+	}
+	if m := t.at[it.ID]; m != nil {
+		until = maxTime(until, minTime(m.stage.free, time.Now()))
+	}
+	return max(0, until.Sub(maxTime(t.begin, it.NotBefore)))
 }
 
 // began takes up that an action makes its first call.

@@ -282,41 +282,51 @@ func TestAStageIsReachedWhenItsInstancesAreReady(t *testing.T) {
 }
 
 func TestWhatIsNotReadyByTheDeadlineIsSaidLoudly(t *testing.T) {
-	inBubbleWith(t, "2026-03-04 07:50", shop(", ready: { tcp: 5432 }, deadline: 5m"), shopIs("SHUTOFF"), func(t *testing.T, w *world) {
-		n := &network{asked: make(map[string]int), open: make(map[string]bool)}
-		w.end()
-		w.o.Dial = n.dial
-		w.begin()
-		morning := london(t, "2026-03-04 08:00")
-		w.after(20 * time.Minute)
-		if at := w.at("start", "a-app", morning); at < 300 || at > 310 {
-			t.Errorf("a-app was started after %d s", at)
-		}
-		want := "deadline: order shop (project=a), turn 1 of 3 to start: 0 of 1 when its deadline of 5m had passed; what comes after it goes on; a-db not ready: connection refused"
-		if got := w.stages(); !slices.Contains(got, want) {
-			t.Errorf("the notices are %q", got)
-		}
-		w.wantOutcomes("start a-db done", "start a-app done", "start a-web done", "start b-db done", "start b-app done", "start c-free done")
-	})
+	for _, restart := range []bool{false, true} {
+		inBubbleWith(t, "2026-03-04 07:50", shop(", ready: { tcp: 5432 }, deadline: 5m"), shopIs("SHUTOFF"), func(t *testing.T, w *world) {
+			n := &network{asked: make(map[string]int), open: make(map[string]bool)}
+			w.end()
+			w.o.Dial = n.dial
+			w.begin()
+			morning := london(t, "2026-03-04 08:00")
+			w.after(15*time.Minute + 10*time.Second)
+			if restart { // what has passed is not waited for again
+				w.end()
+				w.begin()
+			}
+			w.after(5 * time.Minute)
+			if at := w.at("start", "a-app", morning); at < 300 || at > 310 {
+				t.Errorf("a-app was started after %d s", at)
+			}
+			if at := w.at("start", "a-web", morning); at < 320 || at > 350 {
+				t.Errorf("a-web was started after %d s", at)
+			}
+			want := "deadline: order shop (project=a), turn 1 of 3 to start: 0 of 1 when its deadline of 5m had passed; what comes after it goes on; a-db not ready: connection refused"
+			if got := w.stages(); !slices.Contains(got, want) {
+				t.Errorf("of stages was said %q", got)
+			}
+			w.wantOutcomes("start a-db done", "start a-app done", "start a-web done", "start b-db done", "start b-app done", "start c-free done")
+		})
+	}
 }
 
 func TestWaitingForAnOrderDoesNotCountAsBeingLate(t *testing.T) {
-	file := strings.ReplaceAll(shop(", deadline: 40m"), "08:00-19:00\"] }", "08:00-19:00\"] }\n    spread: 0") // give_up_after is 15m
+	file := strings.Replace(shop(""), "[role=web] }", "[role=web] }, deadline: 40m", 1) // give_up_after is 15m
 	inBubbleWith(t, "2026-03-04 18:59", file, shopIs("ACTIVE"), func(t *testing.T, w *world) {
 		evening := london(t, "2026-03-04 19:00")
 		w.o.Verify.Within = 2 * time.Hour
 		w.end()
 		w.begin()
 		w.sim.Inject(civosim.Fault{Op: "stop", Instance: aWeb, Kind: civosim.AcceptedButNotDone, Count: -1})
-		w.after(6 * time.Minute) // the daemon is killed while the web server is waited for, and comes back
+		w.after(21 * time.Minute) // the daemon goes away while the web server is waited for, and comes back
 		w.end()
-		w.after(5 * time.Minute)
+		w.after(2 * time.Minute)
 		w.begin()
 		w.after(time.Hour)
-		if n := w.at("stop", "a-app", evening); n < 10*60 {
+		if n := w.at("stop", "a-app", evening); n < 40*60 {
 			t.Errorf("a-app was stopped after %d s: %q, %q", n, w.stages(), w.outcomes())
 		}
-		if n := w.at("stop", "a-db", evening); n < 10*60+20 {
+		if n := w.at("stop", "a-db", evening); n < 40*60+20 {
 			t.Errorf("a-db was stopped after %d s: %q, %q", n, w.stages(), w.outcomes())
 		}
 		w.after(90 * time.Minute)
