@@ -85,8 +85,7 @@ type Run struct {
 	Items     []Item    `json:"items,omitempty"`
 	// Parts is how many further messages the items are in, as stored; 0 in what is
 	// given to a caller.
-	Parts  int     `json:"parts,omitempty"`
-	Stages []Stage `json:"stages,omitempty"` // in which its starts and stops are carried out
+	Parts int `json:"parts,omitempty"`
 
 	Seq uint64 `json:"-"` // set when read: in NS_RUN
 }
@@ -131,7 +130,7 @@ type Item struct {
 	Detail     string    `json:"detail,omitempty"`
 	SeenAt     time.Time `json:"seen_at,omitzero"` // machine time of the reading that the plan was made on
 	Status     string    `json:"status,omitempty"` // of the instance in that reading
-	Stage      int       `json:"stage,omitempty"`  // of a run, from 1: its place in Run.Stages; 0: it waits for nobody
+	Stage      *Stage    `json:"stage,omitempty"`  // that it has its turn in; nil: it waits for nobody
 }
 
 // Stage is some of the starts, or of the stops, of a run. It waits for the stages

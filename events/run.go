@@ -148,9 +148,6 @@ func checkItems(items []Item) error {
 		if err := checkTokens([]string{"action id", "action", "region", "instance"}, it.ID, it.Action, it.Region, it.Instance); err != nil {
 			return fmt.Errorf("%w: %w", errUnreadable, err)
 		}
-		if it.Stage < 0 || it.Stage > len(r.Stages) {
-			return fmt.Errorf("the action %s is in stage %d of %d", it.ID, it.Stage, len(r.Stages))
-		}
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func TestExplainSaysWhereAnInstanceStandsInItsOrder(t *testing.T) {
 	for tags, want := range map[string]string{
 		"shop role=db project=a": "order shop (project=a), stage 1 of 3: it starts first and stops last; started it is ready when port 5432 answers",
 		"shop role=app":          "order shop (no project), stage 2 of 3: it starts after stage 1 and stops after stage 3; started it is ready when :8080/healthz at its private address answers",
-		"shop role=web":          "order shop, stage 3 of 3: it starts last and stops first",
+		"shop role=web":          "order shop (no project), stage 3 of 3: it starts last and stops first",
 		"shop":                   "",
 	} {
 		if got := policies.Explain(shop(t, "project"), machine("x", strings.Fields(tags)...), policies.Facts{}, at("2026-03-02 12:00")).Order; got != want {

@@ -31,24 +31,18 @@ const (
 	stageDeadline = "deadline"
 )
 
-// staged gives an item of a run its place among the run's stages.
-func staged(run *events.Run, it events.Item, p policies.Place) events.Item {
-	if p.Order == nil || !wins(it) {
-		return it
+// stageOf is the stage in which an action has its turn.
+func stageOf(a policies.Action) *events.Stage {
+	if a.Place.Order == nil || a.Mode == policies.ModeObserve {
+		return nil
 	}
-	spec, verb := &p.Order.Stages[p.Stage], policies.Verb(it.Action)
-	s := events.Stage{Order: p.Order.Name, Group: p.Group, Action: it.Action, Turn: p.Turn(verb), Of: len(p.Order.Stages),
+	spec := &a.Place.Order.Stages[a.Place.Stage]
+	s := &events.Stage{Order: a.Place.Order.Name, Group: a.Place.Group, Action: string(a.Verb), Turn: a.Place.Turn(a.Verb), Of: len(a.Place.Order.Stages),
 		Deadline: cmp.Or(spec.Deadline, policies.DefaultStageDeadline)}
-	if verb == policies.Start {
+	if a.Verb == policies.Start {
 		s.TCP, s.HTTP, s.Private = spec.Ready.TCP, spec.Ready.HTTP, spec.Ready.Private
 	}
-	i := slices.Index(run.Stages, s)
-	if i < 0 {
-		i = len(run.Stages)
-		run.Stages = append(run.Stages, s)
-	}
-	it.Stage = i + 1
-	return it
+	return s
 }
 
 // turns say when each action of a run may begin.
@@ -72,6 +66,7 @@ type stage struct {
 	events.Stage
 	notice  string        // action id of the notice about it
 	passed  time.Time     // when that was stored; zero: it is not over
+	acts    bool          // something is to be done in it
 	free    time.Time     // when a run that was taken up again let it begin, or would have at the latest
 	turn    chan struct{} // closed when its actions may begin
 	members []*member
@@ -148,40 +143,31 @@ func isPaced(it events.Item) bool {
 // nothing is to be done waits for nobody, but its instances, which are as wanted
 // already, have to be ready before the next begins.
 func linesOf(run *events.Run) (lines [][]*stage) {
-	stages := make([]*stage, len(run.Stages))
-	acts := make([]bool, len(run.Stages))
-	for _, it := range run.Items {
-		if it.Stage == 0 {
-			continue
-		}
-		s := stages[it.Stage-1]
-		if s == nil {
-			spec := run.Stages[it.Stage-1]
-			s = &stage{Stage: spec, turn: make(chan struct{}), notice: policies.ActionID(run.Trigger, spec.Turn, run.Region, policies.Kind(spec.Action+" "+spec.Order+" "+spec.Group))}
-			stages[it.Stage-1] = s
-		}
-		s.members = append(s.members, &member{stage: s, item: it, ended: make(chan struct{})})
-		acts[it.Stage-1] = acts[it.Stage-1] || it.Skip == ""
-	}
 	type key struct{ order, group, action string }
 	var keys []key // in the order of the run
 	byKey := make(map[key][]*stage)
-	active := make(map[*stage]bool)
-	for i, s := range stages {
-		if s == nil {
+	at := make(map[events.Stage]*stage)
+	for _, it := range run.Items {
+		if it.Stage == nil || !wins(it) {
 			continue
 		}
-		k := key{s.Order, s.Group, s.Action}
-		if byKey[k] == nil {
-			keys = append(keys, k)
+		s := at[*it.Stage]
+		if s == nil {
+			s = &stage{Stage: *it.Stage, turn: make(chan struct{}), notice: policies.ActionID(run.Trigger, it.Stage.Turn, run.Region, policies.Kind(it.Stage.Action+" "+it.Stage.Order+" "+it.Stage.Group))}
+			at[*it.Stage] = s
+			k := key{s.Order, s.Group, s.Action}
+			if byKey[k] == nil {
+				keys = append(keys, k)
+			}
+			byKey[k] = append(byKey[k], s)
 		}
-		byKey[k] = append(byKey[k], s)
-		active[s] = acts[i]
+		s.members = append(s.members, &member{stage: s, item: it, ended: make(chan struct{})})
+		s.acts = s.acts || it.Skip == ""
 	}
 	for _, k := range keys {
 		line := byKey[k]
 		slices.SortStableFunc(line, func(a, b *stage) int { return a.Turn - b.Turn })
-		for len(line) > 0 && !active[line[len(line)-1]] {
+		for len(line) > 0 && !line[len(line)-1].acts {
 			line = line[:len(line)-1]
 		}
 		if len(line) > 1 {

@@ -568,7 +568,7 @@ func (p *planner) runs(trig policies.Trigger, regions []string, plan policies.Pl
 	for _, a := range plan.Actions {
 		if a.Hold == "" {
 			i := at[a.Region]
-			runs[i].Items = append(runs[i].Items, staged(&runs[i], p.item(a), a.Place))
+			runs[i].Items = append(runs[i].Items, p.item(a))
 			continue
 		}
 		i := slices.IndexFunc(held, func(r events.Run) bool { return strings.EqualFold(r.Region, a.Region) })
@@ -576,13 +576,13 @@ func (p *planner) runs(trig policies.Trigger, regions []string, plan policies.Pl
 			i = len(held)
 			held = append(held, p.heldRun(runs[at[a.Region]], a.Hold))
 		}
-		held[i].Items = append(held[i].Items, staged(&held[i], p.item(a), a.Place))
+		held[i].Items = append(held[i].Items, p.item(a))
 	}
 	for _, s := range plan.Skips {
 		it := p.item(s.Action)
 		it.Skip, it.Detail = string(s.Reason), s.Detail
 		i := at[s.Region] // a skip without an instance goes with the first region
-		runs[i].Items = append(runs[i].Items, staged(&runs[i], it, s.Place))
+		runs[i].Items = append(runs[i].Items, it)
 	}
 	if len(plan.Actions)+len(plan.Skips) == 0 && len(regions) == len(p.set().Regions) || len(regions) == 1 && len(runs[0].Items)+len(held) == 0 {
 		runs[0].Why = whyNothing(trig)
@@ -695,6 +695,7 @@ func (p *planner) item(a policies.Action) events.Item {
 			it.SeenAt, it.Status = last.Began.UTC(), inst.Status
 		}
 	}
+	it.Stage = stageOf(a)
 	return it
 }
 

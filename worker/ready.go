@@ -84,6 +84,9 @@ func (r *runner) askPage(ctx context.Context, host, page string) error {
 	if err != nil {
 		return err
 	}
+	if req.URL.Hostname() != strings.Trim(host, "[]") {
+		return fmt.Errorf("%q is not :port/path", page) // whoever may store plans could have written it
+	}
 	req.Header.Set("User-Agent", "nightshift")
 	client := &http.Client{
 		Transport:     &http.Transport{DialContext: r.dial, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: readyHeader},
