@@ -66,7 +66,8 @@ func (r *reader) top(n *yaml.Node) {
 		"version": r.readVersion, "regions": r.texts(&set.Regions, checkRegion),
 		"timezone": nil, "schedules": nil, "calendars": nil, "owners": nil, "allow": nil, "notify": nil, // read above
 		"hold_for": r.duration(&set.HoldFor), "include": r.readIncludes, "tests": r.readTests, "policies": r.readPolicies,
-		"mode":    func(n *yaml.Node, path string) { set.Mode = r.readMode(n, path) },
+		"mode":  func(n *yaml.Node, path string) { set.Mode = r.readMode(n, path) },
+		"order": r.readOrders, "pace": r.readPace,
 		"protect": func(n *yaml.Node, path string) { set.Protect = r.readSelector(n, path) },
 		"limits": func(n *yaml.Node, path string) {
 			r.mapping(n, path, &limitsShape, keys{"per_run": r.whole(&set.Limits.PerRun, anyCount), "per_hour": r.whole(&set.Limits.PerHour, anyCount)})

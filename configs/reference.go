@@ -107,7 +107,11 @@ var topShape = shape{
 			about: "The daemon over HTTP: health, webhooks, and links in warnings."},
 		{name: "webhooks", is: byName(a(&webhookShape)), example: "{ alerts: " + webhookSuch + " }",
 			about: "Sources of signals over HTTP, by name. What is sent to `/v1/hooks/<name>` becomes signals of the source `<name>`."},
-	}, later("order", "floors", "prices")),
+		{name: "order", is: list(a(&orderShape)), example: "[ " + orderSuch + " ]",
+			about: "In which order the instances of one run start; they stop in the reverse of it."},
+		{name: "pace", is: a(&paceShape), example: "{ at_once: 5, apart: 30s }",
+			about: "How fast the actions of one run begin."},
+	}, later("floors", "prices")),
 }
 
 var includedShape = shape{

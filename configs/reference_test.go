@@ -25,6 +25,8 @@ policies:
   - { name: c, select: { all: [x] }, trigger: { signal: s }, do: [ { start: {} }, { retag: { add: [t] } } ], at_most: { instances: 1, within: 1h }, pick: { count: 1 } }
 protect: { all: [protected] }
 limits: { per_run: 1 }
+order: [ { name: o, stages: [ { select: { all: [x] }, ready: { tcp: 1 } }, { select: { all: [y] } } ] } ]
+pace: { at_once: 1 }
 owners: { keys: [keep] }
 tests: [ { instance: { name: x }, at: 2026-12-25, want: any } ]
 nats: { replicas: 1, tls: { ca: x } }
@@ -138,6 +140,18 @@ func TestExamplesOfTheTableAreRead(t *testing.T) {
 		}
 		examples(t, "", f, func(text string) string { return inPolicy("trigger: { alert: A }")("do: [ { " + text + with + " } ]") })
 	}
+	for s, wrap := range map[*shape]string{
+		&orderShape: "order: [ { KEY } ]", &stageShape: "order: [ { name: o, stages: [ { KEY }, { select: { all: [y] } } ] } ]",
+		&readyShape: "order: [ { name: o, stages: [ { select: { all: [x] }, ready: { KEY } }, { select: { all: [y] } } ] } ]",
+	} {
+		with := map[string]string{"per": "name: o, stages: [ { select: { all: [x] } }, { select: { all: [y] } } ]", "name": "stages: [ { select: { all: [x] } }, { select: { all: [y] } } ]",
+			"stages": "name: o", "ready": "select: { all: [x] }", "deadline": "select: { all: [x] }", "address": "tcp: 1"}
+		for _, f := range s.fields {
+			examples(t, s.name, f, func(text string) string {
+				return strings.Replace(wrap, "KEY", strings.TrimSuffix(text+", "+with[f.name], ", "), 1)
+			})
+		}
+	}
 	webhook := map[string]string{"form": "policies: [web-down]", "policies": "form: json", "signature": "form: json, policies: [web-down], secret_env: S", "instance_label": "form: alertmanager, policies: [web-down]", "region_label": "form: alertmanager, policies: [web-down]"}
 	for _, f := range webhookShape.fields {
 		with := cmp.Or(webhook[f.name], "form: json, policies: [web-down]")
@@ -158,6 +172,7 @@ func TestExamplesOfTheTableAreRead(t *testing.T) {
 		&calendarShape: "calendars: { k: { KEY } }", &selectorShape: "protect: { KEY }", &limitsShape: "limits: { KEY }", &ownersShape: "owners: { KEY }",
 		&natsShape: "nats: { KEY }", &civoShape: "civo: { KEY }", &verifyShape: "verify: { KEY }", &targetShape: "notify: { pager: { webhook_env: X, KEY } }",
 		&testInstanceShape: "tests: [ { at: 2026-12-25, want: any, instance: { KEY } } ]",
+		&paceShape:         "pace: { KEY }",
 		&retagShape:        "policies: [ { name: p, select: { all: [x] }, cron: \"@daily\", do: { retag: { KEY } } } ]",
 	} {
 		for _, f := range s.fields {

@@ -135,6 +135,21 @@ type Item struct {
 	Detail     string    `json:"detail,omitempty"`
 	SeenAt     time.Time `json:"seen_at,omitzero"` // machine time of the reading that the plan was made on
 	Status     string    `json:"status,omitempty"` // of the instance in that reading
+	Stage      *Stage    `json:"stage,omitempty"`  // that it has its turn in; nil: it waits for nobody
+}
+
+// Stage is some of the starts, or of the stops, of a run. It waits for the stages
+// of the same order, group and action that have their turn before it.
+type Stage struct {
+	Order    string        `json:"order"`
+	Group    string        `json:"group,omitempty"` // tag that the instances have in common
+	Action   string        `json:"action"`          // start or stop
+	Turn     int           `json:"turn"`            // from 1
+	Of       int           `json:"of"`              // stages that the order has
+	TCP      int           `json:"tcp,omitempty"`   // a started instance is ready when this port takes a connection, or
+	HTTP     string        `json:"http,omitempty"`  // this port and path answer
+	Private  bool          `json:"private,omitempty"`
+	Deadline time.Duration `json:"deadline"` // nanoseconds of machine time
 }
 
 // Outcome is how an action ended, once. Note is what happened on the way.

@@ -213,6 +213,9 @@ func (d *decision) on(inst *Instance, a Action) Action {
 		a.ID = ActionID(d.trig.ID, a.Step, inst.ID, a.Kind)
 	}
 	a.Region, a.Instance, a.Hostname = inst.Region, inst.ID, inst.Hostname
+	if a.Kind == KindPower && len(d.set.Orders) > 0 {
+		a.Place = d.set.placeOf(inst)
+	}
 	return a
 }
 

@@ -17,7 +17,8 @@ type Explanation struct {
 	Wants       []Argued       `json:"wants"`                 // the winner first, then in the order in which they would win
 	Mute        []Mute         `json:"mute,omitempty"`        // policies that select it and want nothing of its power state now
 	Faults      []TagFault     `json:"tag_faults,omitempty"`
-	Next        []UpcomingEdge `json:"next,omitempty"` // of the policies and exceptions that concern it
+	Order       string         `json:"order,omitempty"` // where it stands in one, in words
+	Next        []UpcomingEdge `json:"next,omitempty"`  // of the policies and exceptions that concern it
 }
 
 // Argued is a want with its place in the argument.
@@ -51,7 +52,7 @@ func (e *Explanation) State() schedule.State {
 
 // Explain argues about one instance with the code that decides.
 func Explain(set *Set, inst Instance, facts Facts, at time.Time) Explanation {
-	e := Explanation{Instance: inst, At: at, Faults: set.TagFaults(inst)}
+	e := Explanation{Instance: inst, At: at, Faults: set.TagFaults(inst), Order: set.PlaceOf(inst).explain()}
 	if reason, detail := set.Untouchable(inst); reason != "" {
 		e.Untouchable = detail
 	}

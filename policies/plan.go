@@ -113,7 +113,8 @@ type Action struct {
 	// HoldsUntil is when a power want by cron or signal ends; zero: at the next
 	// edge that concerns the instance.
 	HoldsUntil time.Time
-	IfFiring   bool // of a step: only while the alert or the load that asked for it goes on
+	IfFiring   bool  // of a step: only while the alert or the load that asked for it goes on
+	Place      Place // in an order; starts and stops only
 }
 
 // Skip is an action that will not be carried out, with the reason.

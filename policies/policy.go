@@ -58,6 +58,8 @@ type Set struct {
 	Self     Machine  // never touched either
 	Allow    []Verb   // a verb that is not listed is skipped as "not allowed"
 	Limits   Limits
+	Orders   []Order // of starts and stops within one run
+	Pace     Pace    // of each run
 	Owners   Owners
 	Mode     Mode
 	HoldFor  time.Duration  // how long a held run waits for approval, machine time; 0: DefaultHoldFor

@@ -150,7 +150,8 @@ type PlanLine struct {
 	Hostname string `json:"hostname,omitempty"`
 	Policy   string `json:"policy,omitempty"`
 	Why      string `json:"why,omitempty"`
-	Hold     string `json:"hold,omitempty"` // why it waits for approval
+	Order    string `json:"order,omitempty"` // its turn in one, in words
+	Hold     string `json:"hold,omitempty"`  // why it waits for approval
 	Reason   string `json:"reason,omitempty"`
 	Detail   string `json:"detail,omitempty"`
 }
@@ -206,7 +207,7 @@ func (a *PlanAnswer) bound() {
 }
 
 func planLine(a policies.Action) PlanLine {
-	return PlanLine{Action: string(a.Verb), Region: a.Region, Instance: a.Instance, Hostname: a.Hostname, Policy: a.Policy, Why: a.Why, Hold: a.Hold}
+	return PlanLine{Action: string(a.Verb), Region: a.Region, Instance: a.Instance, Hostname: a.Hostname, Policy: a.Policy, Why: a.Why, Order: a.Place.Words(a.Verb), Hold: a.Hold}
 }
 
 // readAll reads regions, and says which could not be read.

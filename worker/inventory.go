@@ -149,9 +149,11 @@ func (inv *Inventory) Reading(ctx context.Context, region string, notBefore time
 
 		r.mu.Lock()
 		r.inflight = nil
-		r.err, r.errBegan = err, began
-		if err == nil {
-			r.last = reading
+		switch {
+		case err == nil:
+			r.last, r.err, r.errBegan = reading, nil, began
+		case ctx.Err() == nil: // that one caller has gone is no fault of the region: whoever waits asks for himself
+			r.err, r.errBegan = err, began
 		}
 		r.mu.Unlock()
 		close(done)

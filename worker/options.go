@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"context"
+	"net"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,6 +20,8 @@ type Options struct {
 	Clock    Clock         // plan time; default: the machine's
 	Grace    time.Duration // for what is under way when Run's context ends; default 20 s
 	Embedded bool          // the bus is an embedded server and this process its only user
+	// Dial reaches instances that are asked whether they are ready; default: by the network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Verify says how an accepted call is settled. All in machine time.

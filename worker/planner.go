@@ -780,6 +780,7 @@ func (p *planner) item(a policies.Action) events.Item {
 			it.SeenAt, it.Status = last.Began.UTC(), inst.Status
 		}
 	}
+	it.Stage = stageOf(a)
 	return it
 }
 

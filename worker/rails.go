@@ -49,6 +49,8 @@ var rails = []rail{
 	cooledDown,
 	alreadySo,
 	rightStatus,
+	inTurn,
+	inPace,
 	withinHour,
 	withinAtMost, // the last: it counts the instance
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -53,6 +54,9 @@ type runner struct {
 	hour    *hourly
 	account *gate
 	tally   *tally
+	since   time.Time           // when the process took up its work
+	asking  *semaphore.Weighted // one per question whether an instance is ready
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu       sync.Mutex
 	accepted map[string]time.Time     // by instance id: when our last call was accepted (machine time)
@@ -88,17 +92,33 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 			return
 		}
 	}
-	fresh := r.lives.take(run)                     // nothing can be in the ledger
+	fresh := r.lives.take(run) // nothing can be in the ledger
+	turns, err := r.turnsOf(ctx, d, fresh)
+	if err != nil {
+		r.finish(ctx, d, err)
+		return
+	}
 	own := semaphore.NewWeighted(int64(r.workers)) // so that a large run leaves room for a command
 	var g errgroup.Group                           // ends with this call
+	for _, line := range turns.lines {
+		g.Go(func() error {
+			err := r.recovering(func() error { return r.walk(ctx, turns, run, line) })
+			if err != nil {
+				turns.breakOff(err)
+			}
+			return err
+		})
+	}
 	for _, items := range byInstance(run.Items) {
 		g.Go(func() error {
 			for _, it := range items { // the steps of one instance one after another
-				a := &attempt{seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, it), own: own}
+				a := &attempt{seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, it), own: own, turns: turns, imposed: turns.waited(it), placed: turns.isUnderWay(it.ID)}
 				if fresh {
 					a.read = &events.Trail{}
 				}
-				if err := r.recovering(func() error { return r.carryOut(ctx, a) }); err != nil {
+				err := r.recovering(func() error { return r.carryOut(ctx, a) })
+				turns.end(a, err)
+				if err != nil {
 					return err
 				}
 			}
@@ -195,6 +215,10 @@ type attempt struct {
 	life *life
 	own  *semaphore.Weighted // of the run
 
+	turns  *turns  // of the run
+	placed bool    // it has a place in the pace of the run
+	end    verdict // how it ended; outcome and reason only
+
 	notBefore time.Time     // a reading that this action looks at began no earlier
 	imposed   time.Duration // waits that we imposed: they don't count against the give-up time
 	firstSo   time.Time     // since when readings say that the instance is as wanted; zero: not so
@@ -251,6 +275,7 @@ func (r *runner) keep(ctx context.Context, store func(context.Context) error) er
 type next struct {
 	outcome *verdict
 	after   time.Time
+	turn    func(ctx context.Context, overtaken <-chan struct{}) error // waits, if not nil, for its turn
 }
 
 // verdict is an outcome with its reasons.
@@ -290,6 +315,7 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 		a.read = nil
 		return fmt.Errorf("store outcome %s of action %s: %w", v.outcome, it.ID, err)
 	}
+	a.end = v
 	r.lives.end(it.ID)
 	if a.began.Seq > 0 && r.embedded {
 		r.mu.Lock()

@@ -111,7 +111,8 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 		if err != nil {
 			return err
 		}
-		if _, isEnded := trail.Outcome(); isEnded {
+		if rec, isEnded := trail.Outcome(); isEnded {
+			a.end = verdict{outcome: rec.Outcome, reason: policies.Reason(rec.Reason)}
 			r.lives.end(a.item.ID)
 			return nil
 		}
@@ -123,7 +124,12 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 		if n.outcome != nil {
 			return r.end(ctx, a, *n.outcome)
 		}
-		if err := r.wait(ctx, a, n.after); err != nil {
+		if n.turn != nil {
+			err = r.await(ctx, a, n.turn)
+		} else {
+			err = r.wait(ctx, a, n.after)
+		}
+		if err != nil {
 			return err
 		}
 		if !r.embedded {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,6 +60,9 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 		o.Log = zap.NewNop()
 	}
 	o.Workers = cmp.Or(o.Workers, DefaultWorkers)
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
 	o.Grace = cmp.Or(o.Grace, DefaultGrace)
 	o.Verify.Within = cmp.Or(o.Verify.Within, DefaultWithin)
 	o.Verify.Settle = cmp.Or(o.Verify.Settle, DefaultSettle)
@@ -89,7 +93,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
 		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, others: w.others, hour: &hourly{},
-		account: w.inv.account, tally: &w.tally, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
+		account: w.inv.account, tally: &w.tally, since: w.since, asking: semaphore.NewWeighted(readyAtOnce), dial: w.o.Dial, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
 	}
 	remembering, forget := context.WithCancel(ctx)
 	defer forget()

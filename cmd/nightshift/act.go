@@ -179,7 +179,11 @@ func (f *actFlags) actOnMany(cmd *cobra.Command, c events.Command) error {
 	out := cmd.OutOrStdout()
 	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, a := range answer.Actions {
-		fmt.Fprintf(tw, "%s\t%s\t%s\n", a.Action, a.Hostname, a.Region)
+		line := a.Action + "\t" + a.Hostname + "\t" + a.Region
+		if a.Order != "" {
+			line += "\t" + a.Order
+		}
+		fmt.Fprintln(tw, line)
 	}
 	for _, s := range answer.Skips {
 		fmt.Fprintf(tw, "skip\t%s\t%s\t%s\n", s.Hostname, s.Region, reasonDetail(s.Reason, s.Detail))

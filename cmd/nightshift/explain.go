@@ -150,6 +150,9 @@ func printExplanation(w io.Writer, e worker.ExplainAnswer) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
+	if e.Order != "" {
+		fmt.Fprintf(w, "\nIn %s.\n", e.Order)
+	}
 	for _, t := range e.Faults {
 		fmt.Fprintf(w, "The tag %s does nothing: %s\n", t.Tag, t.Msg)
 	}

@@ -127,6 +127,7 @@ type planLine struct {
 	Hostname string `json:"hostname" yaml:"hostname"`
 	Policy   string `json:"policy" yaml:"policy"`
 	Why      string `json:"why,omitempty" yaml:"why,omitempty"`
+	Order    string `json:"order,omitempty" yaml:"order,omitempty"` // its turn in one
 	Reason   string `json:"reason,omitempty" yaml:"reason,omitempty"`
 	Detail   string `json:"detail,omitempty" yaml:"detail,omitempty"`
 }
@@ -141,7 +142,7 @@ func newPlanOutput(cfg *configs.Config, inv []policies.Instance, at time.Time) p
 	plan := policies.Decide(&cfg.Policies, inv, policies.Facts{}, policies.Trigger{ID: "look", At: at}, at)
 	out := planOutput{At: at.UTC(), Actions: []planLine{}, Skips: []planLine{}, Next: []planNextUp{}, total: len(inv), other: len(inv) - len(plan.Actions) - len(plan.Skips)}
 	line := func(a policies.Action) planLine {
-		return planLine{Action: string(a.Verb), Region: a.Region, Instance: a.Instance, Hostname: a.Hostname, Policy: a.Policy, Why: a.Why}
+		return planLine{Action: string(a.Verb), Region: a.Region, Instance: a.Instance, Hostname: a.Hostname, Policy: a.Policy, Why: a.Why, Order: a.Place.Words(a.Verb)}
 	}
 	for _, a := range plan.Actions {
 		out.Actions = append(out.Actions, line(a))
@@ -168,7 +169,7 @@ func (p planOutput) print(w io.Writer, form string, zone *time.Location) error {
 		localTime(p.At, zone), count(p.total, "instance"), count(len(p.Actions), "action"), len(p.Skips), p.other)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, l := range p.Actions {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.Action, l.Hostname, l.Region, causeName(l.Policy), l.Why)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.Action, l.Hostname, l.Region, causeName(l.Policy), withOrder(l.Why, l.Order))
 	}
 	for _, l := range p.Skips {
 		fmt.Fprintf(tw, "skip\t%s\t%s\t%s\t%s\n", l.Hostname, l.Region, causeName(l.Policy), reasonDetail(l.Reason, l.Detail))
@@ -189,6 +190,14 @@ func (p planOutput) print(w io.Writer, form string, zone *time.Location) error {
 		fmt.Fprintf(tw, "  %s\t%s\t%s\n", localTime(n.Planned, zone), sourceName(n.Policy), n.Want)
 	}
 	return tw.Flush()
+}
+
+// withOrder adds to a reason when an action has its turn.
+func withOrder(why, order string) string {
+	if order == "" {
+		return why
+	}
+	return why + "; " + order
 }
 
 func reasonDetail(reason, detail string) string {

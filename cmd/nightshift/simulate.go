@@ -191,12 +191,13 @@ type simulatedItem struct {
 	Due      time.Time     `json:"due"` // later than at by the policy's spread
 	Mode     policies.Mode `json:"mode,omitempty"`
 	Why      string        `json:"why,omitempty"`
+	Order    string        `json:"order,omitempty"`  // its turn in one
 	Reason   string        `json:"reason,omitempty"` // of a skip
 	Detail   string        `json:"detail,omitempty"`
 }
 
 func itemOf(a *policies.Action) simulatedItem {
-	return simulatedItem{Action: a.What(), Instance: a.Instance, Hostname: a.Hostname, Region: a.Region, Policy: a.Policy, Due: a.Due.UTC(), Mode: a.Mode, Why: a.Why}
+	return simulatedItem{Action: a.What(), Instance: a.Instance, Hostname: a.Hostname, Region: a.Region, Policy: a.Policy, Due: a.Due.UTC(), Mode: a.Mode, Why: a.Why, Order: a.Place.Words(a.Verb)}
 }
 
 func (s *simulated) printJSON(w io.Writer) error {
@@ -285,8 +286,10 @@ func (s *simulated) linesOf(stage policies.Stage, skips bool) []simulatedLine {
 		}
 		lines = append(lines, simulatedLine{what, policy, why, []string{host}})
 	}
-	for i := range stage.Plan.Actions {
-		a := &stage.Plan.Actions[i]
+	actions := slices.Clone(stage.Plan.Actions)
+	slices.SortStableFunc(actions, func(a, b policies.Action) int { return a.Place.Turn(a.Verb) - b.Place.Turn(b.Verb) })
+	for i := range actions {
+		a := &actions[i]
 		why := a.Why
 		if len(stage.Edges) == 0 {
 			why = "enforced: " + why
@@ -294,7 +297,7 @@ func (s *simulated) linesOf(stage policies.Stage, skips bool) []simulatedLine {
 		if p, ok := s.set.Policy(a.Policy); ok && p.Spread > 0 {
 			why += ", within " + policies.SpanWords(p.Spread)
 		}
-		add(a.What(), sourceName(a.Policy), why, a.Hostname)
+		add(a.What(), sourceName(a.Policy), withOrder(why, a.Place.Words(a.Verb)), a.Hostname)
 	}
 	if skips {
 		for _, k := range stage.Plan.Skips {
