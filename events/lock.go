@@ -10,6 +10,9 @@ import (
 	"github.com/gofrs/flock"
 )
 
+// lockFile names who uses a data directory.
+const lockFile = "nightshift.lock"
+
 // lockDir takes a store directory for this process alone: two servers on one
 // directory both start, and lose data. The operating system frees the lock when
 // the process ends, however it ends.
@@ -17,7 +20,7 @@ func lockDir(dir string) (unlock func() error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w", dir, err)
 	}
-	path := filepath.Join(dir, "nightshift.lock")
+	path := filepath.Join(dir, lockFile)
 	lock := flock.New(path, flock.SetPermissions(0o600))
 	ok, err := lock.TryLock()
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +30,7 @@ type Options struct {
 	Replicas int    // of streams on an external NATS; 0: 3 in a cluster, else 1
 	Name     string // of the connection; default nightshift
 	Memory   bool   // embedded server keeps nothing on disk: for tests
+	Program  string // that is written beside the form of the store: "nightshift 1.2.3"
 	Log      *zap.Logger
 	// Dialer connects to the external NATS; default: TCP.
 	Dialer nats.CustomDialer
@@ -102,6 +105,11 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 		}),
 	}
 	if o.URL == "" {
+		if !o.Memory {
+			if err := checkDir(o.DataDir); err != nil {
+				return nil, err
+			}
+		}
 		inProcess, err := b.embed(o)
 		if err != nil {
 			return nil, err
@@ -122,6 +130,48 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 		return nil, errors.Join(err, b.stop())
 	}
 	if err := b.untilPrepared(ctx, o); err != nil {
+		return nil, errors.Join(err, b.stop())
+	}
+	return b, nil
+}
+
+// setUp makes sure that all is there, unless the store is a newer program's.
+func (b *Bus) setUp(ctx context.Context, o Options) error {
+	form, err := b.storedVersion(ctx)
+	if err != nil {
+		return err
+	}
+	if err := form.check("the store"); err != nil {
+		return err
+	}
+	if err := b.prepare(ctx, o); err != nil {
+		return err
+	}
+	return b.writeVersion(ctx, form, o)
+}
+
+// OpenStore starts a server on the data directory of a store, for this process
+// alone, and changes nothing of what it holds: no daemon may run on it.
+func OpenStore(ctx context.Context, dir string, log *zap.Logger) (*Bus, error) {
+	if _, err := os.Stat(filepath.Join(dir, "jetstream")); err != nil {
+		return nil, fmt.Errorf("data directory %s holds no store: %w", dir, err)
+	}
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	return openStore(ctx, dir, log)
+}
+
+func openStore(ctx context.Context, dir string, log *zap.Logger) (*Bus, error) {
+	b := &Bus{log: log, unlock: func() error { return nil }, source: "nightshift", inbox: InboxOf(string(Worker))}
+	opts, err := b.embed(Options{DataDir: dir, Listen: "none"})
+	if err != nil {
+		return nil, err
+	}
+	if err := b.connect("", append(opts, nats.Name("nightshift store"))); err != nil {
+		return nil, errors.Join(err, b.stop())
+	}
+	if err := b.untilThere(ctx, dir); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
 	return b, nil
@@ -273,7 +323,7 @@ func (b *Bus) untilThere(ctx context.Context, url string) error {
 func (b *Bus) untilPrepared(ctx context.Context, o Options) error {
 	var told time.Time
 	for {
-		err := b.prepare(ctx, o)
+		err := b.setUp(ctx, o)
 		if err == nil || b.embedded != nil || ctx.Err() != nil || !isTemporary(err) {
 			return err
 		}
