@@ -43,6 +43,7 @@ type planner struct {
 	loads  loadsSaid
 	clock  Clock
 	log    *zap.Logger
+	past   *events.Past
 
 	scheduler *scheduler
 
@@ -198,6 +199,8 @@ func (p *planner) handle(ctx context.Context, in *events.Incoming) {
 
 func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 	switch {
+	case in.Seq <= p.past.In:
+		return p.leaveBehind(ctx, in)
 	case in.Tick != nil && in.Tick.Missed > 0:
 		return p.voidTick(ctx, in.Tick)
 	case in.Tick != nil && !p.clock.IsFast() && in.Tick.Planned.After(in.StoredAt.Add(maxAhead)):

@@ -53,6 +53,7 @@ type runner struct {
 	hour    *hourly
 	account *gate
 	tally   *tally
+	past    *events.Past
 
 	mu       sync.Mutex
 	accepted map[string]time.Time     // by instance id: when our last call was accepted (machine time)
@@ -76,7 +77,7 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 	for _, it := range run.Items { // before the first acts: an older run must not go on meanwhile
 		r.lives.open(d.Seq, it)
 	}
-	if run.Held != "" {
+	if run.Held != "" && !r.isPast(d.Seq) {
 		if !r.holding.TryAcquire(1) { // those that wait must not take the places of those that need not
 			_ = d.Nak(heldAgain)
 			return

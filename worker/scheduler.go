@@ -50,6 +50,7 @@ type scheduler struct {
 	others *replicas
 	clock  Clock
 	log    *zap.Logger
+	past   *events.Past
 	memory map[string]policyMemory // by policy; nil until loaded
 	late   lateEdges
 
@@ -143,7 +144,7 @@ func (s *scheduler) load(ctx context.Context, set *policies.Set, now time.Time) 
 		if err != nil {
 			return err
 		}
-		memory[p.Name] = m
+		memory[p.Name] = s.leaveBehind(m)
 	}
 	for _, name := range sources {
 		m, err := s.recall(ctx, name)
@@ -156,7 +157,7 @@ func (s *scheduler) load(ctx context.Context, set *policies.Set, now time.Time) 
 				return err
 			}
 		}
-		memory[name] = m
+		memory[name] = s.leaveBehind(m)
 	}
 	if err := s.forgetGone(ctx, memory); err != nil {
 		return fmt.Errorf("forget policies that are gone: %w", err)

@@ -129,6 +129,9 @@ func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next
 	if v, ok := plannedEnd(a.item); ok {
 		return ended(v), nil
 	}
+	if r.isPast(a.seq) {
+		return r.leftBehind(a.item), nil
+	}
 	if due := a.item.NotBefore; time.Now().Before(due) && !a.life.isOvertaken() {
 		return lookAgain(due), r.note(ctx, a, "is due at "+r.clock.Plan(due).Format(time.RFC3339), "")
 	}

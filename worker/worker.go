@@ -50,6 +50,7 @@ type Worker struct {
 	since  time.Time
 	ready  atomic.Bool
 	fault  atomic.Pointer[string] // why a newer policy file is not in force
+	past   events.Past            // read before anything begins
 }
 
 // New puts a worker together and starts nothing. The set, the client and the
@@ -83,13 +84,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	calls, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
 
-	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, others: w.others, clock: w.o.Clock, log: w.o.Log}
-	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, lives: w.lives, others: w.others, scheduler: scheduler, crowd: newCrowd(signalsAtOnce), clock: w.o.Clock, log: w.o.Log}
+	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, others: w.others, clock: w.o.Clock, log: w.o.Log, past: &w.past}
+	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, lives: w.lives, others: w.others, scheduler: scheduler, crowd: newCrowd(signalsAtOnce), clock: w.o.Clock, log: w.o.Log, past: &w.past}
 	runner := &runner{
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
 		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, others: w.others, hour: &hourly{},
-		account: w.inv.account, tally: &w.tally, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
+		account: w.inv.account, tally: &w.tally, past: &w.past, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
 	}
 	remembering, forget := context.WithCancel(ctx)
 	defer forget()
@@ -161,6 +162,9 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // prepare reads from the store what must be known before anything is decided.
 func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
+	if err := w.lookBack(ctx); err != nil {
+		return err
+	}
 	if err := p.load(ctx); err != nil {
 		return err
 	}
