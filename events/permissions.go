@@ -41,8 +41,8 @@ type Grant struct {
 
 // Questions of the control service by what they do.
 var (
-	asking   = []string{"status", "find", "plan", "check", "inventory", "explain", "runs", "dead"}
-	managing = []string{"run", "approve", "retry", "undo", "keep", "pause", "resume", "dead-retry", "dead-drop"}
+	asking   = []string{"status", "find", "plan", "check", "inventory", "explain", "runs", "dead", "account"}
+	managing = []string{"run", "approve", "retry", "undo", "keep", "pause", "resume", "dead-retry", "dead-drop", "account-accept"}
 )
 
 // Permissions are the rights that a role needs, and no more. None but the worker

@@ -69,6 +69,7 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	w.rules.put(set, o.Revision)
 	w.others = newReplicas(bus, api, &w.rules, o)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
+	w.inv.owner = &accountGuard{bus: bus, log: o.Log, others: make(map[string][]string)}
 	w.inv.clock = o.Clock
 	w.inv.shown = w.memory.shown
 	w.inv.observe = func(ctx context.Context, r *Reading) { w.memory.observe(ctx, w.set(), r) }
@@ -254,6 +255,8 @@ func (w *Worker) Status(ctx context.Context) Status {
 		Policies: len(w.set().Policies), Regions: w.inv.status(), Open: w.lives.count(), Paused: w.memory.paused(now),
 		Timezone: w.zone().String(), TokenRefused: w.inv.account.refused(),
 	}
+	pin, others := w.inv.owner.seen()
+	s.Account, s.OtherAccount = pin.IDs, others
 	s.NotReady = w.NotReady(ctx)
 	s.Ready = len(s.NotReady) == 0
 	for _, o := range w.others.living() {

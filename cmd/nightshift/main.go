@@ -176,7 +176,7 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 	add("look", newInitCommand(), newPlanCommand(), newDiffCommand(), newSimulateCommand(), newExplainCommand(), newWhenCommand(), newCheckCommand(), newTestCommand(), newStatusCommand(), newWatchCommand(), newHistoryCommand(), newRunsCommand())
 	add("act", append(newActCommands(), newKeepCommand(), newPauseCommand(), newResumeCommand())...)
 	add("act", newRunActCommands()...)
-	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newChaosCommand(), newInstancesCommand(), newImportCommand(), newDeadCommand(), newNATSCommand(), newSchemaCommand(), newVersionCommand())
+	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newChaosCommand(), newInstancesCommand(), newImportCommand(), newDeadCommand(), newNATSCommand(), newBackupCommand(), newRestoreCommand(), newAccountCommand(), newSchemaCommand(), newVersionCommand())
 	return root
 }
 
