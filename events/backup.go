@@ -104,6 +104,11 @@ func (b *Bus) Backup(ctx context.Context, path, program string) (m Manifest, err
 func (b *Bus) writeBackup(ctx context.Context, to io.Writer, m *Manifest) (err error) {
 	archive := zip.NewWriter(to)
 	for _, name := range backupOrder {
+		if d, err := b.damage(ctx, name); err != nil { // NATS would copy it without a word
+			return err
+		} else if d.Messages > 0 {
+			return fmt.Errorf("the store is damaged: %v; docs/recovery.md says what to do", d)
+		}
 		part, err := archive.CreateHeader(&zip.FileHeader{Name: name + snapshotSuffix, Method: zip.Store, Modified: m.Made}) // compressed by NATS
 		if err != nil {
 			return err

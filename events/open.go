@@ -71,6 +71,7 @@ type Bus struct {
 	inbox    string // beginning of the subjects on which answers come
 	auth     Auth
 	evt, run group // what is on its way into NS_EVT and NS_RUN
+	disk     disk  // of the embedded server
 
 	beatDenied atomic.Int64 // when a beat was last refused, in nanoseconds
 
@@ -146,6 +147,11 @@ func (b *Bus) setUp(ctx context.Context, o Options) error {
 	}
 	if err := b.prepare(ctx, o); err != nil {
 		return err
+	}
+	if b.disk.dir != "" {
+		if err := b.compareMarks(ctx, o.Program); err != nil {
+			return err
+		}
 	}
 	return b.writeVersion(ctx, form, o)
 }
@@ -225,7 +231,7 @@ func (b *Bus) connect(address string, opts []nats.Option) error {
 
 // embed starts the server of this process, and says how to connect to it.
 func (b *Bus) embed(o Options) ([]nats.Option, error) {
-	so := &server.Options{ServerName: "nightshift", NoSigs: true, JetStream: true, SyncAlways: true, MaxPayload: 1 << 20, NoLog: true}
+	so := &server.Options{ServerName: "nightshift", NoSigs: true, JetStream: true, SyncAlways: true, MaxPayload: 1 << 20, NoLog: true, JetStreamMaxStore: noStoreBound}
 	if err := b.listen(so, o); err != nil {
 		return nil, err
 	}
@@ -239,12 +245,13 @@ func (b *Bus) embed(o Options) ([]nats.Option, error) {
 		}
 		b.unlock = unlock
 		so.StoreDir = o.DataDir
+		b.disk.dir = o.DataDir
 	}
 	s, err := server.NewServer(so)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the embedded NATS: %w", err), b.unlock())
 	}
-	s.SetLoggerV2(serverLog{b.log.Named("nats").WithOptions(zap.AddCallerSkip(1))}, false, false, false)
+	s.SetLoggerV2(serverLog{b.log.Named("nats").WithOptions(zap.AddCallerSkip(1)), b.hear}, false, false, false)
 	s.Start()
 	if !s.ReadyForConnections(10 * time.Second) {
 		s.Shutdown()
@@ -252,6 +259,10 @@ func (b *Bus) embed(o Options) ([]nats.Option, error) {
 		return nil, errors.Join(fmt.Errorf("the embedded NATS is not ready after 10 s; its store is %s", o.DataDir), b.unlock())
 	}
 	b.embedded = s
+	if config := s.JetStreamConfig(); config != nil {
+		b.disk.config = *config
+		b.disk.config.StoreDir = o.DataDir // to which the server adds its own part
+	}
 	opts := []nats.Option{nats.InProcessServer(s)}
 	if n := len(so.Users); n > 0 { // the last is this process
 		opts = append(opts, nats.UserInfo(so.Users[n-1].Username, so.Users[n-1].Password))
@@ -421,6 +432,9 @@ func (b *Bus) Ready(ctx context.Context) error {
 	if !b.nc.IsConnected() {
 		return fmt.Errorf("NATS is %s", b.nc.Status())
 	}
+	if err := b.disk.err(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if _, err := b.js.Stream(ctx, StreamEvt); err != nil {
@@ -470,6 +484,9 @@ func (b *Bus) remember(err error) (last error) {
 // explain adds what only the connection was told: a publish that permissions
 // refuse looks like a timeout to its caller.
 func (b *Bus) explain(err error) error {
+	if fault := b.disk.err(); err != nil && fault != nil && !errors.Is(err, ErrStore) {
+		return fmt.Errorf("%w (%w)", err, fault)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil || b.lastErr == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) {

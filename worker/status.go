@@ -32,6 +32,8 @@ type Status struct {
 	// belong to instead: every action is put off then.
 	Account      []string `json:"account,omitempty"`
 	OtherAccount []string `json:"other_account,omitempty"`
+	// StoreFaults are what is stored and cannot be read.
+	StoreFaults []string `json:"store_faults,omitempty"`
 }
 
 // ReplicaStatus is another replica, as it says of itself.

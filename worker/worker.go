@@ -51,6 +51,8 @@ type Worker struct {
 	ready  atomic.Bool
 	fault  atomic.Pointer[string] // why a newer policy file is not in force
 	past   events.Past            // read before anything begins
+	// damages are what of the store cannot be read.
+	damages atomic.Pointer[[]events.Damage]
 }
 
 // New puts a worker together and starts nothing. The set, the client and the
@@ -147,6 +149,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			return err
 		})
 	}
+	g.Go(func() error { return w.lookAfterStore(intake) })       // until intake ends
 	g.Go(func() error { return scheduler.lookForDrift(intake) }) // until intake ends
 	g.Go(func() error { return newWarner(w).run(intake) })       // until intake ends
 	g.Go(func() error { w.lookAtRegions(intake); return nil })   // once
@@ -256,7 +259,7 @@ func (w *Worker) Status(ctx context.Context) Status {
 		Timezone: w.zone().String(), TokenRefused: w.inv.account.refused(),
 	}
 	pin, others := w.inv.owner.seen()
-	s.Account, s.OtherAccount = pin.IDs, others
+	s.Account, s.OtherAccount, s.StoreFaults = pin.IDs, others, w.storeFaults()
 	s.NotReady = w.NotReady(ctx)
 	s.Ready = len(s.NotReady) == 0
 	for _, o := range w.others.living() {
