@@ -44,6 +44,7 @@ type planner struct {
 	clock  Clock
 	log    *zap.Logger
 	past   *events.Past
+	check  *clockCheck
 
 	scheduler *scheduler
 
@@ -198,6 +199,9 @@ func (p *planner) handle(ctx context.Context, in *events.Incoming) {
 }
 
 func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
+	if err := p.check.ok(ctx); err != nil {
+		return err
+	}
 	switch {
 	case in.Seq <= p.past.In:
 		return p.leaveBehind(ctx, in)

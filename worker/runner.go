@@ -54,6 +54,7 @@ type runner struct {
 	account *gate
 	tally   *tally
 	past    *events.Past
+	check   *clockCheck
 
 	mu       sync.Mutex
 	accepted map[string]time.Time     // by instance id: when our last call was accepted (machine time)

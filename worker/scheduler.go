@@ -51,6 +51,7 @@ type scheduler struct {
 	clock  Clock
 	log    *zap.Logger
 	past   *events.Past
+	check  *clockCheck
 	memory map[string]policyMemory // by policy; nil until loaded
 	late   lateEdges
 
@@ -75,6 +76,10 @@ func (s *scheduler) run(ctx context.Context) error {
 	for {
 		if err := s.sleep(ctx, wait); err != nil {
 			return nil
+		}
+		if s.check.ok(ctx) != nil { // it has been said
+			wait = clockPoll
+			continue
 		}
 		now := s.clock.Now()
 		err := s.fireTicks(ctx, now)

@@ -30,6 +30,9 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 	if err := s.fireLate(ctx, now); err != nil { // what lies behind the newest edge that was fired
 		return err
 	}
+	if err := s.rewind(ctx, now); err != nil {
+		return err
+	}
 	ticks := s.due(now)
 	for _, t := range ticks {
 		stored, err := s.bus.PublishTick(ctx, t)

@@ -51,6 +51,7 @@ type Worker struct {
 	ready  atomic.Bool
 	fault  atomic.Pointer[string] // why a newer policy file is not in force
 	past   events.Past            // read before anything begins
+	clock  *clockCheck
 	// damages are what of the store cannot be read.
 	damages atomic.Pointer[[]events.Damage]
 }
@@ -60,6 +61,9 @@ type Worker struct {
 func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worker {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
+	}
+	if o.Synced == nil {
+		o.Synced = kernelSynced
 	}
 	o.Workers = cmp.Or(o.Workers, DefaultWorkers)
 	o.Grace = cmp.Or(o.Grace, DefaultGrace)
@@ -72,6 +76,7 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	w.others = newReplicas(bus, api, &w.rules, o)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
 	w.inv.owner = &accountGuard{bus: bus, log: o.Log, others: make(map[string][]string)}
+	w.clock = &clockCheck{bus: bus, clock: o.Clock, built: o.Built, synced: o.Synced, log: o.Log}
 	w.inv.clock = o.Clock
 	w.inv.shown = w.memory.shown
 	w.inv.observe = func(ctx context.Context, r *Reading) { w.memory.observe(ctx, w.set(), r) }
@@ -87,13 +92,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	calls, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
 
-	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, others: w.others, clock: w.o.Clock, log: w.o.Log, past: &w.past}
-	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, lives: w.lives, others: w.others, scheduler: scheduler, crowd: newCrowd(signalsAtOnce), clock: w.o.Clock, log: w.o.Log, past: &w.past}
+	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, others: w.others, clock: w.o.Clock, log: w.o.Log, past: &w.past, check: w.clock}
+	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, lives: w.lives, others: w.others, scheduler: scheduler, crowd: newCrowd(signalsAtOnce), clock: w.o.Clock, log: w.o.Log, past: &w.past, check: w.clock}
 	runner := &runner{
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
 		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, others: w.others, hour: &hourly{},
-		account: w.inv.account, tally: &w.tally, past: &w.past, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
+		account: w.inv.account, tally: &w.tally, past: &w.past, check: w.clock, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
 	}
 	remembering, forget := context.WithCancel(ctx)
 	defer forget()

@@ -22,6 +22,10 @@ import (
 // version is set when a release is built (-ldflags "-X main.version=1.2.3").
 var version = "dev"
 
+// built is when a release was built, RFC 3339 (-X main.built=...): no clock is right
+// that says an earlier time.
+var built = ""
+
 // Exit codes, documented in the help of the root command.
 const (
 	exitGood      = 0

@@ -161,7 +161,7 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 	}()
 	log.Info("starting", zap.String("version", version), zap.String("revision", cfg.Revision), zap.String("api", cfg.Civo.APIURL))
 	w := worker.New(&cfg.Policies, api, bus, worker.Options{
-		Log: log, Name: replicaName(), Version: version, Revision: cfg.Revision, Workers: cfg.Workers, Clock: clock, Embedded: cfg.NATS.URL == "",
+		Log: log, Name: replicaName(), Version: version, Revision: cfg.Revision, Workers: cfg.Workers, Clock: clock, Built: builtAt(), Embedded: cfg.NATS.URL == "",
 		Verify: worker.Verify{Within: cfg.Verify.Within, Settle: cfg.Verify.Settle, Apart: cfg.Verify.Apart, Poll: min(worker.DefaultPoll, cfg.Verify.Apart)},
 	})
 	told := notify.New(bus, notifySettings(cfg), notify.Options{Log: log, Now: clock.Now})
@@ -208,6 +208,12 @@ func hooks(cfg *configs.Config) (all []console.Hook) {
 		all = append(all, hook)
 	}
 	return all
+}
+
+// builtAt is when this program was built, zero when it does not say.
+func builtAt() time.Time {
+	t, _ := time.Parse(time.RFC3339, built)
+	return t
 }
 
 // replicaName tells this process from other replicas.
