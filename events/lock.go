@@ -27,11 +27,7 @@ func lockDir(dir string) (unlock func() error, err error) {
 		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
 	}
 	if !ok {
-		holder := "another process"
-		if text, err := os.ReadFile(path); err == nil && len(text) > 0 {
-			holder = strings.TrimSpace(string(text))
-		}
-		return nil, fmt.Errorf("data directory %s is in use by %s: stop that one, or use another directory", dir, holder)
+		return nil, fmt.Errorf("data directory %s is in use by %s: stop that one, or use another directory", dir, holderOf(path))
 	}
 	text := fmt.Sprintf("process %d since %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -39,4 +35,12 @@ func lockDir(dir string) (unlock func() error, err error) {
 		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
 	}
 	return lock.Unlock, nil
+}
+
+// holderOf is who holds a lock, as it wrote itself.
+func holderOf(path string) string {
+	if text, err := os.ReadFile(path); err == nil && len(text) > 0 {
+		return strings.TrimSpace(string(text))
+	}
+	return "another process"
 }

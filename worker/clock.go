@@ -105,6 +105,11 @@ func (c *clockCheck) compare(ctx context.Context) error {
 	return implausible(c.clock.Now(), server, newest, c.built, c.synced)
 }
 
+// CheckClock compares the machine's clock as the daemon does before it acts.
+func CheckClock(ctx context.Context, bus *events.Bus, built time.Time) error {
+	return (&clockCheck{bus: bus, built: built, synced: kernelSynced}).compare(ctx)
+}
+
 // implausible says what is wrong with a clock that says now, if anything.
 func implausible(now, server, newest, built time.Time, synced func() bool) error {
 	off := now.Sub(server)

@@ -260,7 +260,7 @@ func list(ctx context.Context, api *civo.Client, region string) (*Reading, error
 	}
 	r.Instances = make([]policies.Instance, len(found))
 	r.byID = make(map[string]int, len(found))
-	r.accounts = accountsOf(found)
+	r.accounts = Accounts(found)
 	for i, inst := range found {
 		r.Instances[i] = FromCivo(inst, region)
 		r.byID[inst.ID] = i

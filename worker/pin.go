@@ -36,14 +36,14 @@ type accountGuard struct {
 	others map[string][]string // by region: accounts of its last list that are not pinned
 }
 
-// ErrOtherAccount says that a list is of another account than the store.
-type ErrOtherAccount struct {
+// OtherAccountError says that a list is of another account than the store.
+type OtherAccountError struct {
 	Region string
 	Is     []string // accounts of the instances in the list that are not pinned
 	Pinned []string
 }
 
-func (e *ErrOtherAccount) Error() string {
+func (e *OtherAccountError) Error() string {
 	return fmt.Sprintf("the token is of another account: instances in %s belong to %s, the store to %s; nothing is done until the token is the right one again, or: nightshift account accept",
 		e.Region, strings.Join(e.Is, ", "), strings.Join(e.Pinned, ", "))
 }
@@ -66,10 +66,11 @@ func (g *accountGuard) check(ctx context.Context, region string, seen []string) 
 	if len(others) == 0 {
 		return nil
 	}
-	return &ErrOtherAccount{Region: region, Is: others, Pinned: pin.IDs}
+	return &OtherAccountError{Region: region, Is: others, Pinned: pin.IDs}
 }
 
-func accountsOf(list []civo.Instance) (ids []string) {
+// Accounts are those that instances belong to, sorted.
+func Accounts(list []civo.Instance) (ids []string) {
 	for _, i := range list {
 		if i.AccountID != "" && !slices.Contains(ids, i.AccountID) {
 			ids = append(ids, i.AccountID)
@@ -144,7 +145,7 @@ func (g *accountGuard) seen() (pin events.Pin, others []string) {
 
 // say tells of another account, once for the same one over all replicas and restarts.
 func (g *accountGuard) say(ctx context.Context, region string, others []string, pin events.Pin) {
-	fault := &ErrOtherAccount{Region: region, Is: others, Pinned: pin.IDs}
+	fault := &OtherAccountError{Region: region, Is: others, Pinned: pin.IDs}
 	rec := events.Record{
 		ActionID: policies.ActionID(actAccount, 0, strings.Join(others, " "), policies.Kind(pin.Since.Format(time.RFC3339Nano))), Action: actAccount,
 		Reason: "other account", Detail: fault.Error(), Trigger: actAccount, Region: events.None, Instance: events.None,
@@ -186,7 +187,7 @@ func (w *Worker) accountNow(ctx context.Context) (answer AccountAnswer, err erro
 			answer.Unread = append(answer.Unread, fmt.Sprintf("%s: %v", region, err))
 			continue
 		}
-		answer.Seen = append(answer.Seen, beyond(accountsOf(list), answer.Seen)...)
+		answer.Seen = append(answer.Seen, beyond(Accounts(list), answer.Seen)...)
 	}
 	slices.Sort(answer.Seen)
 	return answer, nil

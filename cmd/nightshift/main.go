@@ -22,9 +22,9 @@ import (
 // version is set when a release is built (-ldflags "-X main.version=1.2.3").
 var version = "dev"
 
-// built is when a release was built, RFC 3339 (-X main.built=...): no clock is right
+// buildTime is when a release was built, RFC 3339 (-X main.buildTime=...): no clock is right
 // that says an earlier time.
-var built = ""
+var buildTime = ""
 
 // Exit codes, documented in the help of the root command.
 const (

@@ -75,7 +75,7 @@ func newAPI(cfg *configs.Config) (*civo.Client, error) {
 func newRunCommand() *cobra.Command {
 	var f fileFlags
 	var form, planStart, planAt string
-	var verbose bool
+	var verbose, check bool
 	var speed float64
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -99,7 +99,13 @@ With webhooks or http in the policy file it answers over HTTP, by default on
 SIGTERM and Ctrl-C stop it in order: calls under way are given 20 s, what has
 not begun is taken up at the next start. A second signal stops it at once.
 
-Exit codes: 0 after an ordered stop, 1 when it could not start.`,
+With --check it does nothing but look whether it could run: configuration, data
+directory and room in it, store, rights on NATS, token, regions, account, clock, and
+addresses, a line each; also beside a daemon that runs.
+
+Exit codes: 0 after an ordered stop, 1 when it could not start (such as with a store of
+a newer nightshift, which is not touched); with --check 0 all is good, 1 something is
+not; 64 wrong usage.`,
 		Example: `  CIVO_TOKEN=... nightshift run --config nightshift.yaml --data-dir /var/lib/nightshift
   CIVO_TOKEN=12345 nightshift run --config nightshift.yaml --api-url http://127.0.0.1:8080   # nightshift sim`,
 		Args: cobra.NoArgs,
@@ -114,6 +120,9 @@ Exit codes: 0 after an ordered stop, 1 when it could not start.`,
 			if form != "" && form != "console" && form != "json" {
 				return usagef("--log-format %q is neither console nor json", form)
 			}
+			if check {
+				return checkRun(cmd.Context(), cmd.OutOrStdout(), &f, cfg)
+			}
 			clock, err := planClock(cfg.Civo.APIURL, planStart, planAt, speed)
 			if err != nil {
 				return err
@@ -126,6 +135,7 @@ Exit codes: 0 after an ordered stop, 1 when it could not start.`,
 	cmd.Flags().StringVar(&f.over.NATSURL, "nats-url", "", "an external NATS instead of the embedded one")
 	cmd.Flags().StringVar(&f.over.NATSListen, "nats-listen", "", "where the embedded NATS answers: host:port (port 0: a free one), or none (default 127.0.0.1:4222)")
 	cmd.Flags().StringVar(&f.over.HTTPListen, "http-listen", "", "where health and webhooks answer: host:port (port 0: a free one), or none (default "+configs.DefaultHTTPListen+" where the file has http or webhooks)")
+	cmd.Flags().BoolVar(&check, "check", false, "look whether it could run, do nothing, and say so line by line")
 	cmd.Flags().StringVar(&form, "log-format", "", "console or json (default: console on a terminal)")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log every call and tick, too")
 	cmd.Flags().StringVar(&planStart, "plan-start", "", "plan time at the start, RFC 3339; against a simulator only")
@@ -212,7 +222,7 @@ func hooks(cfg *configs.Config) (all []console.Hook) {
 
 // builtAt is when this program was built, zero when it does not say.
 func builtAt() time.Time {
-	t, _ := time.Parse(time.RFC3339, built)
+	t, _ := time.Parse(time.RFC3339, buildTime)
 	return t
 }
 
