@@ -14,7 +14,7 @@ const (
 	Worker      Role = "worker"      // the daemon
 	Commander   Role = "commander"   // acts through the daemon, under a name
 	Observer    Role = "observer"    // watches and asks
-	Provisioner Role = "provisioner" // runs nightshift nats setup
+	Provisioner Role = "provisioner" // runs nightshift nats setup, and nightshift backup
 )
 
 // Roles are all of them.
@@ -158,7 +158,9 @@ func (g *Grant) provisioner() {
 	g.may("$JS.API.INFO")
 	for _, stream := range allStreams {
 		g.may("$JS.API.STREAM.INFO."+stream, "$JS.API.STREAM.CREATE."+stream, "$JS.API.STREAM.UPDATE."+stream)
+		g.may("$JS.API.STREAM.SNAPSHOT."+stream, "$JS.API.DIRECT.GET."+stream, "$JS.API.DIRECT.GET."+stream+".>") // nightshift backup
 	}
+	g.may("$JS.SNAPSHOT.ACK.>")
 	for _, c := range durables {
 		of := c.stream + "." + c.name
 		g.may("$JS.API.CONSUMER.INFO."+of, "$JS.API.CONSUMER.CREATE."+of, "$JS.API.CONSUMER.CREATE."+of+".>") // with a filter it stands there, too
