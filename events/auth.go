@@ -398,6 +398,9 @@ func (b *Bus) guard(ctx context.Context, subject string) (guarded context.Contex
 		if err != nil && errors.As(cause, &denied) {
 			return denied
 		}
+		if err != nil && errors.Is(cause, ErrStore) {
+			return cause
+		}
 		return b.explain(err)
 	}
 }

@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 		child(dir)
 		return
 	}
+	if dir := os.Getenv(fullDir); dir != "" {
+		fullChild(dir)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -96,7 +96,7 @@ func (b *Bus) writeAll(g *group) {
 		if len(batch) == 0 {
 			return
 		}
-		if len(batch) < groupLeast || !b.writeBatch(batch) {
+		if len(batch) < groupLeast || b.disk.err() != nil || !b.writeBatch(batch) {
 			b.writeSingly(batch)
 		}
 		for _, w := range batch {

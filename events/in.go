@@ -214,6 +214,9 @@ func (b *Bus) PublishSignal(ctx context.Context, s Signal) (seq uint64, err erro
 }
 
 func (b *Bus) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+	if err := b.disk.err(); err != nil { // the server would not answer
+		return nil, fmt.Errorf("publish on %s: %w", msg.Subject, err)
+	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	ctx, end := b.guard(ctx, msg.Subject)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +30,7 @@ type Options struct {
 	Replicas int    // of streams on an external NATS; 0: 3 in a cluster, else 1
 	Name     string // of the connection; default nightshift
 	Memory   bool   // embedded server keeps nothing on disk: for tests
+	Program  string // that is written beside the form of the store: "nightshift 1.2.3"
 	Log      *zap.Logger
 	// Dialer connects to the external NATS; default: TCP.
 	Dialer nats.CustomDialer
@@ -68,6 +71,7 @@ type Bus struct {
 	inbox          string // beginning of the subjects on which answers come
 	auth           Auth
 	evt, run, tick group // what is on its way into NS_EVT, NS_RUN, and as ticks into NS_IN
+	disk           disk  // of the embedded server
 
 	beatDenied atomic.Int64 // when a beat was last refused, in nanoseconds
 
@@ -102,6 +106,11 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 		}),
 	}
 	if o.URL == "" {
+		if !o.Memory {
+			if err := checkDir(o.DataDir); err != nil {
+				return nil, err
+			}
+		}
 		inProcess, err := b.embed(o)
 		if err != nil {
 			return nil, err
@@ -122,6 +131,53 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 		return nil, errors.Join(err, b.stop())
 	}
 	if err := b.untilPrepared(ctx, o); err != nil {
+		return nil, errors.Join(err, b.stop())
+	}
+	return b, nil
+}
+
+// setUp makes sure that all is there, unless the store is a newer program's.
+func (b *Bus) setUp(ctx context.Context, o Options) error {
+	form, err := b.storedVersion(ctx)
+	if err != nil {
+		return err
+	}
+	if err := form.check("the store"); err != nil {
+		return err
+	}
+	if err := b.prepare(ctx, o); err != nil {
+		return err
+	}
+	if b.disk.dir != "" {
+		if err := b.compareMarks(ctx, o.Program); err != nil {
+			return err
+		}
+	}
+	return b.writeVersion(ctx, form, o)
+}
+
+// OpenStore starts a server on the data directory of a store, for this process
+// alone, and changes nothing of what it holds: no daemon may run on it.
+func OpenStore(ctx context.Context, dir string, log *zap.Logger) (*Bus, error) {
+	if _, err := os.Stat(filepath.Join(dir, "jetstream")); err != nil {
+		return nil, fmt.Errorf("data directory %s holds no store: %w", dir, err)
+	}
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	return openStore(ctx, dir, log)
+}
+
+func openStore(ctx context.Context, dir string, log *zap.Logger) (*Bus, error) {
+	b := &Bus{log: log, unlock: func() error { return nil }, source: "nightshift", inbox: InboxOf(string(Worker))}
+	opts, err := b.embed(Options{DataDir: dir, Listen: "none"})
+	if err != nil {
+		return nil, err
+	}
+	if err := b.connect("", append(opts, nats.Name("nightshift store"))); err != nil {
+		return nil, errors.Join(err, b.stop())
+	}
+	if err := b.untilThere(ctx, dir); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
 	return b, nil
@@ -175,7 +231,7 @@ func (b *Bus) connect(address string, opts []nats.Option) error {
 
 // embed starts the server of this process, and says how to connect to it.
 func (b *Bus) embed(o Options) ([]nats.Option, error) {
-	so := &server.Options{ServerName: "nightshift", NoSigs: true, JetStream: true, SyncAlways: true, MaxPayload: 1 << 20, NoLog: true}
+	so := &server.Options{ServerName: "nightshift", NoSigs: true, JetStream: true, SyncAlways: true, MaxPayload: 1 << 20, NoLog: true, JetStreamMaxStore: noStoreBound}
 	if err := b.listen(so, o); err != nil {
 		return nil, err
 	}
@@ -189,12 +245,13 @@ func (b *Bus) embed(o Options) ([]nats.Option, error) {
 		}
 		b.unlock = unlock
 		so.StoreDir = o.DataDir
+		b.disk.dir = o.DataDir
 	}
 	s, err := server.NewServer(so)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the embedded NATS: %w", err), b.unlock())
 	}
-	s.SetLoggerV2(serverLog{b.log.Named("nats").WithOptions(zap.AddCallerSkip(1))}, false, false, false)
+	s.SetLoggerV2(serverLog{b.log.Named("nats").WithOptions(zap.AddCallerSkip(1)), b.hear}, false, false, false)
 	s.Start()
 	if !s.ReadyForConnections(10 * time.Second) {
 		s.Shutdown()
@@ -202,6 +259,10 @@ func (b *Bus) embed(o Options) ([]nats.Option, error) {
 		return nil, errors.Join(fmt.Errorf("the embedded NATS is not ready after 10 s; its store is %s", o.DataDir), b.unlock())
 	}
 	b.embedded = s
+	if config := s.JetStreamConfig(); config != nil {
+		b.disk.config = *config
+		b.disk.config.StoreDir = o.DataDir // to which the server adds its own part
+	}
 	opts := []nats.Option{nats.InProcessServer(s)}
 	if n := len(so.Users); n > 0 { // the last is this process
 		opts = append(opts, nats.UserInfo(so.Users[n-1].Username, so.Users[n-1].Password))
@@ -273,7 +334,7 @@ func (b *Bus) untilThere(ctx context.Context, url string) error {
 func (b *Bus) untilPrepared(ctx context.Context, o Options) error {
 	var told time.Time
 	for {
-		err := b.prepare(ctx, o)
+		err := b.setUp(ctx, o)
 		if err == nil || b.embedded != nil || ctx.Err() != nil || !isTemporary(err) {
 			return err
 		}
@@ -371,6 +432,9 @@ func (b *Bus) Ready(ctx context.Context) error {
 	if !b.nc.IsConnected() {
 		return fmt.Errorf("NATS is %s", b.nc.Status())
 	}
+	if err := b.disk.err(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if _, err := b.js.Stream(ctx, StreamEvt); err != nil {
@@ -420,6 +484,9 @@ func (b *Bus) remember(err error) (last error) {
 // explain adds what only the connection was told: a publish that permissions
 // refuse looks like a timeout to its caller.
 func (b *Bus) explain(err error) error {
+	if fault := b.disk.err(); err != nil && fault != nil && !errors.Is(err, ErrStore) {
+		return fmt.Errorf("%w (%w)", err, fault)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil || b.lastErr == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) {

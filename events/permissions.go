@@ -14,7 +14,7 @@ const (
 	Worker      Role = "worker"      // the daemon
 	Commander   Role = "commander"   // acts through the daemon, under a name
 	Observer    Role = "observer"    // watches and asks
-	Provisioner Role = "provisioner" // runs nightshift nats setup
+	Provisioner Role = "provisioner" // runs nightshift nats setup, and nightshift backup
 )
 
 // Roles are all of them.
@@ -41,8 +41,8 @@ type Grant struct {
 
 // Questions of the control service by what they do.
 var (
-	asking   = []string{"status", "find", "plan", "check", "inventory", "explain", "runs", "dead", "unsettled"}
-	managing = []string{"run", "approve", "retry", "undo", "keep", "pause", "resume", "dead-retry", "dead-drop", "settle"}
+	asking   = []string{"status", "find", "plan", "check", "inventory", "explain", "runs", "dead", "unsettled", "account"}
+	managing = []string{"run", "approve", "retry", "undo", "keep", "pause", "resume", "dead-retry", "dead-drop", "settle", "account-accept"}
 )
 
 // Permissions are the rights that a role needs, and no more. None but the worker
@@ -158,7 +158,9 @@ func (g *Grant) provisioner() {
 	g.may("$JS.API.INFO")
 	for _, stream := range allStreams {
 		g.may("$JS.API.STREAM.INFO."+stream, "$JS.API.STREAM.CREATE."+stream, "$JS.API.STREAM.UPDATE."+stream)
+		g.may("$JS.API.STREAM.SNAPSHOT."+stream, "$JS.API.DIRECT.GET."+stream, "$JS.API.DIRECT.GET."+stream+".>") // nightshift backup
 	}
+	g.may("$JS.SNAPSHOT.ACK.>")
 	for _, c := range durables {
 		of := c.stream + "." + c.name
 		g.may("$JS.API.CONSUMER.INFO."+of, "$JS.API.CONSUMER.CREATE."+of, "$JS.API.CONSUMER.CREATE."+of+".>") // with a filter it stands there, too

@@ -11,14 +11,21 @@ import (
 
 // serverLog is the embedded server's logger. The server's own would write to
 // stderr and end the process on a fatal error.
-type serverLog struct{ log *zap.Logger }
+type serverLog struct {
+	log  *zap.Logger
+	hear func(line string) // of errors
+}
 
 func (l serverLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
 func (l serverLog) Warnf(format string, v ...any)   { l.log.Warn(fmt.Sprintf(format, v...)) }
-func (l serverLog) Fatalf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }
-func (l serverLog) Errorf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }
-func (l serverLog) Debugf(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
-func (l serverLog) Tracef(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
+func (l serverLog) Fatalf(format string, v ...any)  { l.Errorf(format, v...) }
+func (l serverLog) Errorf(format string, v ...any) {
+	line := fmt.Sprintf(format, v...)
+	l.hear(line)
+	l.log.Error(line)
+}
+func (l serverLog) Debugf(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
+func (l serverLog) Tracef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
 
 // checkURL refuses an address that cannot be read, without quoting it: it may
 // hold a password.

@@ -77,7 +77,7 @@ func (g *gate) refused() bool {
 
 func (g *gate) say(ctx context.Context, fault error) {
 	rec := events.Record{
-		ActionID: policies.ActionID("account", 0, time.Now().UTC().Format(time.RFC3339Nano), "account"), Action: "account",
+		ActionID: policies.ActionID(actAccount, 0, time.Now().UTC().Format(time.RFC3339Nano), "account"), Action: actAccount,
 		Outcome: events.PutOff, Detail: "Civo refuses the token: every action is put off until it is accepted again", Error: fault.Error(),
 		Trigger: "account", Region: events.None, Instance: events.None,
 	}

@@ -64,6 +64,9 @@ func (r *runner) act(ctx context.Context, a *attempt, trail events.Trail) (next,
 	if until, err := r.account.closed(); err != nil {
 		return lookAgain(until), r.note(ctx, a, "put off", "Civo refuses the token")
 	}
+	if err := r.check.ok(ctx); err != nil {
+		return lookAgain(time.Now().Add(clockPoll)), r.note(ctx, a, "put off", err.Error())
+	}
 	it := a.item
 	if !r.inv.Has(it.Region) {
 		return ended(verdict{outcome: events.Skipped, reason: policies.ReasonPolicyChanged, detail: "region " + strings.ToUpper(it.Region) + " is not in the policy file any more", before: it.Status}), nil

@@ -40,6 +40,8 @@ func (w *Worker) endpoints(p *planner) []events.Endpoint {
 		endpoint("dead", "List the messages that could not be read, or one with its payload.", w.dead),
 		endpoint("dead-retry", "Send the message of a dead letter again, as it came.", w.retryDead),
 		endpoint("dead-drop", "Forget a dead letter.", w.dropDead),
+		endpoint("account", "Say which account the store belongs to, and which the token.", func(ctx context.Context, _ struct{}) (AccountAnswer, error) { return w.accountNow(ctx) }),
+		endpoint("account-accept", "Let the store belong to the account of the token from now on.", w.acceptAccount),
 	}
 }
 

@@ -43,6 +43,9 @@ func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (any, err
 	if err := c.CheckSubject(); err != nil {
 		return nil, events.Refuse(400, "%v; the subject is do.<who>.<region>.<instance>.<action>, in lower case", err)
 	}
+	if err := w.wall.ok(ctx); err != nil {
+		return nil, events.Refuse(503, "not stored: %v", err)
+	}
 	inst, err := w.instance(ctx, c.Region, c.Instance, planReadingAge)
 	if err != nil {
 		return nil, err
@@ -286,6 +289,9 @@ func (w *Worker) runOn(ctx context.Context, p *planner, req RunRequest) (answer 
 		Remove: req.Remove, Firewall: req.Firewall, Hard: req.Hard, GiveUpAfter: req.GiveUpAfter, NotBefore: req.NotBefore, DryRun: req.DryRun}
 	if err := c.Check(); err != nil {
 		return answer, events.Refuse(400, "%v", err)
+	}
+	if err := w.wall.ok(ctx); err != nil {
+		return answer, events.Refuse(503, "not stored: %v", err)
 	}
 	trig, err := p.trigger(ctx, &events.Incoming{Command: &c})
 	if err != nil {

@@ -33,6 +33,9 @@ func (s *scheduler) lookForDrift(ctx context.Context) error {
 		if sleepUntil(ctx, s.clock.Machine(next)) != nil {
 			return nil
 		}
+		if s.check.ok(ctx) != nil {
+			continue
+		}
 		t := events.Tick{Policy: policies.DriftSource, Planned: next, Hash: noHash, Trigger: "d" + strconv.FormatInt(next.Unix(), 10)}
 		if _, err := s.bus.PublishTick(ctx, t); err != nil && ctx.Err() == nil {
 			s.log.Warn("a look for drift is left out", zap.Error(err))

@@ -17,6 +17,7 @@ type Reading struct {
 	Region    string    // upper case
 	Began     time.Time // machine time at which the list was asked for: it shows nothing older
 	Instances []policies.Instance
+	accounts  []string // that the instances belong to, sorted
 	byID      map[string]int
 
 	naming sync.Once
@@ -52,6 +53,7 @@ type Inventory struct {
 	api     *civo.Client
 	clock   Clock
 	account *gate                           // shut while the API refuses the token
+	owner   *accountGuard                   // believes no list of another account
 	observe func(context.Context, *Reading) // is told of each reading before anybody else
 	shown   func()                          // is told when everybody sees it
 
@@ -236,14 +238,20 @@ func (inv *Inventory) list(ctx context.Context, region string) (*Reading, error)
 	}
 	reading, err := list(ctx, inv.api, region)
 	inv.account.saw(ctx, err)
-	if err == nil && inv.clock.IsFast() {
+	if err == nil {
+		err = inv.owner.check(ctx, region, reading.accounts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if inv.clock.IsFast() {
 		for i := range reading.Instances {
 			if at := &reading.Instances[i].CreatedAt; !at.IsZero() {
 				*at = inv.clock.Plan(*at)
 			}
 		}
 	}
-	return reading, err
+	return reading, nil
 }
 
 func list(ctx context.Context, api *civo.Client, region string) (*Reading, error) {
@@ -254,6 +262,7 @@ func list(ctx context.Context, api *civo.Client, region string) (*Reading, error
 	}
 	r.Instances = make([]policies.Instance, len(found))
 	r.byID = make(map[string]int, len(found))
+	r.accounts = Accounts(found)
 	for i, inst := range found {
 		r.Instances[i] = FromCivo(inst, region)
 		r.byID[inst.ID] = i

@@ -19,6 +19,8 @@ type Options struct {
 	Verify   Verify
 	Clock    Clock         // plan time; default: the machine's
 	Grace    time.Duration // for what is under way when Run's context ends; default 20 s
+	Built    time.Time     // of this program: no clock is right that says an earlier time; zero: not known
+	Synced   func() bool   // whether the machine's clock is kept right; default: as the kernel says
 	Embedded bool          // the bus is an embedded server and this process its only user
 	// Dial reaches instances that are asked whether they are ready; default: by the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -49,6 +51,7 @@ type Clock struct {
 	machine time.Time // where both clocks were read together
 	plan    time.Time
 	speed   float64
+	off     bool // wrong, and meant to be the machine's own
 }
 
 // Fast is a clock that stands at plan now and runs speed times as fast as the
@@ -58,6 +61,11 @@ func Fast(now, plan time.Time, speed float64) Clock {
 		panic("worker: clock speed must be positive")
 	}
 	return Clock{machine: now, plan: plan, speed: speed}
+}
+
+// Off is the clock of a machine whose clock is wrong by d.
+func Off(now time.Time, d time.Duration) Clock {
+	return Clock{machine: now, plan: now.Add(d), speed: 1, off: true}
 }
 
 // Now is the plan time at this moment, in UTC.
@@ -79,5 +87,5 @@ func (c Clock) Machine(plan time.Time) time.Time {
 	return c.machine.Add(time.Duration(float64(plan.Sub(c.plan)) / c.speed))
 }
 
-// IsFast reports whether plan time is not the machine's.
-func (c Clock) IsFast() bool { return c.speed != 0 }
+// IsFast reports whether plan time is not meant to be the machine's.
+func (c Clock) IsFast() bool { return c.speed != 0 && !c.off }

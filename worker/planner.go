@@ -43,6 +43,8 @@ type planner struct {
 	loads  loadsSaid
 	clock  Clock
 	log    *zap.Logger
+	past   *events.Past
+	check  *clockCheck
 
 	scheduler *scheduler
 
@@ -201,7 +203,12 @@ func (p *planner) handle(ctx context.Context, in *events.Incoming) {
 }
 
 func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
+	if err := p.check.ok(ctx); err != nil {
+		return err
+	}
 	switch {
+	case in.Seq <= p.past.In:
+		return p.leaveBehind(ctx, in)
 	case in.Tick != nil && in.Tick.Missed > 0:
 		return p.voidTick(ctx, in.Tick)
 	case in.Tick != nil && !p.clock.IsFast() && in.Tick.Planned.After(in.StoredAt.Add(maxAhead)):

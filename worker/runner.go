@@ -57,6 +57,8 @@ type runner struct {
 	since   time.Time           // when the process took up its work
 	asking  *semaphore.Weighted // one per question whether an instance is ready
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	past    *events.Past
+	check   *clockCheck
 
 	mu       sync.Mutex
 	accepted map[string]time.Time     // by instance id: when our last call was accepted (machine time)
@@ -81,7 +83,7 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 	for _, it := range run.Items { // before the first acts: an older run must not go on meanwhile
 		r.lives.open(d.Seq, it)
 	}
-	if run.Held != "" {
+	if run.Held != "" && !r.isPast(d.Seq) {
 		if !r.holding.TryAcquire(1) { // those that wait must not take the places of those that need not
 			_ = d.Nak(heldAgain)
 			return

@@ -57,6 +57,8 @@ type scheduler struct {
 	others *replicas
 	clock  Clock
 	log    *zap.Logger
+	past   *events.Past
+	check  *clockCheck
 	memory map[string]policyMemory // by policy; nil until loaded
 	late   lateEdges
 
@@ -81,6 +83,10 @@ func (s *scheduler) run(ctx context.Context) error {
 	for {
 		if err := s.sleep(ctx, wait); err != nil {
 			return nil
+		}
+		if s.check.ok(ctx) != nil { // it has been said
+			wait = clockPoll
+			continue
 		}
 		now := s.clock.Now()
 		err := s.fireTicks(ctx, now)
@@ -150,7 +156,7 @@ func (s *scheduler) load(ctx context.Context, set *policies.Set, now time.Time) 
 		if err != nil {
 			return err
 		}
-		memory[p.Name] = m
+		memory[p.Name] = s.leaveBehind(m)
 	}
 	for _, name := range sources {
 		m, err := s.recall(ctx, name)
@@ -163,7 +169,7 @@ func (s *scheduler) load(ctx context.Context, set *policies.Set, now time.Time) 
 				return err
 			}
 		}
-		memory[name] = m
+		memory[name] = s.leaveBehind(m)
 	}
 	if err := s.forgetGone(ctx, memory); err != nil {
 		return fmt.Errorf("forget policies that are gone: %w", err)

@@ -287,6 +287,8 @@ func (w *Worker) NotReady(ctx context.Context) (why []string) {
 	}
 	if err := w.bus.Ready(ctx); err != nil {
 		why = append(why, err.Error())
+	} else if err := w.wall.fault(); err != nil {
+		why = append(why, err.Error())
 	}
 	return why
 }

@@ -28,6 +28,12 @@ type Status struct {
 	Replicas []ReplicaStatus `json:"replicas,omitempty"`
 	// TokenRefused is set from when Civo refuses the token until it accepts one.
 	TokenRefused bool `json:"token_refused,omitempty"`
+	// Account is what the store belongs to, OtherAccount what the token's instances
+	// belong to instead: every action is put off then.
+	Account      []string `json:"account,omitempty"`
+	OtherAccount []string `json:"other_account,omitempty"`
+	// StoreFaults are what is stored and cannot be read.
+	StoreFaults []string `json:"store_faults,omitempty"`
 }
 
 // ReplicaStatus is another replica, as it says of itself.

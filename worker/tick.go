@@ -32,6 +32,9 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 	if err := s.fireLate(ctx, now); err != nil { // what lies behind the newest edge that was fired
 		return err
 	}
+	if err := s.rewind(ctx, now); err != nil {
+		return err
+	}
 	ticks := s.due(now)
 	stored, err := s.bus.PublishTicks(ctx, ticks)
 	if err != nil {
@@ -152,6 +155,9 @@ func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next
 	}
 	if v, ok := plannedEnd(a.item); ok {
 		return ended(v), nil
+	}
+	if r.isPast(a.seq) {
+		return r.leftBehind(a.item), nil
 	}
 	if due := a.item.NotBefore; time.Now().Before(due) && !a.life.isOvertaken() {
 		return lookAgain(due), r.note(ctx, a, "is due at "+r.clock.Plan(due).Format(time.RFC3339), "")

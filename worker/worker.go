@@ -51,6 +51,10 @@ type Worker struct {
 	since  time.Time
 	ready  atomic.Bool
 	fault  atomic.Pointer[string] // why a newer policy file is not in force
+	past   events.Past            // read before anything begins
+	wall   *clockCheck
+	// damages are what of the store cannot be read.
+	damages atomic.Pointer[[]events.Damage]
 }
 
 // New puts a worker together and starts nothing. The set, the client and the
@@ -58,6 +62,9 @@ type Worker struct {
 func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worker {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
+	}
+	if o.Synced == nil {
+		o.Synced = kernelSynced
 	}
 	o.Workers = cmp.Or(o.Workers, DefaultWorkers)
 	if o.Dial == nil {
@@ -72,6 +79,8 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	w.rules.put(set, o.Revision)
 	w.others = newReplicas(bus, api, &w.rules, o)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
+	w.inv.owner = &accountGuard{bus: bus, log: o.Log, others: make(map[string][]string)}
+	w.wall = &clockCheck{bus: bus, clock: o.Clock, built: o.Built, synced: o.Synced, log: o.Log}
 	w.inv.clock = o.Clock
 	w.inv.shown = w.memory.shown
 	w.inv.observe = func(ctx context.Context, r *Reading) { w.memory.observe(ctx, w.set(), r) }
@@ -87,13 +96,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	calls, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
 
-	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, others: w.others, clock: w.o.Clock, log: w.o.Log}
-	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, lives: w.lives, others: w.others, scheduler: scheduler, crowd: newCrowd(signalsAtOnce), clock: w.o.Clock, log: w.o.Log}
+	scheduler := &scheduler{rules: &w.rules, bus: w.bus, inv: w.inv, recent: w.memory, others: w.others, clock: w.o.Clock, log: w.o.Log, past: &w.past, check: w.wall}
+	planner := &planner{rules: &w.rules, bus: w.bus, inv: w.inv, memory: w.memory, lives: w.lives, others: w.others, scheduler: scheduler, crowd: newCrowd(signalsAtOnce), clock: w.o.Clock, log: w.o.Log, past: &w.past, check: w.wall}
 	runner := &runner{
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
 		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, others: w.others, hour: &hourly{},
-		account: w.inv.account, tally: &w.tally, since: w.since, asking: semaphore.NewWeighted(readyAtOnce), dial: w.o.Dial, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
+		account: w.inv.account, tally: &w.tally, since: w.since, asking: semaphore.NewWeighted(readyAtOnce), dial: w.o.Dial, past: &w.past, check: w.wall,
+		accepted: make(map[string]time.Time), began: make(map[string]events.Record),
 	}
 	remembering, forget := context.WithCancel(ctx)
 	defer forget()
@@ -149,6 +159,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			return err
 		})
 	}
+	g.Go(func() error { return w.lookAfterStore(intake) })       // until intake ends
 	g.Go(func() error { return scheduler.lookForDrift(intake) }) // until intake ends
 	g.Go(func() error { return newWarner(w).run(intake) })       // until intake ends
 	g.Go(func() error { w.lookAtRegions(intake); return nil })   // once
@@ -165,6 +176,9 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // prepare reads from the store what must be known before anything is decided.
 func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
+	if err := w.lookBack(ctx); err != nil {
+		return err
+	}
 	if err := p.load(ctx); err != nil {
 		return err
 	}
@@ -254,6 +268,8 @@ func (w *Worker) Status(ctx context.Context) Status {
 		Policies: len(w.set().Policies), Regions: w.inv.status(), Open: w.lives.count(), Paused: w.memory.paused(now),
 		Timezone: w.zone().String(), TokenRefused: w.inv.account.refused(),
 	}
+	pin, others := w.inv.owner.seen()
+	s.Account, s.OtherAccount, s.StoreFaults = pin.IDs, others, w.storeFaults()
 	s.NotReady = w.NotReady(ctx)
 	s.Ready = len(s.NotReady) == 0
 	for _, o := range w.others.living() {

@@ -22,6 +22,10 @@ import (
 // version is set when a release is built (-ldflags "-X main.version=1.2.3").
 var version = "dev"
 
+// buildTime is when a release was built, RFC 3339 (-X main.buildTime=...): no clock is right
+// that says an earlier time.
+var buildTime = ""
+
 // Exit codes, documented in the help of the root command.
 const (
 	exitGood      = 0
@@ -176,7 +180,7 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 	add("look", newInitCommand(), newPlanCommand(), newDiffCommand(), newSimulateCommand(), newExplainCommand(), newWhenCommand(), newCheckCommand(), newTestCommand(), newStatusCommand(), newWatchCommand(), newHistoryCommand(), newRunsCommand())
 	add("act", append(newActCommands(), newKeepCommand(), newPauseCommand(), newResumeCommand())...)
 	add("act", newRunActCommands()...)
-	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newChaosCommand(), newInstancesCommand(), newImportCommand(), newDeadCommand(), newSettleCommand(), newNATSCommand(), newSchemaCommand(), newVersionCommand())
+	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newChaosCommand(), newInstancesCommand(), newImportCommand(), newDeadCommand(), newSettleCommand(), newNATSCommand(), newBackupCommand(), newRestoreCommand(), newAccountCommand(), newSchemaCommand(), newVersionCommand())
 	return root
 }
 

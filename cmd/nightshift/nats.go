@@ -196,7 +196,7 @@ nats.users_file of the embedded NATS holds.
                bound to no region or action
   observer     watches events as they come, and may ask the daemon and its
                service; with --history it reads the stored events, too
-  provisioner  runs nightshift nats setup
+  provisioner  runs nightshift nats setup and nightshift backup
 
 NAME is the user, as which commands are recorded; a commander has one, the others
 have the name of their role by default. --region and --action are for all

@@ -75,7 +75,7 @@ func newAPI(cfg *configs.Config) (*civo.Client, error) {
 func newRunCommand() *cobra.Command {
 	var f fileFlags
 	var form, planStart, planAt string
-	var verbose bool
+	var verbose, check bool
 	var speed float64
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -99,7 +99,13 @@ With webhooks or http in the policy file it answers over HTTP, by default on
 SIGTERM and Ctrl-C stop it in order: calls under way are given 20 s, what has
 not begun is taken up at the next start. A second signal stops it at once.
 
-Exit codes: 0 after an ordered stop, 1 when it could not start.`,
+With --check it does nothing but look whether it could run: configuration, data
+directory and room in it, store, rights on NATS, token, regions, account, clock, and
+addresses, a line each; also beside a daemon that runs.
+
+Exit codes: 0 after an ordered stop, 1 when it could not start (such as with a store of
+a newer nightshift, which is not touched); with --check 0 all is good, 1 something is
+not; 64 wrong usage.`,
 		Example: `  CIVO_TOKEN=... nightshift run --config nightshift.yaml --data-dir /var/lib/nightshift
   CIVO_TOKEN=12345 nightshift run --config nightshift.yaml --api-url http://127.0.0.1:8080   # nightshift sim`,
 		Args: cobra.NoArgs,
@@ -114,6 +120,9 @@ Exit codes: 0 after an ordered stop, 1 when it could not start.`,
 			if form != "" && form != "console" && form != "json" {
 				return usagef("--log-format %q is neither console nor json", form)
 			}
+			if check {
+				return checkRun(cmd.Context(), cmd.OutOrStdout(), &f, cfg)
+			}
 			clock, err := planClock(cfg.Civo.APIURL, planStart, planAt, speed)
 			if err != nil {
 				return err
@@ -126,6 +135,7 @@ Exit codes: 0 after an ordered stop, 1 when it could not start.`,
 	cmd.Flags().StringVar(&f.over.NATSURL, "nats-url", "", "an external NATS instead of the embedded one")
 	cmd.Flags().StringVar(&f.over.NATSListen, "nats-listen", "", "where the embedded NATS answers: host:port (port 0: a free one), or none (default 127.0.0.1:4222)")
 	cmd.Flags().StringVar(&f.over.HTTPListen, "http-listen", "", "where health and webhooks answer: host:port (port 0: a free one), or none (default "+configs.DefaultHTTPListen+" where the file has http or webhooks)")
+	cmd.Flags().BoolVar(&check, "check", false, "look whether it could run, do nothing, and say so line by line")
 	cmd.Flags().StringVar(&form, "log-format", "", "console or json (default: console on a terminal)")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log every call and tick, too")
 	cmd.Flags().StringVar(&planStart, "plan-start", "", "plan time at the start, RFC 3339; against a simulator only")
@@ -145,7 +155,7 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 		return err
 	}
 	bus, err := events.Open(ctx, events.Options{
-		URL: cfg.NATS.URL, Auth: natsAuth(cfg.NATS), DataDir: cfg.DataDir, Listen: cfg.NATS.Listen, Users: cfg.NATS.UsersFile, Replicas: cfg.NATS.Replicas, Log: log,
+		URL: cfg.NATS.URL, Auth: natsAuth(cfg.NATS), DataDir: cfg.DataDir, Listen: cfg.NATS.Listen, Users: cfg.NATS.UsersFile, Replicas: cfg.NATS.Replicas, Program: thisProgram(), Log: log,
 	})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -161,7 +171,7 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 	}()
 	log.Info("starting", zap.String("version", version), zap.String("revision", cfg.Revision), zap.String("api", cfg.Civo.APIURL))
 	w := worker.New(&cfg.Policies, api, bus, worker.Options{
-		Log: log, Name: replicaName(), Version: version, Revision: cfg.Revision, Workers: cfg.Workers, Clock: clock, Embedded: cfg.NATS.URL == "",
+		Log: log, Name: replicaName(), Version: version, Revision: cfg.Revision, Workers: cfg.Workers, Clock: clock, Built: builtAt(), Embedded: cfg.NATS.URL == "",
 		Verify: worker.Verify{Within: cfg.Verify.Within, Settle: cfg.Verify.Settle, Apart: cfg.Verify.Apart, Poll: min(worker.DefaultPoll, cfg.Verify.Apart)},
 	})
 	told := notify.New(bus, notifySettings(cfg), notify.Options{Log: log, Now: clock.Now})
@@ -209,6 +219,12 @@ func hooks(cfg *configs.Config) (all []console.Hook) {
 		all = append(all, hook)
 	}
 	return all
+}
+
+// builtAt is when this program was built, zero when it does not say.
+func builtAt() time.Time {
+	t, _ := time.Parse(time.RFC3339, buildTime)
+	return t
 }
 
 // replicaName tells this process from other replicas.

@@ -115,6 +115,12 @@ func printStatus(w io.Writer, s worker.Status) {
 	if s.TokenRefused {
 		fmt.Fprintln(w, "CIVO REFUSES THE TOKEN: every action is put off until it is accepted again")
 	}
+	if len(s.OtherAccount) > 0 {
+		fmt.Fprintf(w, "THE TOKEN IS OF ANOTHER ACCOUNT (%s; the store belongs to %s): every action is put off until it is the right one again, or nightshift account accept\n", strings.Join(s.OtherAccount, ", "), strings.Join(s.Account, ", "))
+	}
+	for _, fault := range s.StoreFaults {
+		fmt.Fprintf(w, "THE STORE IS DAMAGED: %s; docs/recovery.md says what to do\n", fault)
+	}
 	if s.PolicyFault != "" {
 		fmt.Fprintf(w, "THE POLICY FILE HAS CHANGED AND CANNOT BE USED, revision %s stays in force:\n%s\n", s.Revision, s.PolicyFault)
 	}

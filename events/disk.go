@@ -1,0 +1,170 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"go.uber.org/zap"
+)
+
+// The embedded server answers nothing when it cannot store a message, and gives a
+// stream up for good at the first write that fails: also when there is room again.
+// So its log is listened to, what is published fails at once from then on, and when
+// the directory can be written again its JetStream is begun anew from the disk.
+
+const (
+	// diskLook is how often a store that could not be written is tried.
+	diskLook = 2 * time.Second
+	// probeSize is how much room there must be to begin again.
+	probeSize = 1 << 20
+	probeFile = "nightshift.probe"
+	// noStoreBound lets the disk alone bound the store: the server's own bound is
+	// three quarters of what was free when it started.
+	noStoreBound = 1 << 60
+)
+
+// ErrStore says that the embedded server cannot store anything.
+var ErrStore = errors.New("the store cannot be written")
+
+// disk is how the embedded server's store is doing.
+type disk struct {
+	dir    string // empty: there is none of our own
+	config server.JetStreamConfig
+	marked string // what the file of marks holds
+
+	mu    sync.Mutex
+	fault string // why it cannot be written; empty: it can
+	since time.Time
+}
+
+// givesUp reports whether a line of the server's log says that it stores no more.
+func givesUp(line string) bool {
+	for _, s := range []string{"critical write error", "Critical write error", "failed to store a msg", "permission denied while writing", "will be DISABLED"} {
+		if strings.Contains(line, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// hear is told of each error in the server's log. Whoever waits for an answer does
+// so in vain then.
+func (b *Bus) hear(line string) {
+	d := &b.disk
+	if d.dir == "" || !givesUp(line) {
+		return
+	}
+	_, why, ok := strings.Cut(line, ": ")
+	if !ok {
+		why = line
+	}
+	d.mu.Lock()
+	if d.fault == "" {
+		d.fault, d.since = why, time.Now()
+	}
+	d.mu.Unlock()
+	fault := d.err()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for r := range b.guarded {
+		if strings.HasPrefix(r.subject, prefix) {
+			r.refuse(fault)
+		}
+	}
+}
+
+// err is why nothing can be stored, or nil.
+func (d *disk) err() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fault == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s; nothing is acknowledged until data directory %s has room and may be written, then it goes on by itself", ErrStore, d.fault, d.dir)
+}
+
+// probe tries whether the directory can be written.
+func (d *disk) probe() (err error) {
+	path := filepath.Join(d.dir, probeFile)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close(), os.Remove(path)) }()
+	if _, err := file.Write(make([]byte, probeSize)); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+// OwnsStore reports whether the store is on this process's own disk.
+func (b *Bus) OwnsStore() bool { return b.disk.dir != "" }
+
+// DirWritable tries whether there is room in a data directory and it can be written.
+func DirWritable(dir string) error {
+	return (&disk{dir: dir}).probe()
+}
+
+// LookAfterStore watches over the embedded server's store until ctx ends: one that
+// could not be written is taken up again when it can. told hears of it then.
+func (b *Bus) LookAfterStore(ctx context.Context, told func(ctx context.Context, detail string)) error {
+	if b.disk.dir == "" {
+		<-ctx.Done()
+		return nil
+	}
+	ticker := time.NewTicker(diskLook)
+	defer ticker.Stop()
+	marked := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			b.keepMarks(context.WithoutCancel(ctx))
+			return nil
+		case <-ticker.C:
+		}
+		if b.disk.err() == nil {
+			if time.Since(marked) >= marksEvery {
+				marked = time.Now()
+				b.keepMarks(ctx)
+			}
+			continue
+		}
+		if detail, err := b.takeUpStore(); err != nil {
+			b.log.Error("the store cannot be written: nothing is acknowledged, what comes in waits where it came from", zap.Error(err))
+		} else {
+			b.log.Warn("the store is written again", zap.String("detail", detail))
+			told(ctx, detail)
+		}
+	}
+}
+
+// takeUpStore begins JetStream anew from the disk when that can be written.
+func (b *Bus) takeUpStore() (detail string, err error) {
+	d := &b.disk
+	if err := d.probe(); err != nil {
+		return "", err
+	}
+	if err := b.embedded.ShutdownJetStream(); err != nil {
+		return "", err
+	}
+	d.mu.Lock()
+	fault, since := d.fault, d.since
+	d.fault = ""
+	d.mu.Unlock()
+	config := d.config
+	if err := b.embedded.EnableJetStream(&config); err != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.fault, d.since = err.Error(), since
+		return "", err
+	}
+	return fmt.Sprintf("the store could not be written from %s to %s: %s; nothing was acknowledged meanwhile that is not stored",
+		since.UTC().Format(time.RFC3339), time.Now().UTC().Format(time.RFC3339), fault), nil
+}

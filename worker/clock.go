@@ -1,0 +1,160 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"nightshift/events"
+	"nightshift/policies"
+)
+
+// A wrong clock fires edges that are not due, and voids those that are. So nothing
+// acts before the clock is plausible: not before this program was built, not before
+// what was stored last (unless the kernel says that the clock is kept right), and
+// close to the clock of NATS, which all replicas share. Where plan time runs fast
+// against a simulator there is nothing to compare.
+
+const (
+	// clockLook is how often the clock is compared, while somebody wants to act.
+	clockLook = 10 * time.Second
+	// clockPoll is how long whoever wants to act waits while it is not plausible.
+	clockPoll = 5 * time.Second
+	// clockJump is how far the clock may run from the time that has passed.
+	clockJump = 30 * time.Second
+)
+
+// actClock is the action of notices about the clock.
+const actClock = "clock"
+
+// clockCheck knows whether the clock may be acted by. It is safe for concurrent use.
+type clockCheck struct {
+	bus    *events.Bus
+	clock  Clock
+	built  time.Time
+	synced func() bool
+	log    *zap.Logger
+
+	mu     sync.Mutex
+	looked time.Time // with a reading of the monotonic clock; zero: never
+	wall   time.Time // what the clock said then
+	err    error
+}
+
+// ClockError says why nothing is done.
+type ClockError struct{ Why string }
+
+func (e *ClockError) Error() string {
+	return "the clock is not plausible: " + e.Why + "; nothing is done until it is right (see docs/recovery.md)"
+}
+
+// ok is nil when the clock may be acted by.
+func (c *clockCheck) ok(ctx context.Context) error {
+	if c.clock.IsFast() {
+		return nil
+	}
+	now := time.Now()
+	wall := c.clock.Plan(now.Round(0))
+	c.mu.Lock()
+	old, looked := c.err, c.looked
+	jump := time.Duration(0)
+	if !looked.IsZero() {
+		jump = wall.Sub(c.wall) - now.Sub(looked)
+	}
+	jumped := jump > clockJump || jump < -clockJump
+	if !looked.IsZero() && now.Sub(looked) < clockLook && !jumped {
+		c.mu.Unlock()
+		return old
+	}
+	c.looked, c.wall = now, wall
+	c.mu.Unlock()
+	if jumped {
+		c.say(ctx, "jumped", fmt.Sprintf("the clock has jumped by %s, or the machine slept: it says %s", jump.Round(time.Second), wall.Format(time.RFC3339)))
+	}
+	err := c.compare(ctx)
+	c.mu.Lock()
+	c.err = err
+	c.mu.Unlock()
+	switch {
+	case err != nil && (old == nil || old.Error() != err.Error()):
+		c.log.Error("nothing is done", zap.Error(err))
+		if old == nil && ctx.Err() == nil {
+			c.say(ctx, "not plausible", err.Error())
+		}
+	case err == nil && old != nil:
+		c.say(ctx, "plausible", "the clock is plausible again: it says "+wall.Format(time.RFC3339))
+	}
+	return err
+}
+
+// fault is what the last comparison said.
+func (c *clockCheck) fault() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+func (c *clockCheck) compare(ctx context.Context) error {
+	server, newest, err := c.bus.Times(ctx)
+	if err != nil {
+		return fmt.Errorf("compare the clock with that of NATS: %w", err)
+	}
+	return implausible(c.clock.Now(), server, newest, c.built, c.synced)
+}
+
+// CheckClock compares the machine's clock as the daemon does before it acts.
+func CheckClock(ctx context.Context, bus *events.Bus, built time.Time) error {
+	return (&clockCheck{bus: bus, built: built, synced: kernelSynced}).compare(ctx)
+}
+
+// implausible says what is wrong with a clock that says now, if anything.
+func implausible(now, server, newest, built time.Time, synced func() bool) error {
+	off := now.Sub(server)
+	says := "it says " + now.UTC().Format(time.RFC3339)
+	switch {
+	case now.Before(built):
+		return &ClockError{says + ", and this program was built at " + built.UTC().Format(time.RFC3339)}
+	case off > maxAhead:
+		return &ClockError{fmt.Sprintf("%s, %s ahead of the clock of NATS", says, off.Round(time.Second))}
+	case off < -maxAhead:
+		return &ClockError{fmt.Sprintf("%s, %s behind the clock of NATS", says, -off.Round(time.Second))}
+	case newest.After(now.Add(maxAhead)) && !synced():
+		return &ClockError{fmt.Sprintf("%s, and what was stored last is of %s; nothing keeps it right, as far as the kernel knows", says, newest.UTC().Format(time.RFC3339))}
+	}
+	return nil
+}
+
+func (c *clockCheck) say(ctx context.Context, reason, detail string) {
+	c.log.Warn("clock", zap.String(keyReason, reason), zap.String(keyDetail, detail))
+	rec := events.Record{
+		ActionID: policies.ActionID(actClock, 0, time.Now().UTC().Format(time.RFC3339Nano), policies.Kind(reason)), Action: actClock, Reason: reason, Detail: detail,
+		Trigger: actClock, Region: events.None, Instance: events.None,
+	}
+	if err := c.bus.PublishNoticed(ctx, rec); err != nil && ctx.Err() == nil {
+		c.log.Warn("event not stored", zap.Error(err))
+	}
+}
+
+// rewind lets a policy whose newest edge lies ahead begin now: the clock stood ahead
+// when that was remembered, and was set back since. Edges that have a tick do not
+// fire again; its subject is taken.
+func (s *scheduler) rewind(ctx context.Context, now time.Time) error {
+	if s.clock.IsFast() {
+		return nil
+	}
+	for name, m := range s.memory {
+		if !m.Last.After(now.Add(maxAhead)) {
+			continue
+		}
+		s.log.Warn("the clock was ahead: edges from now on fire", zap.String(keyPolicy, name), zap.Time("was", m.Last))
+		m.Last = now
+		if err := s.remember(ctx, name, m); err != nil {
+			return err
+		}
+		s.memory[name] = m
+	}
+	return nil
+}

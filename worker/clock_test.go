@@ -1,0 +1,97 @@
+package worker_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"nightshift/events"
+	"nightshift/worker"
+)
+
+func noNTP() bool { return false }
+
+// restartOff is a restart on a machine whose clock is wrong by d.
+func (w *world) restartOff(d time.Duration) {
+	w.t.Helper()
+	w.end()
+	w.o.Clock, w.o.Synced = worker.Off(time.Now(), d), noNTP
+	w.begin()
+}
+
+func (w *world) wantNotReady(want string) {
+	w.t.Helper()
+	why := strings.Join(w.w.NotReady(w.t.Context()), "; ")
+	if want == "" && why != "" || !strings.Contains(why, want) {
+		w.t.Errorf("not ready: %q, want %q in it", why, want)
+	}
+}
+
+func TestNothingActsByAClockThatIsWrong(t *testing.T) {
+	for name, c := range map[string]struct {
+		off   time.Duration
+		built string
+		want  string
+	}{
+		"ahead":           {off: 2 * time.Hour, want: "2h0m0s ahead of the clock of NATS"},
+		"behind":          {off: -3 * time.Hour, want: "3h0m0s behind the clock of NATS"},
+		"before building": {built: "2026-06-01T00:00:00Z", want: "this program was built at 2026-06-01T00:00:00Z"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, "2026-03-04 17:30", office, func(t *testing.T, w *world) {
+				if c.built != "" {
+					var err error
+					if w.o.Built, err = time.Parse(time.RFC3339, c.built); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.restartOff(c.off)
+				w.command(events.Command{ID: "abc", Instance: web1, Action: "stop"})
+				w.after(10 * time.Minute) // ahead, it says 19:40 now
+				w.wantOutcomes()
+				w.wantNotReady(c.want)
+				var ignored any
+				if err := w.bus.Ask(t.Context(), "do.local.lon1."+web1+".stop", struct{}{}, &ignored); err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("a command is answered with %v, want why nothing is done", err)
+				}
+
+				w.o.Built = time.Time{}
+				w.restartOff(0)
+				w.after(5 * time.Minute) // the command is taken up
+				w.wantNotReady("")
+				w.wantOutcomes("stop web-1 done")
+				w.after(2 * time.Hour) // and the edge at 19:00 was not fired before
+				w.wantOutcomes("stop web-1 done", "stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
+				said := 0
+				for _, r := range w.records(events.Noticed) {
+					if r.Action == "clock" && strings.Contains(r.Detail, c.want) {
+						said++
+					}
+				}
+				if said != 1 {
+					t.Errorf("it is said %d times, want once", said)
+				}
+			})
+		})
+	}
+}
+
+func TestAClockThatWasAheadLosesNoEdgeWhenItIsSetBack(t *testing.T) {
+	inBubble(t, "2026-03-04 17:30", office, func(t *testing.T, w *world) {
+		w.end()
+		// What a clock leaves that stood a week ahead: the newest edge of the policy.
+		entry, err := w.bus.State().Get(t.Context(), "policy.dev-hours")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(entry.Value())
+		i := strings.Index(text, `"last":"`) + len(`"last":"`)
+		ahead := text[:i] + "2026-03-11T19:00:00Z" + text[i+strings.IndexByte(text[i:], '"'):]
+		if _, err := w.bus.State().Put(t.Context(), "policy.dev-hours", []byte(ahead)); err != nil {
+			t.Fatal(err)
+		}
+		w.begin()
+		w.after(2 * time.Hour)
+		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
+	})
+}
