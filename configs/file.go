@@ -68,8 +68,9 @@ func (r *reader) top(n *yaml.Node) {
 		"hold_for": r.duration(&set.HoldFor), "include": r.readIncludes, "tests": r.readTests, "policies": r.readPolicies,
 		"mode":    func(n *yaml.Node, path string) { set.Mode = r.readMode(n, path) },
 		"protect": func(n *yaml.Node, path string) { set.Protect = r.readSelector(n, path) },
+		"floors":  r.readFloors,
 		"limits": func(n *yaml.Node, path string) {
-			r.mapping(n, path, &limitsShape, keys{"per_run": r.whole(&set.Limits.PerRun, anyCount), "per_hour": r.whole(&set.Limits.PerHour, anyCount)})
+			r.mapping(n, path, &limitsShape, keys{"per_run": r.whole(&set.Limits.PerRun, anyCount), "per_hour": r.whole(&set.Limits.PerHour, anyCount), "share": r.share(&set.Limits.Share)})
 		},
 	}
 	maps.Copy(read, r.settings())

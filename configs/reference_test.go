@@ -25,6 +25,7 @@ policies:
   - { name: c, select: { all: [x] }, trigger: { signal: s }, do: [ { start: {} }, { retag: { add: [t] } } ], at_most: { instances: 1, within: 1h }, pick: { count: 1 } }
 protect: { all: [protected] }
 limits: { per_run: 1 }
+floors: [ { select: { all: [x] }, running: 1 } ]
 owners: { keys: [keep] }
 tests: [ { instance: { name: x }, at: 2026-12-25, want: any } ]
 nats: { replicas: 1, tls: { ca: x } }
