@@ -90,7 +90,7 @@ func railsOf(set *Set, inst Instance, facts Facts, at time.Time) (words []string
 	plan := Decide(set, inv, facts, Trigger{ID: "look", At: at}, at)
 	for i := range plan.Actions {
 		if a := &plan.Actions[i]; a.Instance == inst.ID && a.Waits() != "" {
-			words = append(words, a.What()+" "+a.Waits())
+			words = append(words, string(a.Verb)+" "+a.Waits())
 		}
 	}
 	for i := range plan.Skips {
