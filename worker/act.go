@@ -201,7 +201,6 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	}
 	r.memory.called(it.Instance, policies.Verb(it.Action))
 	r.memory.started(it.ID, it.Policy, it.Instance)
-	r.hour.add(time.Now())
 	a.calls, a.made = rec.Attempt, rec.Attempt
 	a.began = rec
 	a.began.Outcome, a.began.Seq, a.began.StoredAt = events.Started, started, time.Now()

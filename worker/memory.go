@@ -28,6 +28,7 @@ const (
 	stateLoad     = "load."     // <policy>.<instance>
 	stateApproval = "approved." // <region>.<trigger of the held run>
 	stateTag      = "tag."      // <instance>.<hash of an owner's tag>
+	stateSize     = "size."     // <policy>
 )
 
 // exceptionMemory is how long a keep or a pause that has ended is remembered
@@ -68,6 +69,9 @@ type memory struct {
 	seen      map[string]sighting   // by instance
 	sent      map[string]call       // by instance: our newest call
 	lastKeep  time.Time             // Edge of the newest keep
+	sizes     map[string]int        // by policy: how many instances it selected at its last run
+	breakers  map[string]breaker    // by policy
+	counters  *counters             // has a lock of its own
 }
 
 // ownTag is an owner's tag and when it was first seen (plan time): a keep without
@@ -119,6 +123,7 @@ func newMemory(bus *events.Bus, clock Clock, verifyBy Verify, log *zap.Logger) *
 		watched: make(map[string]time.Time), firstSeen: make(map[string]time.Time), tagsSeen: make(map[string]time.Time),
 		tagsOf: make(map[string][]string), stored: make(map[string]ownTag), lessons: make(map[string]lesson), undone: make(map[string]time.Time), held: make(map[string]events.Run),
 		seen: make(map[string]sighting), sent: make(map[string]call),
+		sizes: make(map[string]int), breakers: make(map[string]breaker), counters: newCounters(bus),
 	}
 }
 
@@ -138,7 +143,7 @@ func (m *memory) mirror(ctx context.Context, loaded chan<- struct{}) error {
 }
 
 func (m *memory) mirrorOnce(ctx context.Context, loaded *chan<- struct{}) error {
-	watcher, err := m.bus.State().WatchFiltered(ctx, []string{stateKeep + ">", statePause + ">", stateHand + ">", stateCooldown + ">", stateLoad + ">", stateApproval + ">", stateTag + ">"})
+	watcher, err := m.bus.State().WatchFiltered(ctx, []string{stateKeep + ">", statePause + ">", stateHand + ">", stateCooldown + ">", stateLoad + ">", stateApproval + ">", stateTag + ">", stateSize + ">", stateBreaker + ">"})
 	if err != nil {
 		return err
 	}
@@ -184,6 +189,12 @@ func (m *memory) take(entry jetstream.KeyValueEntry) {
 		ahead = false
 	case strings.HasPrefix(key, stateLoad):
 		err = takeInto(m.loads, policyAndInstance(key[len(stateLoad):]), gone, entry.Value())
+		ahead = false
+	case strings.HasPrefix(key, stateSize):
+		err = takeInto(m.sizes, key[len(stateSize):], gone, entry.Value())
+		ahead = false
+	case strings.HasPrefix(key, stateBreaker):
+		err = takeInto(m.breakers, key[len(stateBreaker):], gone, entry.Value())
 		ahead = false
 	case strings.HasPrefix(key, stateApproval):
 		err = takeInto(m.approvals, key[len(stateApproval):], gone, entry.Value())
@@ -294,6 +305,7 @@ func (m *memory) facts() policies.Facts {
 
 // addWhole adds what concerns all instances. Callers hold mu.
 func (m *memory) addWhole(f *policies.Facts) {
+	f.Sizes = maps.Clone(m.sizes)
 	for _, key := range slices.Sorted(maps.Keys(m.pauses)) {
 		f.Pauses = append(f.Pauses, m.pauses[key])
 	}
@@ -400,6 +412,26 @@ func (m *memory) addSignalFacts(f *policies.Facts, set *policies.Set, s *policie
 		if hearing[name] && c.Trigger != trigger {
 			f.Cooldowns[key] = c.Cooldown
 		}
+	}
+}
+
+// putSizes remembers how many instances policies selected at their last run. What
+// is not stored is asked about once more, at worst.
+func (m *memory) putSizes(ctx context.Context, sizes map[string]int) {
+	for policy, n := range sizes {
+		m.mu.Lock()
+		last, known := m.sizes[policy]
+		m.mu.Unlock()
+		if known && last == n {
+			continue
+		}
+		if err := m.store(ctx, stateSize+policy, n); err != nil {
+			m.log.Warn("how many instances a policy selects is not remembered", zap.String(keyPolicy, policy), zap.Error(err))
+			continue
+		}
+		m.mu.Lock()
+		m.sizes[policy] = n
+		m.mu.Unlock()
 	}
 }
 
@@ -813,20 +845,20 @@ func (m *memory) isHigh(policy, instance string) bool {
 	return ok
 }
 
-// reserve counts an instance among those that a policy acts on, unless at_most is
-// reached: then it says how many others there are.
-func (m *memory) reserve(p *policies.Policy, instance, trigger string) (c cooldown, others int, ok bool) {
+// reserve counts an instance among those that a policy acts on, unless a bound is
+// reached: then it says which, and how many others there are.
+func (m *memory) reserve(p *policies.Policy, instance, trigger string, bounds []bound) (c cooldown, b bound, others int, ok bool) {
 	now := m.clock.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	acted := make(map[string]time.Time)
 	for key, c := range m.cooldowns {
-		id, mine := strings.CutPrefix(key, p.Name+"/")
-		if mine && id != instance && now.Before(c.At.Add(p.AtMost.Within)) {
-			others++
+		if id, mine := strings.CutPrefix(key, p.Name+"/"); mine {
+			acted[id] = c.At
 		}
 	}
-	if p.AtMost.Instances > 0 && others >= p.AtMost.Instances {
-		return c, others, false
+	if b, others, over := exceeds(bounds, acted, instance, now); over {
+		return c, b, others, false
 	}
 	key := policies.CooldownKey(p.Name, instance)
 	c = m.cooldowns[key]
@@ -834,7 +866,7 @@ func (m *memory) reserve(p *policies.Policy, instance, trigger string) (c cooldo
 		c = cooldown{c.Next(p, now), trigger}
 		m.cooldowns[key] = c
 	}
-	return c, others, true
+	return c, bound{}, others, true
 }
 
 // putKeep stores a keep. Its begin is an edge, so it is the next second, and one

@@ -61,6 +61,16 @@ func (w *Worker) resume(ctx context.Context, req PauseRequest) (answer PauseAnsw
 		answer.Hostname = inst.Hostname
 	}
 	now := w.o.Clock.Now()
+	if req.Policy != "" { // one that fell silent because its actions fail needs no trial then
+		wasOpen, err := w.memory.closeBreaker(ctx, req.Policy)
+		if err != nil {
+			return answer, err
+		}
+		if wasOpen && (!ok || !p.Until.IsZero() && !now.Before(p.Until)) {
+			answer.Pause.Until = now
+			return answer, nil
+		}
+	}
 	if !ok || !p.Until.IsZero() && !now.Before(p.Until) {
 		if scopeName(answer) == scopeAll {
 			return answer, events.Refuse(409, "there is no pause of everything; nightshift status names the pauses that there are")

@@ -88,8 +88,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	runner := &runner{
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
-		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, others: w.others, hour: &hourly{},
+		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, others: w.others, hour: &hourly{}, counters: w.memory.counters,
 		account: w.inv.account, tally: &w.tally, accepted: make(map[string]time.Time), began: make(map[string]events.Record),
+	}
+	if !w.o.Embedded {
+		runner.hour.shared = w.memory.counters
 	}
 	remembering, forget := context.WithCancel(ctx)
 	defer forget()
