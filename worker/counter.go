@@ -78,6 +78,7 @@ func count[T any](ctx context.Context, t *counters, key, former string, f func(v
 		var v T
 		if len(e.body) > 0 {
 			if err := json.Unmarshal(e.body, &v); err != nil {
+				e.known = false
 				return false, fmt.Errorf("read %s of the store: %w; nothing that it limits is called until that key is right or deleted", key, err)
 			}
 		}

@@ -147,7 +147,7 @@ func (i ItemInfo) isFailed() bool {
 	case events.Failed, events.Expired, events.Unknown:
 		return true
 	}
-	return false
+	return i.Reason == string(policies.ReasonCanary) // it did not get its turn
 }
 
 // newestRuns are the n newest runs since a time whose newest part has a sequence
