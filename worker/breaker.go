@@ -52,7 +52,11 @@ func (m *memory) breakerOf(policy string) breaker {
 
 func (m *memory) changeBreaker(ctx context.Context, policy string, f func(b *breaker) bool) (bool, error) {
 	var now breaker
-	changed, err := count(ctx, m.counters, stateBreaker+policy, "", func(b *breaker) bool {
+	former := ""
+	if was := m.nameBefore(policy); was != "" {
+		former = stateBreaker + was
+	}
+	changed, err := count(ctx, m.counters, stateBreaker+policy, former, func(b *breaker) bool {
 		ok := f(b)
 		now = *b
 		return ok

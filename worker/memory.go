@@ -71,6 +71,7 @@ type memory struct {
 	lastKeep  time.Time             // Edge of the newest keep
 	sizes     map[string]int        // by policy: how many instances it selected at its last run
 	breakers  map[string]breaker    // by policy
+	former    map[string]string     // names that policies had, with those that they have now
 	counters  *counters             // has a lock of its own
 }
 
@@ -185,16 +186,16 @@ func (m *memory) take(entry jetstream.KeyValueEntry) {
 	case strings.HasPrefix(key, stateHand):
 		err = takeInto(m.hands, key[len(stateHand):], gone, entry.Value())
 	case strings.HasPrefix(key, stateCooldown):
-		err = takeInto(m.cooldowns, policyAndInstance(key[len(stateCooldown):]), gone, entry.Value())
+		err = takeInto(m.cooldowns, m.policyAndInstance(key[len(stateCooldown):]), gone, entry.Value())
 		ahead = false
 	case strings.HasPrefix(key, stateLoad):
-		err = takeInto(m.loads, policyAndInstance(key[len(stateLoad):]), gone, entry.Value())
+		err = takeInto(m.loads, m.policyAndInstance(key[len(stateLoad):]), gone, entry.Value())
 		ahead = false
 	case strings.HasPrefix(key, stateSize):
-		err = takeInto(m.sizes, key[len(stateSize):], gone, entry.Value())
+		err = takeInto(m.sizes, m.nameNow(key[len(stateSize):]), gone, entry.Value())
 		ahead = false
 	case strings.HasPrefix(key, stateBreaker):
-		err = takeInto(m.breakers, key[len(stateBreaker):], gone, entry.Value())
+		err = takeInto(m.breakers, m.nameNow(key[len(stateBreaker):]), gone, entry.Value())
 		ahead = false
 	case strings.HasPrefix(key, stateApproval):
 		err = takeInto(m.approvals, key[len(stateApproval):], gone, entry.Value())
@@ -261,10 +262,10 @@ func takeInto[T any](into map[string]T, key string, gone bool, body []byte) erro
 	return nil
 }
 
-// policyAndInstance turns <policy>.<instance> into a CooldownKey.
-func policyAndInstance(key string) string {
+// policyAndInstance turns <policy>.<instance> into a CooldownKey. Callers hold mu.
+func (m *memory) policyAndInstance(key string) string {
 	policy, instance, _ := strings.Cut(key, ".")
-	return policies.CooldownKey(policy, instance)
+	return policies.CooldownKey(m.nameNow(policy), instance)
 }
 
 // touch says that an agenda made before is out of date. Callers hold mu.
@@ -468,6 +469,7 @@ func (m *memory) learnAll(run events.Run) {
 		if it.Level || strings.HasPrefix(it.Policy, "_") {
 			continue
 		}
+		it.Policy = m.nameNow(it.Policy)
 		key := lessonKey(it.Policy, it.Instance)
 		if last := m.lessons[key]; mode == policies.ModeObserve || last.id == it.ID || run.StoredAt.Before(last.asked) {
 			continue
@@ -497,6 +499,7 @@ func (m *memory) learnAll(run events.Run) {
 func (m *memory) unlearn(id, policy, instance string) (known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	policy = m.nameNow(policy)
 	key := lessonKey(policy, instance)
 	last, ok := m.lessons[key]
 	if !ok || last.id != id {
@@ -532,6 +535,7 @@ func (m *memory) unlearnOther(id, policy, instance string) {
 func (m *memory) started(id, policy, instance string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	policy = m.nameNow(policy)
 	if m.lessons[lessonKey(policy, instance)].id != id {
 		return
 	}
@@ -829,7 +833,7 @@ func (m *memory) hear(ctx context.Context, set *policies.Set, s *policies.Signal
 				return err
 			}
 		case !high && !old.Since.IsZero():
-			if err := m.bus.State().Delete(ctx, stored); err != nil {
+			if err := m.forgetState(ctx, stateLoad, p.Name, "."+s.Instance); err != nil {
 				return fmt.Errorf("forget %s: %w", stored, err)
 			}
 		}
@@ -923,6 +927,11 @@ func (m *memory) prune(ctx context.Context, set *policies.Set) {
 		}
 		if end.Before(before) {
 			old = append(old, stateCooldown+policy+"."+instance)
+			for was, now := range m.former {
+				if now == policy {
+					old = append(old, stateCooldown+was+"."+instance)
+				}
+			}
 		}
 	}
 	for key, l := range m.loads {

@@ -200,6 +200,9 @@ func cooledDown(ctx context.Context, l *look) (next, bool, error) {
 		return pass()
 	}
 	c, ok, err := recallCooldown(ctx, l.r.bus, p.Name, l.a.item.Instance)
+	if err == nil && !ok && p.Was != "" {
+		c, ok, err = recallCooldown(ctx, l.r.bus, p.Was, l.a.item.Instance)
+	}
 	if err != nil {
 		return next{}, true, err
 	}
