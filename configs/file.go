@@ -69,8 +69,9 @@ func (r *reader) top(n *yaml.Node) {
 		"mode":  func(n *yaml.Node, path string) { set.Mode = r.readMode(n, path) },
 		"order": r.readOrders, "pace": r.readPace,
 		"protect": func(n *yaml.Node, path string) { set.Protect = r.readSelector(n, path) },
+		"floors":  r.readFloors,
 		"limits": func(n *yaml.Node, path string) {
-			r.mapping(n, path, &limitsShape, keys{"per_run": r.whole(&set.Limits.PerRun, anyCount), "per_hour": r.whole(&set.Limits.PerHour, anyCount)})
+			r.mapping(n, path, &limitsShape, keys{"per_run": r.whole(&set.Limits.PerRun, anyCount), "per_hour": r.whole(&set.Limits.PerHour, anyCount), "share": r.share(&set.Limits.Share)})
 		},
 	}
 	maps.Copy(read, r.settings())

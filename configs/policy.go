@@ -50,7 +50,7 @@ func (r *reader) readPolicy(n *yaml.Node, path string) (p policies.Policy, ok bo
 		},
 		"trigger": func(c *yaml.Node, sub string) { p.Signal = r.readTrigger(c, sub) },
 		"do":      func(c *yaml.Node, sub string) { p.Do = r.readDo(c, sub) },
-		"lasts":   r.duration(&p.Lasts), "give_up_after": r.duration(&p.GiveUpAfter), "cooldown": r.duration(&p.Cooldown),
+		"lasts":   r.duration(&p.Lasts), "canary": r.duration(&p.Canary), "give_up_after": r.duration(&p.GiveUpAfter), "cooldown": r.duration(&p.Cooldown),
 		"spread": r.span(&p.Spread), "stop_again_after": r.duration(&p.StopAgainAfter), "respect_stop": r.span(&p.RespectStop),
 		"enforce": func(c *yaml.Node, sub string) { p.Enforce = r.readEnforce(c, sub) },
 		"at_most": func(c *yaml.Node, sub string) { p.AtMost = r.readAtMost(c, sub) },

@@ -85,6 +85,8 @@ var topShape = shape{
 			about: "What may be done at all. A policy that wants anything else is a fault; a command that does is skipped."},
 		{name: "limits", is: a(&limitsShape), example: "{ per_run: 50, per_hour: 200 }",
 			about: "What is larger than anyone meant is held."},
+		{name: "floors", is: list(a(&floorShape)), example: "[ { select: { all: [role=web] }, running: 2 } ]",
+			about: "How many instances stay running, whoever wants otherwise."},
 		{name: "hold_for", is: duration(), clock: machineTime, standard: policies.SpanWords(policies.DefaultHoldFor), example: "2h",
 			about: "How long a held run waits for `nightshift approve`; then it expires."},
 		{name: "owners", is: a(&ownersShape), example: "{ keys: [keep, hours], max: 12h }",
@@ -111,7 +113,7 @@ var topShape = shape{
 			about: "In which order the instances of one run start; they stop in the reverse of it."},
 		{name: "pace", is: a(&paceShape), example: "{ at_once: 5, apart: 30s }",
 			about: "How fast the actions of one run begin."},
-	}, later("floors", "prices")),
+	}, later("prices")),
 }
 
 var includedShape = shape{
@@ -243,9 +245,11 @@ var policyShape = shape{
 			about: "On how many instances the policy acts within a time: forty alerts at once are the network. Default for reboot and resize: " + count(policies.DefaultAtMost) + " within " + policies.SpanWords(policies.DefaultAtMostIn) + ", else no bound."},
 		{name: "pick", is: a(&pickShape), with: []string{"trigger"}, example: "{ count: signal.value, at_most: 8 }",
 			about: "How many of the selected instances to start or stop, where a signal names none."},
+		{name: "canary", is: duration(), clock: planTime, example: "10m",
+			about: "Of a run with more than one instance, the first of each region goes alone; when it has stayed as it was brought for so long the others follow, and where it fails they are skipped. Starts by schedule do not wait."},
 		{name: "warn", is: a(&warnShape), with: []string{"schedule", "cron"}, example: "{ before: 15m, to: [team-chat] }",
 			about: "Who hears of a stop before it comes, with the instances that will be stopped."},
-	}, later("when_stopped", "min_off", "fallback_sizes", "canary")),
+	}, later("when_stopped", "min_off", "fallback_sizes")),
 }
 
 func stepKind() kind { return byType("a step", a(&stepShape), kind{}, anyOf(plainSteps)) }
@@ -369,10 +373,22 @@ var pickShape = shape{
 var limitsShape = shape{
 	name: "limits", the: "limits",
 	about: "Limits over all triggers.",
-	fields: slices.Concat([]field{
+	fields: []field{
 		{name: "per_run", is: whole(anyCount), standard: count(policies.DefaultPerRun), example: "50", about: "Actions of one run. A larger run is held until `nightshift approve`, all of it: nobody can say which part was meant. Starts by schedule do not count."},
 		{name: "per_hour", is: whole(anyCount), standard: count(policies.DefaultPerHour), example: "200", about: "Actions started in any hour, over all runs."},
-	}, later("share")),
+		{name: "share", is: kind{words: "a number above 0, at most 1", schema: node{"type": "number", "exclusiveMinimum": 0, "maximum": 1}}, example: "0.5",
+			about: "Of the fleet in one run, and of what a policy with `trigger` selects within " + policies.SpanWords(policies.ShareWithin) + "; rounded down, at least 1, ignored under " + count(policies.FewInstances) + " instances. What is more is held until `nightshift approve`. Starts by schedule are never held. Default: no bound."},
+	},
+}
+
+var floorShape = shape{
+	name: "floor", the: "the floor",
+	about: "So many of these instances stay running, whoever wants otherwise. A stop that would leave fewer is skipped (`floor`); a reboot or resize waits until others are back.",
+	such:  "{ select: { all: [role=web] }, running: 2 }",
+	fields: []field{
+		{name: "select", is: a(&selectorShape), needed: true, example: "{ all: [role=web] }", about: "Which instances are counted."},
+		{name: "running", is: whole(anyCount), needed: true, example: "2", about: "How many of them stay `" + policies.StatusActive + "`."},
+	},
 }
 
 var ownersShape = shape{

@@ -27,6 +27,7 @@ protect: { all: [protected] }
 limits: { per_run: 1 }
 order: [ { name: o, stages: [ { select: { all: [x] }, ready: { tcp: 1 } }, { select: { all: [y] } } ] } ]
 pace: { at_once: 1 }
+floors: [ { select: { all: [x] }, running: 1 } ]
 owners: { keys: [keep] }
 tests: [ { instance: { name: x }, at: 2026-12-25, want: any } ]
 nats: { replicas: 1, tls: { ca: x } }

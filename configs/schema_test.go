@@ -314,7 +314,7 @@ func TestUnknownKeysAndWrongTypesAreRefused(t *testing.T) {
 		{`cron: "@daily", do: start`, "civo: { rate: 2/h }"},
 		{`cron: "@daily", do: start`, "workers: 0"},
 		{`cron: "@daily", do: start`, "mode: off"},
-		{`cron: "@daily", do: start`, "limits: { share: 0.5 }"},
+		{`cron: "@daily", do: start`, "limits: { share: 1.5 }"},
 		{`cron: "@daily", do: start`, "allow: [hibernate]"},
 		{`cron: "@daily", do: start`, "owners: { keys: [hour] }"},
 		{`cron: "@daily", do: start`, "schedules: { Office: { running: [\"08:00-09:00\"] } }"},

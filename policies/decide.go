@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +20,7 @@ const SignalSettle = 10 * time.Minute
 // instant as of which wants are compared. The inventory may be in any order and
 // is not changed.
 func Decide(set *Set, inv []Instance, facts Facts, trig Trigger, now time.Time) Plan {
-	d := &decision{set: set, facts: &facts, trig: trig, now: now, index: newIndex(set)}
+	d := &decision{set: set, facts: &facts, trig: trig, now: now, inv: inv, index: newIndex(set)}
 	switch {
 	case trig.Command != nil:
 		d.command(inv)
@@ -34,13 +33,8 @@ func Decide(set *Set, inv []Instance, facts Facts, trig Trigger, now time.Time) 
 	default:
 		d.look(inv)
 	}
-	d.limit()
-	order := func(a, b Action) int {
-		return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.Instance, b.Instance),
-			cmp.Compare(a.Step, b.Step), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Policy, b.Policy), a.Planned.Compare(b.Planned))
-	}
-	slices.SortFunc(d.plan.Actions, order)
-	slices.SortFunc(d.plan.Skips, func(a, b Skip) int { return order(a.Action, b.Action) })
+	d.rails()
+	slices.SortFunc(d.plan.Skips, func(a, b Skip) int { return actionOrder(a.Action, b.Action) })
 	return d.plan
 }
 
@@ -59,6 +53,9 @@ type decision struct {
 	dues    []due   // of the instance that is being decided about
 	matched []int   // for match
 	winners []stepWinner
+	inv     []Instance // what is decided about
+	counts  []int      // by policy: how many instances it selects; nil: nobody counted
+	whole   bool       // they are of the whole fleet
 }
 
 // at is the present moment.
@@ -197,6 +194,9 @@ func (d *decision) act(inst *Instance, a Action) {
 	}
 	if a.Mode == ModeAsk && a.Verb != Notify {
 		a.Hold = "mode is ask"
+	}
+	if len(d.set.Floors) > 0 && a.Verb.Lowers() && inst.Status == StatusActive {
+		a.floors = d.set.floorsOver(inst)
 	}
 	d.plan.Actions = append(d.plan.Actions, d.on(inst, a))
 }
@@ -352,28 +352,6 @@ func Retagged(tags, add, remove []string) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// limit holds a run that is larger than anyone meant until somebody approves it:
-// all that counts, not only what is too much, because nobody can say which part
-// was meant.
-func (d *decision) limit() {
-	most := cmp.Or(d.set.Limits.PerRun, DefaultPerRun)
-	counts := func(a Action) bool { return !(a.Level && a.Verb == Start) && a.Mode != ModeObserve && a.Verb != Notify }
-	n := 0
-	for _, a := range d.plan.Actions {
-		if counts(a) {
-			n++
-		}
-	}
-	if n <= most || d.trig.isLook() {
-		return
-	}
-	for i := range d.plan.Actions {
-		if a := &d.plan.Actions[i]; counts(*a) {
-			a.Hold = fmt.Sprintf("%d actions are more than limits.per_run (%d)", n, most)
-		}
-	}
 }
 
 func (t Trigger) isLook() bool {

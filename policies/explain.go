@@ -16,6 +16,7 @@ type Explanation struct {
 	Untouchable string         `json:"untouchable,omitempty"` // why nothing ever touches it; empty: it may be touched
 	Wants       []Argued       `json:"wants"`                 // the winner first, then in the order in which they would win
 	Mute        []Mute         `json:"mute,omitempty"`        // policies that select it and want nothing of its power state now
+	Rails       []string       `json:"rails,omitempty"`       // what limits that, in words
 	Faults      []TagFault     `json:"tag_faults,omitempty"`
 	Order       string         `json:"order,omitempty"` // where it stands in one, in words
 	Next        []UpcomingEdge `json:"next,omitempty"`  // of the policies and exceptions that concern it
@@ -75,8 +76,37 @@ func Explain(set *Set, inst Instance, facts Facts, at time.Time) Explanation {
 			e.Mute = append(e.Mute, Mute{p.Name, m.muteWords(i, &inst)})
 		}
 	}
+	e.Rails = railsOf(set, inst, facts, at)
 	e.Next = set.nextOf(inst, facts, at, 4)
 	return e
+}
+
+// railsOf are the rails that an instance meets: what would be done with it now, if
+// that has to wait or is not done for others' sake, and the floors that count it.
+func railsOf(set *Set, inst Instance, facts Facts, at time.Time) (words []string) {
+	inv := slices.Concat(facts.Fleet...)
+	if len(inv) == 0 {
+		inv = []Instance{inst}
+	}
+	plan := Decide(set, inv, facts, Trigger{ID: "look", At: at}, at)
+	for i := range plan.Actions {
+		if a := &plan.Actions[i]; a.Instance == inst.ID && a.Waits() != "" {
+			words = append(words, string(a.Verb)+" "+a.Waits())
+		}
+	}
+	for i := range plan.Skips {
+		if k := &plan.Skips[i]; k.Instance == inst.ID && k.Reason == ReasonFloor {
+			words = append(words, "no "+k.What()+": "+k.Detail)
+		}
+	}
+	for _, f := range set.FloorsOver(inst) {
+		if up := set.Floors[f].Up(inv); len(facts.Fleet) > 0 {
+			words = append(words, fmt.Sprintf("%s; %d of the fleet are running", set.Floors[f].Words(), up))
+		} else {
+			words = append(words, set.Floors[f].Words())
+		}
+	}
+	return words
 }
 
 // loses says by which rule one want loses against another.

@@ -36,6 +36,16 @@ type Facts struct {
 	TagsSeen map[string]time.Time
 	// Loads are the loads that are high, by CooldownKey.
 	Loads map[string]Load
+	// Fleet is the last complete inventory, by region: what a share is a share of,
+	// and what floors count. nil: the inventory that is decided about is all there is.
+	Fleet [][]Instance
+	// Partial says that a region was never read, so that Fleet may be too small.
+	Partial bool
+	// Sizes is how many instances a policy selected at its last run that limits count.
+	Sizes map[string]int
+	// Asked are the instances of what the trigger asked for in regions that were
+	// decided about before, once for each action that limits count.
+	Asked []string
 }
 
 // Cooldown is what is remembered of the last time that a signal policy acted on

@@ -76,6 +76,7 @@ type Signal struct {
 type Plan struct {
 	Actions []Action
 	Skips   []Skip
+	Sizes   map[string]int // how many instances each policy selects whose actions limits count; for Facts.Sizes
 }
 
 // Action is one operation on one instance. It is absolute: carried out twice it
@@ -115,6 +116,11 @@ type Action struct {
 	HoldsUntil time.Time
 	IfFiring   bool  // of a step: only while the alert or the load that asked for it goes on
 	Place      Place // in an order; starts and stops only
+	// Canary says which turn it has where a policy tries one instance first, in
+	// words; empty: none.
+	Canary string
+
+	floors []int // those that count the instance, where the action takes it down
 }
 
 // Skip is an action that will not be carried out, with the reason.
@@ -157,5 +163,7 @@ const (
 	ReasonKept          Reason = "kept"     // the instance is kept in its state for a while
 	ReasonHand          Reason = "hand"     // somebody did it by hand, and that is respected
 	ReasonDrift         Reason = "drift"    // not as a level wants it, and not enforced
+	ReasonFloor         Reason = "floor"    // too few would be running
+	ReasonCanary        Reason = "canary"   // the instance that went first did not come to what was wanted
 	ReasonFlapping      Reason = "flapping" // the cool-down has grown, because the alert comes again and again
 )

@@ -60,6 +60,7 @@ type Set struct {
 	Limits   Limits
 	Orders   []Order // of starts and stops within one run
 	Pace     Pace    // of each run
+	Floors   []Floor
 	Owners   Owners
 	Mode     Mode
 	HoldFor  time.Duration  // how long a held run waits for approval, machine time; 0: DefaultHoldFor
@@ -82,12 +83,6 @@ type Owners struct {
 	Prefix string        // of the tags; empty: DefaultPrefix
 	Keys   []string      // which count: keep, hours, schedule, mark
 	Max    time.Duration // how far ahead a keep may reach, plan time; 0: DefaultKeep
-}
-
-// Limits hold a run back that is larger than anyone meant.
-type Limits struct {
-	PerRun  int // actions of one run; 0 means DefaultPerRun
-	PerHour int // actions started in any hour, over all runs; 0 means DefaultPerHour
 }
 
 // Defaults of the policy file (language.md).
@@ -145,6 +140,10 @@ type Policy struct {
 	Cooldown time.Duration // signals only; per policy and instance, plan time
 	AtMost   AtMost        // signals only
 	Pick     *Pick         // signals only: which instances, when the signal names none
+
+	// Canary is how long the first instance of a run stays as it was brought before
+	// the others' turn comes (plan time); 0: all at once. Not part of the hash.
+	Canary time.Duration
 
 	Warn *Warn // of a stop that comes; nil: nobody is warned. Not part of the hash: it moves no edge
 }

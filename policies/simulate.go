@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -67,6 +68,11 @@ func newSimulation(set *Set, inv []Instance, facts Facts, from time.Time) *simul
 	for id, list := range facts.Impulses {
 		s.facts.Impulses[id] = slices.Clone(list)
 	}
+	s.facts.Fleet, s.facts.Partial = nil, false // the fleet is the one that changes
+	s.facts.Sizes = maps.Clone(facts.Sizes)
+	if s.facts.Sizes == nil {
+		s.facts.Sizes = make(map[string]int)
+	}
 	for i := range s.fleet {
 		s.at[s.fleet[i].ID] = i
 		if s.fleet[i].CreatedAt.After(from) { // asked about a time before it was made: then it counts as old
@@ -104,6 +110,7 @@ func (s *simulation) drift(now time.Time) (retagged bool) {
 }
 
 func (s *simulation) carryOut(plan Plan) (retagged bool) {
+	maps.Copy(s.facts.Sizes, plan.Sizes)
 	for _, a := range plan.Actions {
 		if a.Mode == ModeObserve {
 			continue

@@ -47,8 +47,10 @@ func (d *decision) tick(inv []Instance) {
 	// Who is concerned is found out first, so that the plan is allocated once.
 	var found []int32 // an instance, how many policies select it, which
 	count := 0
+	d.counts = make([]int, len(d.set.Policies))
 	for n := range inv {
 		matched := d.match(&inv[n])
+		d.count(matched)
 		if !d.concern(&inv[n], matched) {
 			continue
 		}

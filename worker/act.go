@@ -206,7 +206,6 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	}
 	r.memory.called(it.Instance, policies.Verb(it.Action))
 	r.memory.started(it.ID, it.Policy, it.Instance)
-	r.hour.add(time.Now())
 	a.turns.began(it.ID)
 	a.calls, a.made = rec.Attempt, rec.Attempt
 	a.began = rec

@@ -59,7 +59,7 @@ func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (any, err
 		return nil, err
 	}
 	trig.At = w.o.Clock.Now()
-	plan := policies.Decide(w.set(), []policies.Instance{inst}, w.memory.facts(), trig, trig.At)
+	plan := policies.Decide(w.set(), []policies.Instance{inst}, w.facts(), trig, trig.At)
 	answer := DoAnswer{Trigger: trig.ID, Hostname: inst.Hostname, ActionID: policies.ActionID(trig.ID, 0, inst.ID, policies.KindOf(policies.Verb(c.Action)))}
 	for _, a := range plan.Actions {
 		if a.Hold != "" {
@@ -153,8 +153,9 @@ type PlanLine struct {
 	Hostname string `json:"hostname,omitempty"`
 	Policy   string `json:"policy,omitempty"`
 	Why      string `json:"why,omitempty"`
-	Order    string `json:"order,omitempty"` // its turn in one, in words
-	Hold     string `json:"hold,omitempty"`  // why it waits for approval
+	Order    string `json:"order,omitempty"`  // its turn in one, in words
+	Hold     string `json:"hold,omitempty"`   // why it waits for approval
+	Canary   string `json:"canary,omitempty"` // which turn it has, where one goes first
 	Reason   string `json:"reason,omitempty"`
 	Detail   string `json:"detail,omitempty"`
 }
@@ -171,7 +172,7 @@ func (w *Worker) plan(ctx context.Context, req PlanRequest) (answer PlanAnswer, 
 		return answer, events.Refuse(404, "there is no policy %q", req.Policy)
 	}
 	inv, unread := w.readAll(ctx, set.Regions)
-	facts := w.memory.facts()
+	facts := w.facts()
 	plan := policies.Decide(set, inv, facts, policies.Trigger{ID: "look", At: at}, at)
 	answer = PlanAnswer{At: at, Actions: []PlanLine{}, Skips: []PlanLine{}, Unread: unread, Timezone: w.zone().String()}
 	answer.add(plan, req.Policy)
@@ -179,6 +180,13 @@ func (w *Worker) plan(ctx context.Context, req PlanRequest) (answer PlanAnswer, 
 		answer.Next = append(answer.Next, UpcomingEdge{Policy: e.Policy, Planned: e.Planned, Want: e.Want})
 	}
 	return answer, nil
+}
+
+// facts are what is remembered, and the fleet as far as it is known.
+func (w *Worker) facts() policies.Facts {
+	facts := w.memory.facts()
+	w.inv.addFleet(&facts)
+	return facts
 }
 
 // add takes up the lines of a plan, or those of one policy.
@@ -210,7 +218,8 @@ func (a *PlanAnswer) bound() {
 }
 
 func planLine(a policies.Action) PlanLine {
-	return PlanLine{Action: string(a.Verb), Region: a.Region, Instance: a.Instance, Hostname: a.Hostname, Policy: a.Policy, Why: a.Why, Order: a.Place.Words(a.Verb), Hold: a.Hold}
+	return PlanLine{Action: string(a.Verb), Region: a.Region, Instance: a.Instance, Hostname: a.Hostname, Policy: a.Policy, Why: a.Why,
+		Order: a.Place.Words(a.Verb), Hold: a.Hold, Canary: a.Canary}
 }
 
 // readAll reads regions, and says which could not be read.
@@ -302,7 +311,7 @@ func (w *Worker) runOn(ctx context.Context, p *planner, req RunRequest) (answer 
 	trig.Command.Select, trig.Command.Region, trig.Command.Instance = &selector, "", ""
 	set := w.set()
 	inv, unread := w.readAll(ctx, set.Regions)
-	plan := policies.Decide(set, inv, w.memory.facts(), trig, now)
+	plan := policies.Decide(set, inv, w.facts(), trig, now)
 	answer = RunAnswer{Trigger: trig.ID, PlanAnswer: PlanAnswer{At: now, Actions: []PlanLine{}, Skips: []PlanLine{}, Unread: unread, Timezone: w.zone().String()}}
 	answer.add(plan, "")
 	if len(plan.Actions)+len(plan.Skips) == 0 {

@@ -57,7 +57,9 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 	if len(faults) > 0 {
 		p.log.Warn("not looked for drift", zap.Error(errors.Join(faults...)))
 	}
-	plan := policies.Decide(p.set(), inv, p.memory.facts(), trig, p.clock.Now())
+	facts := p.memory.facts()
+	p.inv.addFleet(&facts)
+	plan := policies.Decide(p.set(), inv, facts, trig, p.clock.Now())
 	for _, s := range plan.Skips {
 		open, err := p.isOpen(ctx, s.Region, s.Instance, s.Kind)
 		if err != nil {
@@ -97,6 +99,7 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
 		}
 	}
+	p.memory.putSizes(ctx, plan.Sizes)
 	return nil
 }
 

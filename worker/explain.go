@@ -33,7 +33,7 @@ func (w *Worker) explain(ctx context.Context, req ExplainRequest) (answer Explai
 			return answer, events.Refuse(400, "at: %v", err)
 		}
 	}
-	facts := w.memory.facts()
+	facts := w.facts()
 	answer = ExplainAnswer{Explanation: policies.Explain(w.set(), inst, facts, at), Timezone: w.zone().String()}
 	if h, ok := facts.Hands[inst.ID]; ok {
 		answer.Hand = &h

@@ -196,6 +196,42 @@ func (inv *Inventory) read() (names []string) {
 	return slices.DeleteFunc(inv.names(), func(name string) bool { return inv.last(name) == nil })
 }
 
+// addFleet adds the newest complete reading of each region to what is known.
+func (inv *Inventory) addFleet(f *policies.Facts) {
+	f.Fleet = [][]policies.Instance{}
+	for _, name := range inv.names() {
+		if last := inv.last(name); last != nil {
+			f.Fleet = append(f.Fleet, last.Instances)
+		} else {
+			f.Partial = true
+		}
+	}
+}
+
+// size is how many instances there are, as far as is known.
+func (inv *Inventory) size() (n int) {
+	for _, name := range inv.names() {
+		if last := inv.last(name); last != nil {
+			n += len(last.Instances)
+		}
+	}
+	return n
+}
+
+// selected is how many of them a policy selects.
+func (inv *Inventory) selected(p *policies.Policy) (n int) {
+	for _, name := range inv.names() {
+		if last := inv.last(name); last != nil {
+			for i := range last.Instances {
+				if p.Select.Matches(last.Instances[i]) {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}
+
 // status says for each region how it was last read.
 func (inv *Inventory) status() []RegionStatus {
 	names := inv.names()

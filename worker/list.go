@@ -37,16 +37,17 @@ type Memory struct {
 	Impulses     policies.Impulses        `json:"impulses,omitempty"`
 	FirstSeen    map[string]time.Time     `json:"first_seen,omitempty"`
 	TagsSeen     map[string]time.Time     `json:"tags_seen,omitempty"` // by policies.TagKey
+	Sizes        map[string]int           `json:"sizes,omitempty"`     // by policy; of all instances
 }
 
 // Facts are what the memory is of.
 func (m Memory) Facts() policies.Facts {
-	return policies.Facts{WatchedSince: m.WatchedSince, Pauses: m.Pauses, Keeps: m.Keeps, Hands: m.Hands, Impulses: m.Impulses, FirstSeen: m.FirstSeen, TagsSeen: m.TagsSeen}
+	return policies.Facts{WatchedSince: m.WatchedSince, Pauses: m.Pauses, Keeps: m.Keeps, Hands: m.Hands, Impulses: m.Impulses, FirstSeen: m.FirstSeen, TagsSeen: m.TagsSeen, Sizes: m.Sizes}
 }
 
 // Add takes up another page.
 func (m *Memory) Add(page Memory) {
-	m.WatchedSince, m.Pauses = page.WatchedSince, page.Pauses
+	m.WatchedSince, m.Pauses, m.Sizes = page.WatchedSince, page.Pauses, page.Sizes
 	m.Keeps = merged(m.Keeps, page.Keeps)
 	m.Hands = merged(m.Hands, page.Hands)
 	m.Impulses = merged(m.Impulses, page.Impulses)
@@ -68,7 +69,7 @@ const inventoryPage = 256 << 10
 func (w *Worker) inventory(ctx context.Context, req InventoryRequest) (answer InventoryAnswer, err error) {
 	answer = InventoryAnswer{Now: w.o.Clock.Now(), Instances: []policies.Instance{}}
 	facts := w.memory.facts()
-	answer.Memory = Memory{WatchedSince: facts.WatchedSince, Pauses: facts.Pauses, Keeps: make(map[string]policies.Keep), Hands: make(map[string]policies.Hand),
+	answer.Memory = Memory{WatchedSince: facts.WatchedSince, Pauses: facts.Pauses, Sizes: facts.Sizes, Keeps: make(map[string]policies.Keep), Hands: make(map[string]policies.Hand),
 		Impulses: make(policies.Impulses), FirstSeen: make(map[string]time.Time), TagsSeen: make(map[string]time.Time)}
 	size, age := 0, planReadingAge
 	if req.After != "" {

@@ -28,6 +28,7 @@ const (
 	stateLoad     = "load."     // <policy>.<instance>
 	stateApproval = "approved." // <region>.<trigger of the held run>
 	stateTag      = "tag."      // <instance>.<hash of an owner's tag>
+	stateSize     = "size."     // <policy>
 )
 
 // exceptionMemory is how long a keep or a pause that has ended is remembered
@@ -68,6 +69,10 @@ type memory struct {
 	seen      map[string]sighting   // by instance
 	sent      map[string]call       // by instance: our newest call
 	lastKeep  time.Time             // Edge of the newest keep
+	sizes     map[string]int        // by policy: how many instances it selected at its last run
+	breakers  map[string]breaker    // by policy
+	former    map[string]string     // names that policies had, with those that they have now
+	counters  *counters             // has a lock of its own
 }
 
 // ownTag is an owner's tag and when it was first seen (plan time): a keep without
@@ -119,6 +124,7 @@ func newMemory(bus *events.Bus, clock Clock, verifyBy Verify, log *zap.Logger) *
 		watched: make(map[string]time.Time), firstSeen: make(map[string]time.Time), tagsSeen: make(map[string]time.Time),
 		tagsOf: make(map[string][]string), stored: make(map[string]ownTag), lessons: make(map[string]lesson), undone: make(map[string]time.Time), held: make(map[string]events.Run),
 		seen: make(map[string]sighting), sent: make(map[string]call),
+		sizes: make(map[string]int), breakers: make(map[string]breaker), counters: newCounters(bus),
 	}
 }
 
@@ -138,7 +144,7 @@ func (m *memory) mirror(ctx context.Context, loaded chan<- struct{}) error {
 }
 
 func (m *memory) mirrorOnce(ctx context.Context, loaded *chan<- struct{}) error {
-	watcher, err := m.bus.State().WatchFiltered(ctx, []string{stateKeep + ">", statePause + ">", stateHand + ">", stateCooldown + ">", stateLoad + ">", stateApproval + ">", stateTag + ">"})
+	watcher, err := m.bus.State().WatchFiltered(ctx, []string{stateKeep + ">", statePause + ">", stateHand + ">", stateCooldown + ">", stateLoad + ">", stateApproval + ">", stateTag + ">", stateSize + ">", stateBreaker + ">"})
 	if err != nil {
 		return err
 	}
@@ -180,10 +186,16 @@ func (m *memory) take(entry jetstream.KeyValueEntry) {
 	case strings.HasPrefix(key, stateHand):
 		err = takeInto(m.hands, key[len(stateHand):], gone, entry.Value())
 	case strings.HasPrefix(key, stateCooldown):
-		err = takeInto(m.cooldowns, policyAndInstance(key[len(stateCooldown):]), gone, entry.Value())
+		err = takeInto(m.cooldowns, m.policyAndInstance(key[len(stateCooldown):]), gone, entry.Value())
 		ahead = false
 	case strings.HasPrefix(key, stateLoad):
-		err = takeInto(m.loads, policyAndInstance(key[len(stateLoad):]), gone, entry.Value())
+		err = takeInto(m.loads, m.policyAndInstance(key[len(stateLoad):]), gone, entry.Value())
+		ahead = false
+	case strings.HasPrefix(key, stateSize):
+		err = takeInto(m.sizes, m.nameNow(key[len(stateSize):]), gone, entry.Value())
+		ahead = false
+	case strings.HasPrefix(key, stateBreaker):
+		err = takeInto(m.breakers, m.nameNow(key[len(stateBreaker):]), gone, entry.Value())
 		ahead = false
 	case strings.HasPrefix(key, stateApproval):
 		err = takeInto(m.approvals, key[len(stateApproval):], gone, entry.Value())
@@ -250,10 +262,10 @@ func takeInto[T any](into map[string]T, key string, gone bool, body []byte) erro
 	return nil
 }
 
-// policyAndInstance turns <policy>.<instance> into a CooldownKey.
-func policyAndInstance(key string) string {
+// policyAndInstance turns <policy>.<instance> into a CooldownKey. Callers hold mu.
+func (m *memory) policyAndInstance(key string) string {
 	policy, instance, _ := strings.Cut(key, ".")
-	return policies.CooldownKey(policy, instance)
+	return policies.CooldownKey(m.nameNow(policy), instance)
 }
 
 // touch says that an agenda made before is out of date. Callers hold mu.
@@ -294,6 +306,7 @@ func (m *memory) facts() policies.Facts {
 
 // addWhole adds what concerns all instances. Callers hold mu.
 func (m *memory) addWhole(f *policies.Facts) {
+	f.Sizes = maps.Clone(m.sizes)
 	for _, key := range slices.Sorted(maps.Keys(m.pauses)) {
 		f.Pauses = append(f.Pauses, m.pauses[key])
 	}
@@ -403,6 +416,26 @@ func (m *memory) addSignalFacts(f *policies.Facts, set *policies.Set, s *policie
 	}
 }
 
+// putSizes remembers how many instances policies selected at their last run. What
+// is not stored is asked about once more, at worst.
+func (m *memory) putSizes(ctx context.Context, sizes map[string]int) {
+	for policy, n := range sizes {
+		m.mu.Lock()
+		last, known := m.sizes[policy]
+		m.mu.Unlock()
+		if known && last == n {
+			continue
+		}
+		if err := m.store(ctx, stateSize+policy, n); err != nil {
+			m.log.Warn("how many instances a policy selects is not remembered", zap.String(keyPolicy, policy), zap.Error(err))
+			continue
+		}
+		m.mu.Lock()
+		m.sizes[policy] = n
+		m.mu.Unlock()
+	}
+}
+
 // learn takes up the impulses of a stored plan.
 func (m *memory) learn(run events.Run) {
 	m.mu.Lock()
@@ -436,6 +469,7 @@ func (m *memory) learnAll(run events.Run) {
 		if it.Level || strings.HasPrefix(it.Policy, "_") {
 			continue
 		}
+		it.Policy = m.nameNow(it.Policy)
 		key := lessonKey(it.Policy, it.Instance)
 		if last := m.lessons[key]; mode == policies.ModeObserve || last.id == it.ID || run.StoredAt.Before(last.asked) {
 			continue
@@ -465,6 +499,7 @@ func (m *memory) learnAll(run events.Run) {
 func (m *memory) unlearn(id, policy, instance string) (known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	policy = m.nameNow(policy)
 	key := lessonKey(policy, instance)
 	last, ok := m.lessons[key]
 	if !ok || last.id != id {
@@ -500,6 +535,7 @@ func (m *memory) unlearnOther(id, policy, instance string) {
 func (m *memory) started(id, policy, instance string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	policy = m.nameNow(policy)
 	if m.lessons[lessonKey(policy, instance)].id != id {
 		return
 	}
@@ -797,7 +833,7 @@ func (m *memory) hear(ctx context.Context, set *policies.Set, s *policies.Signal
 				return err
 			}
 		case !high && !old.Since.IsZero():
-			if err := m.bus.State().Delete(ctx, stored); err != nil {
+			if err := m.forgetState(ctx, stateLoad, p.Name, "."+s.Instance); err != nil {
 				return fmt.Errorf("forget %s: %w", stored, err)
 			}
 		}
@@ -813,20 +849,20 @@ func (m *memory) isHigh(policy, instance string) bool {
 	return ok
 }
 
-// reserve counts an instance among those that a policy acts on, unless at_most is
-// reached: then it says how many others there are.
-func (m *memory) reserve(p *policies.Policy, instance, trigger string) (c cooldown, others int, ok bool) {
+// reserve counts an instance among those that a policy acts on, unless a bound is
+// reached: then it says which, and how many others there are.
+func (m *memory) reserve(p *policies.Policy, instance, trigger string, bounds []bound) (c cooldown, b bound, others int, ok bool) {
 	now := m.clock.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	acted := make(map[string]time.Time)
 	for key, c := range m.cooldowns {
-		id, mine := strings.CutPrefix(key, p.Name+"/")
-		if mine && id != instance && now.Before(c.At.Add(p.AtMost.Within)) {
-			others++
+		if id, mine := strings.CutPrefix(key, p.Name+"/"); mine {
+			acted[id] = c.At
 		}
 	}
-	if p.AtMost.Instances > 0 && others >= p.AtMost.Instances {
-		return c, others, false
+	if b, others, over := exceeds(bounds, acted, instance, now); over {
+		return c, b, others, false
 	}
 	key := policies.CooldownKey(p.Name, instance)
 	c = m.cooldowns[key]
@@ -834,7 +870,7 @@ func (m *memory) reserve(p *policies.Policy, instance, trigger string) (c cooldo
 		c = cooldown{c.Next(p, now), trigger}
 		m.cooldowns[key] = c
 	}
-	return c, others, true
+	return c, bound{}, others, true
 }
 
 // putKeep stores a keep. Its begin is an edge, so it is the next second, and one
@@ -891,6 +927,11 @@ func (m *memory) prune(ctx context.Context, set *policies.Set) {
 		}
 		if end.Before(before) {
 			old = append(old, stateCooldown+policy+"."+instance)
+			for was, now := range m.former {
+				if now == policy {
+					old = append(old, stateCooldown+was+"."+instance)
+				}
+			}
 		}
 	}
 	for key, l := range m.loads {

@@ -70,10 +70,20 @@ func (w *Worker) resume(ctx context.Context, req PauseRequest) (answer PauseAnsw
 		if answer, err = w.scopeOf(ctx, req); err != nil {
 			return answer, err
 		}
-	} else if inst, err := w.instance(ctx, req.Region, req.Instance, railReadingAge); req.Instance != "" && err == nil {
+	} else if inst, known := w.lastSeen(req.Region, req.Instance); known {
 		answer.Hostname = inst.Hostname
 	}
 	now := w.o.Clock.Now()
+	if req.Policy != "" { // one that fell silent because its actions fail needs no trial then
+		wasOpen, err := w.memory.closeBreaker(ctx, req.Policy)
+		if err != nil {
+			return answer, err
+		}
+		if wasOpen && (!ok || !p.Until.IsZero() && !now.Before(p.Until)) {
+			answer.Pause.Until = now
+			return answer, nil
+		}
+	}
 	if !ok || !p.Until.IsZero() && !now.Before(p.Until) {
 		if scopeName(answer) == scopeAll {
 			return answer, events.Refuse(409, "there is no pause of everything; nightshift status names the pauses that there are")
@@ -108,6 +118,10 @@ func (w *Worker) scopeOf(ctx context.Context, req PauseRequest) (answer PauseAns
 	answer = PauseAnswer{Pause: policies.Pause{Policy: req.Policy, Instance: req.Instance}, Timezone: w.zone().String()}
 	switch {
 	case req.Instance != "":
+		if inst, known := w.lastSeen(req.Region, req.Instance); known {
+			answer.Hostname = inst.Hostname
+			return answer, nil
+		}
 		inst, err := w.instance(ctx, req.Region, req.Instance, railReadingAge)
 		if err != nil {
 			return answer, err
@@ -119,6 +133,15 @@ func (w *Worker) scopeOf(ctx context.Context, req PauseRequest) (answer PauseAns
 		}
 	}
 	return answer, nil
+}
+
+// lastSeen is an instance of the last reading, however old: to fall silent must be
+// possible while the API fails.
+func (w *Worker) lastSeen(region, id string) (inst policies.Instance, known bool) {
+	if last := w.inv.last(region); last != nil {
+		inst, known = last.Instance(id)
+	}
+	return inst, known
 }
 
 const scopeAll = "everything"

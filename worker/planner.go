@@ -620,10 +620,17 @@ func named(trig policies.Trigger) string {
 	return ""
 }
 
-// facts is what is remembered and concerns a trigger.
-func (p *planner) facts(ctx context.Context, trig policies.Trigger) (policies.Facts, error) {
+// facts is what is remembered and concerns a trigger, in regions that are decided about.
+func (p *planner) facts(ctx context.Context, trig policies.Trigger, regions []string) (policies.Facts, error) {
 	instance := named(trig)
 	facts := p.memory.factsOf(p.set(), instance)
+	p.inv.addFleet(&facts)
+	if instance == "" && len(regions) < len(p.set().Regions) {
+		var err error
+		if facts.Asked, err = p.asked(ctx, trig); err != nil {
+			return facts, err
+		}
+	}
 	if trig.Signal == nil {
 		return facts, nil
 	}
@@ -639,6 +646,25 @@ func (p *planner) facts(ctx context.Context, trig policies.Trigger) (policies.Fa
 		facts.LastActions = map[string]time.Time{trig.Signal.Instance: p.clock.Plan(last.StoredAt)}
 	}
 	return facts, nil
+}
+
+// asked are the instances of what a trigger asked for in regions that were decided
+// about before, because the others could not be listed then: limits count them all.
+func (p *planner) asked(ctx context.Context, trig policies.Trigger) (instances []string, err error) {
+	for _, region := range p.set().Regions {
+		for _, trigger := range []string{trig.ID, events.HeldID(trig.ID)} {
+			run, ok, err := p.bus.LoadRun(ctx, strings.ToLower(region), trigger)
+			if err != nil {
+				return nil, err
+			}
+			for _, it := range run.Items {
+				if ok && countsIn(it) {
+					instances = append(instances, it.Instance)
+				}
+			}
+		}
+	}
+	return instances, nil
 }
 
 // runs are the plan's parts, one for each region that was read, empty ones too:
@@ -666,6 +692,8 @@ func (p *planner) runs(trig policies.Trigger, regions []string, plan policies.Pl
 		if i < 0 {
 			i = len(held)
 			held = append(held, p.heldRun(runs[at[a.Region]], a.Hold))
+		} else if !strings.Contains(held[i].Held, a.Hold) {
+			held[i].Held += "; " + a.Hold
 		}
 		held[i].Items = append(held[i].Items, p.item(a))
 	}

@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -47,12 +47,16 @@ var rails = []rail{
 	stillLasting,
 	stillHigh,
 	cooledDown,
+	stillSmall,
 	alreadySo,
 	rightStatus,
+	onTrial,
 	inTurn,
 	inPace,
-	withinHour,
-	withinAtMost, // the last: it counts the instance
+	roomInHour,
+	aboveFloors,  // from here on places are taken
+	withinAtMost, // what it takes stays with the instance
+	withinHour,   // what it takes is gone: the last
 }
 
 func pass() (next, bool, error) { return next{}, false, nil }
@@ -198,6 +202,9 @@ func cooledDown(ctx context.Context, l *look) (next, bool, error) {
 		return pass()
 	}
 	c, ok, err := recallCooldown(ctx, l.r.bus, p.Name, l.a.item.Instance)
+	if err == nil && !ok && p.Was != "" {
+		c, ok, err = recallCooldown(ctx, l.r.bus, p.Was, l.a.item.Instance)
+	}
 	if err != nil {
 		return next{}, true, err
 	}
@@ -222,20 +229,102 @@ func recallCooldown(ctx context.Context, bus *events.Bus, policy, instance strin
 	return c, true, nil
 }
 
+// bound is on how many instances a policy acts by trigger within a time.
+type bound struct {
+	instances int
+	within    time.Duration // plan time
+	words     string        // what says so
+}
+
+// boundsOf are at_most, and the share of what the policy selects unless somebody
+// has approved the run.
+func (l *look) boundsOf(p *policies.Policy) (all []bound) {
+	if p.AtMost.Instances > 0 {
+		all = append(all, bound{p.AtMost.Instances, p.AtMost.Within, "at_most"})
+	}
+	limits := l.r.set().Limits
+	if limits.Share > 0 && l.a.run.Held == "" {
+		if most, ok := limits.Allowed(l.r.inv.selected(p)); ok {
+			all = append(all, bound{most, policies.ShareWithin, "limits.share"})
+		}
+	}
+	return all
+}
+
+// actedCount is the record of a policy's at_most: when it acted on each instance.
+type actedCount struct {
+	At map[string]time.Time `json:"at"` // plan time, by instance
+}
+
+// exceeds is the first bound that others have reached.
+func exceeds(bounds []bound, acted map[string]time.Time, instance string, now time.Time) (b bound, others int, over bool) {
+	for _, b := range bounds {
+		others = 0
+		for id, at := range acted {
+			if id != instance && now.Before(at.Add(b.within)) {
+				others++
+			}
+		}
+		if others >= b.instances {
+			return b, others, true
+		}
+	}
+	return bound{}, others, false
+}
+
 // withinAtMost counts the instance among those that its policy acts on by
 // trigger, or ends the action where at_most is reached.
-func withinAtMost(_ context.Context, l *look) (next, bool, error) {
+func withinAtMost(ctx context.Context, l *look) (next, bool, error) {
 	it := l.a.item
 	p, ok := l.r.set().Policy(it.Policy)
 	if !ok || p.Signal == nil || it.Action == string(policies.Start) {
 		return pass()
 	}
-	c, others, ok := l.r.memory.reserve(p, it.Instance, l.a.run.Origin())
+	bounds := l.boundsOf(p)
+	refuse := func(b bound, others int) (next, bool, error) {
+		return l.skip(policies.ReasonOverLimit, fmt.Sprintf("policy %s acted on %d others within %s, %s allows %d", p.Name, others, policies.SpanWords(b.within), b.words, b.instances))
+	}
+	if !l.r.embedded && len(bounds) > 0 {
+		now := l.r.clock.Now()
+		var b bound
+		var others int
+		took, err := count(ctx, l.r.counters, stateActed+p.Name, formerKey(stateActed, p), func(c *actedCount) bool {
+			var over bool
+			if b, others, over = exceeds(bounds, c.At, it.Instance, now); over {
+				return false
+			}
+			if c.At == nil {
+				c.At = make(map[string]time.Time)
+			}
+			for id, at := range c.At {
+				if now.Sub(at) > max(p.AtMost.Within, policies.ShareWithin) {
+					delete(c.At, id)
+				}
+			}
+			c.At[it.Instance] = now
+			return true
+		})
+		switch {
+		case err != nil:
+			return next{}, true, err
+		case !took:
+			return refuse(b, others)
+		}
+	}
+	c, b, others, ok := l.r.memory.reserve(p, it.Instance, l.a.run.Origin(), bounds)
 	if !ok {
-		return l.skip(policies.ReasonOverLimit, fmt.Sprintf("policy %s acted on %d others of late, at_most allows %d", p.Name, others, p.AtMost.Instances))
+		return refuse(b, others)
 	}
 	l.a.cool = &c
 	return pass()
+}
+
+// formerKey is the key under the name that a policy had; empty: it had none.
+func formerKey(prefix string, p *policies.Policy) string {
+	if p.Was == "" {
+		return ""
+	}
+	return prefix + p.Was
 }
 
 // alreadySo believes that nothing is to be done only when two readings agree
@@ -309,45 +398,82 @@ func rightStatus(ctx context.Context, l *look) (next, bool, error) {
 	return pass()
 }
 
-// withinHour waits for room under limits.per_hour. Starts by schedule are never
-// held back.
-func withinHour(ctx context.Context, l *look) (next, bool, error) {
-	if l.a.item.Level && l.a.item.Action == string(policies.Start) {
-		return pass()
-	}
-	limit := cmp.Or(l.r.set().Limits.PerHour, policies.DefaultPerHour)
-	if until := l.r.hour.room(l.now, limit); until.After(l.now) {
-		return l.later(ctx, until, fmt.Sprintf("limits.per_hour: %d actions began within the last hour", limit))
+// hourLimit is limits.per_hour, unless an action is not counted: starts by schedule
+// are never held back.
+func (l *look) hourLimit() (limit int, counts bool) {
+	return cmp.Or(l.r.set().Limits.PerHour, policies.DefaultPerHour), !l.a.item.Level || l.a.item.Action != string(policies.Start)
+}
+
+// roomInHour waits for room under limits.per_hour, and takes none yet: what is not
+// called for another reason would take it from others.
+func roomInHour(ctx context.Context, l *look) (next, bool, error) {
+	limit, counts := l.hourLimit()
+	if until := l.r.hour.look(l.now, limit); counts && until.After(l.now) {
+		return l.laterInHour(ctx, until, limit)
 	}
 	return pass()
 }
 
-// hourly counts the calls that began within the last hour (machine time). It is
-// filled from the ledger at start.
-type hourly struct {
-	mu    sync.Mutex
-	began []time.Time // in order
+func (l *look) laterInHour(ctx context.Context, until time.Time, limit int) (next, bool, error) {
+	return l.later(ctx, until, fmt.Sprintf("limits.per_hour: %d actions began within the last hour", limit))
 }
 
-func (h *hourly) add(t time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.began = append(h.began, t)
+// withinHour takes a place under limits.per_hour. What is not counted takes one
+// where there is one: the limit counts all that began.
+func withinHour(ctx context.Context, l *look) (next, bool, error) {
+	limit, counts := l.hourLimit()
+	if !counts {
+		limit = math.MaxInt
+	}
+	until, err := l.r.hour.take(ctx, l.now, limit)
+	if err != nil {
+		return next{}, true, err
+	}
+	if until.After(l.now) {
+		return l.laterInHour(ctx, until, limit)
+	}
+	return pass()
 }
 
-// room is when another call may begin: now, or when the oldest is an hour old.
-func (h *hourly) room(now time.Time, limit int) time.Time {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	old := 0
-	for old < len(h.began) && now.Sub(h.began[old]) >= time.Hour {
-		old++
+// countsIn reports whether limits count what is stored of an action.
+func countsIn(it events.Item) bool {
+	a := policies.Action{Level: it.Level, Verb: policies.Verb(it.Action)}
+	return it.Skip == "" && !it.Observe && a.Counts()
+}
+
+// size is how large a run is, as limits count.
+type size struct{ actions, instances int }
+
+func sizeOf(items []events.Item) (s size) {
+	seen := make(map[string]bool)
+	for _, it := range items {
+		if countsIn(it) {
+			s.actions++
+			seen[it.Instance] = true
+		}
 	}
-	h.began = slices.Delete(h.began, 0, old)
-	if len(h.began) < limit {
-		return now
+	s.instances = len(seen)
+	return s
+}
+
+// stillSmall ends what nobody was asked about and is too large by now: the file was
+// edited, or the fleet has shrunk.
+func stillSmall(_ context.Context, l *look) (next, bool, error) {
+	if l.a.run.Held != "" || !countsIn(l.a.item) {
+		return pass()
 	}
-	return h.began[len(h.began)-limit].Add(time.Hour)
+	limits := l.r.set().Limits
+	if most := cmp.Or(limits.PerRun, policies.DefaultPerRun); l.a.size.actions > most {
+		return l.skip(policies.ReasonChanged, fmt.Sprintf("limits.per_run is %d now, and nobody was asked about this run of %d", most, l.a.size.actions))
+	}
+	n := 0
+	if limits.Share > 0 {
+		n = l.r.inv.size()
+	}
+	if most, bound := limits.Allowed(n); bound && l.a.size.instances > most {
+		return l.skip(policies.ReasonChanged, fmt.Sprintf("limits.share (%g) allows %d of the %d instances that there are now, and nobody was asked about this run of %d", limits.Share, most, n, l.a.size.instances))
+	}
+	return pass()
 }
 
 func minTime(a, b time.Time) time.Time {

@@ -52,6 +52,7 @@ const actPolicies = "policies"
 func (w *Worker) Replace(ctx context.Context, set *policies.Set, revision string) {
 	old := w.set()
 	w.inv.setRegions(set.Regions)
+	w.memory.rename(set)
 	w.rules.put(set, revision)
 	w.fault.Store(nil)
 	w.memory.mu.Lock()

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -45,20 +46,21 @@ type runner struct {
 	embedded bool
 	workers  int
 
-	calls   context.Context     // the life of calls under way; ends when the grace period is over
-	slots   *semaphore.Weighted // one per call to the API
-	holding *semaphore.Weighted // one per run that waits for approval here
-	lives   *lives
-	memory  *memory
-	others  *replicas
-	hour    *hourly
-	account *gate
-	tally   *tally
-	since   time.Time           // when the process took up its work
-	asking  *semaphore.Weighted // one per question whether an instance is ready
-	dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	past    *events.Past
-	check   *clockCheck
+	calls    context.Context     // the life of calls under way; ends when the grace period is over
+	slots    *semaphore.Weighted // one per call to the API
+	holding  *semaphore.Weighted // one per run that waits for approval here
+	lives    *lives
+	memory   *memory
+	others   *replicas
+	hour     *hourly
+	counters *counters
+	account  *gate
+	tally    *tally
+	since    time.Time           // when the process took up its work
+	asking   *semaphore.Weighted // one per question whether an instance is ready
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	past     *events.Past
+	check    *clockCheck
 
 	mu       sync.Mutex
 	accepted map[string]time.Time     // by instance id: when our last call was accepted (machine time)
@@ -102,6 +104,7 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 	}
 	own := semaphore.NewWeighted(int64(r.workers)) // so that a large run leaves room for a command
 	var g errgroup.Group                           // ends with this call
+	size, first := sizeOf(run.Items), canaries(r.set(), run.Items)
 	for _, line := range turns.lines {
 		g.Go(func() error {
 			err := r.recovering(func() error { return r.walk(ctx, turns, run, line) })
@@ -114,13 +117,17 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 	for _, items := range byInstance(run.Items) {
 		g.Go(func() error {
 			for _, it := range items { // the steps of one instance one after another
-				a := &attempt{seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, it), own: own, turns: turns, imposed: turns.waited(it), placed: turns.isUnderWay(it.ID)}
+				a := &attempt{
+					seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, it), own: own, turns: turns, imposed: turns.waited(it), placed: turns.isUnderWay(it.ID),
+					size: size, canary: first[it.Policy],
+				}
 				if fresh {
 					a.read = &events.Trail{}
 				}
 				err := r.recovering(func() error { return r.carryOut(ctx, a) })
 				turns.end(a, err)
 				if err != nil {
+					a.canary.leave()
 					return err
 				}
 			}
@@ -216,6 +223,9 @@ type attempt struct {
 	item events.Item
 	life *life
 	own  *semaphore.Weighted // of the run
+	size size                // of the run
+
+	canary *canary // whose turn it waits for; nil: nobody's
 
 	turns  *turns  // of the run
 	placed bool    // it has a place in the pace of the run
@@ -228,6 +238,7 @@ type attempt struct {
 	made      int           // calls in all, as the ledger says
 	tries     int           // in vain
 	lastErr   string
+	floored   bool          // it counts as down for floors
 	cool      *cooldown     // what begins with the call; nil: none
 	began     events.Record // the newest call of this process, as it stands in the ledger
 	noted     string        // last detail that was noted while waiting
@@ -319,6 +330,8 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	}
 	a.end = v
 	r.lives.end(it.ID)
+	a.canary.ended(it.ID, v.outcome, cmp.Or(v.err, v.detail), time.Now())
+	r.endFloors(ctx, a, v.outcome)
 	if a.began.Seq > 0 && r.embedded {
 		r.mu.Lock()
 		r.began[it.Instance] = a.began
@@ -328,6 +341,7 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 		return nil
 	}
 	r.tally.add(it.Policy, it.Action, string(v.outcome))
+	r.judge(ctx, it, v)
 	if isUndone(v.outcome, string(v.reason)) {
 		r.memory.unlearn(it.ID, it.Policy, it.Instance)
 	}

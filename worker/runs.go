@@ -151,7 +151,7 @@ func (i ItemInfo) isFailed() bool {
 	case events.Unknown:
 		return i.Settled == ""
 	}
-	return false
+	return i.Reason == string(policies.ReasonCanary) // it did not get its turn
 }
 
 // newestRuns are the n newest runs since a time whose newest part has a sequence

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 	if err != nil {
 		return err
 	}
-	facts, err := p.facts(ctx, trig)
+	facts, err := p.facts(ctx, trig, regions)
 	if err != nil {
 		return fmt.Errorf("read what is remembered for trigger %s: %w", trig.ID, err)
 	}
@@ -102,6 +103,7 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 	if trig.Signal != nil && trig.Signal.Load != "" {
 		p.loads.say(plan, trig.At)
 	}
+	p.memory.putSizes(ctx, plan.Sizes)
 	p.logPlan(trig, plan)
 	return errors.Join(faults...)
 }
@@ -114,9 +116,10 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 		if err != nil {
 			return err
 		}
-		if rec, isEnded := trail.Outcome(); isEnded {
-			a.end = verdict{outcome: rec.Outcome, reason: policies.Reason(rec.Reason)}
+		if end, isEnded := trail.Outcome(); isEnded {
+			a.end = verdict{outcome: end.Outcome, reason: policies.Reason(end.Reason)}
 			r.lives.end(a.item.ID)
+			a.canary.ended(a.item.ID, end.Outcome, cmp.Or(end.Error, end.Detail), end.StoredAt)
 			return nil
 		}
 		a.made = attempts(trail)
@@ -164,6 +167,9 @@ func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next
 	}
 	if a.item.Kind == string(policies.KindNotify) {
 		return r.tell(ctx, a, trail)
+	}
+	if n, stop, err := r.awaitCanary(ctx, a); stop || err != nil {
+		return n, err
 	}
 	release, err := r.slot(ctx, a)
 	if err != nil {

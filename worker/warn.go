@@ -41,7 +41,7 @@ func (r *runner) tell(ctx context.Context, a *attempt, trail events.Trail) (next
 		return ended(verdict{outcome: events.Skipped, reason: policies.ReasonPolicyChanged, detail: "policy " + a.item.Policy + " is gone"}), nil
 	}
 	// Beyond at_most nothing is done, and all the more somebody should know.
-	if c, _, ok := r.memory.reserve(p, a.item.Instance, a.run.Origin()); ok {
+	if c, _, _, ok := r.memory.reserve(p, a.item.Instance, a.run.Origin(), l.boundsOf(p)); ok {
 		if err := r.memory.store(ctx, stateCooldown+p.Name+"."+a.item.Instance, c); err != nil {
 			return next{}, err
 		}

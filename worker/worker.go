@@ -81,6 +81,7 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
 	w.inv.owner = &accountGuard{bus: bus, log: o.Log, others: make(map[string][]string)}
 	w.wall = &clockCheck{bus: bus, clock: o.Clock, built: o.Built, synced: o.Synced, log: o.Log}
+	w.memory.rename(set)
 	w.inv.clock = o.Clock
 	w.inv.shown = w.memory.shown
 	w.inv.observe = func(ctx context.Context, r *Reading) { w.memory.observe(ctx, w.set(), r) }
@@ -101,9 +102,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	runner := &runner{
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
-		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, others: w.others, hour: &hourly{},
+		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, others: w.others, hour: &hourly{}, counters: w.memory.counters,
 		account: w.inv.account, tally: &w.tally, since: w.since, asking: semaphore.NewWeighted(readyAtOnce), dial: w.o.Dial, past: &w.past, check: w.wall,
 		accepted: make(map[string]time.Time), began: make(map[string]events.Record),
+	}
+	if !w.o.Embedded {
+		runner.hour.shared = w.memory.counters
 	}
 	remembering, forget := context.WithCancel(ctx)
 	defer forget()

@@ -104,7 +104,7 @@ func explainFromFile(ctx context.Context, f *fileFlags, inventory, name, region,
 	if err != nil {
 		return none, err
 	}
-	return worker.ExplainAnswer{Explanation: policies.Explain(&cfg.Policies, inst, policies.Facts{}, when), Timezone: cfg.Policies.Zone.String()}, nil
+	return worker.ExplainAnswer{Explanation: policies.Explain(&cfg.Policies, inst, policies.Facts{Fleet: [][]policies.Instance{inv}, Partial: len(faults) > 0}, when), Timezone: cfg.Policies.Zone.String()}, nil
 }
 
 func printExplanation(w io.Writer, e worker.ExplainAnswer) error {
@@ -152,6 +152,9 @@ func printExplanation(w io.Writer, e worker.ExplainAnswer) error {
 	}
 	if e.Order != "" {
 		fmt.Fprintf(w, "\nIn %s.\n", e.Order)
+	}
+	for _, r := range e.Rails {
+		fmt.Fprintf(w, "Rail: %s.\n", r)
 	}
 	for _, t := range e.Faults {
 		fmt.Fprintf(w, "The tag %s does nothing: %s\n", t.Tag, t.Msg)

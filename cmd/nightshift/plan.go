@@ -127,7 +127,9 @@ type planLine struct {
 	Hostname string `json:"hostname" yaml:"hostname"`
 	Policy   string `json:"policy" yaml:"policy"`
 	Why      string `json:"why,omitempty" yaml:"why,omitempty"`
-	Order    string `json:"order,omitempty" yaml:"order,omitempty"` // its turn in one
+	Order    string `json:"order,omitempty" yaml:"order,omitempty"`   // its turn in one
+	Hold     string `json:"hold,omitempty" yaml:"hold,omitempty"`     // why it waits for approval
+	Canary   string `json:"canary,omitempty" yaml:"canary,omitempty"` // which turn it has, where one goes first
 	Reason   string `json:"reason,omitempty" yaml:"reason,omitempty"`
 	Detail   string `json:"detail,omitempty" yaml:"detail,omitempty"`
 }
@@ -142,7 +144,7 @@ func newPlanOutput(cfg *configs.Config, inv []policies.Instance, at time.Time) p
 	plan := policies.Decide(&cfg.Policies, inv, policies.Facts{}, policies.Trigger{ID: "look", At: at}, at)
 	out := planOutput{At: at.UTC(), Actions: []planLine{}, Skips: []planLine{}, Next: []planNextUp{}, total: len(inv), other: len(inv) - len(plan.Actions) - len(plan.Skips)}
 	line := func(a policies.Action) planLine {
-		return planLine{Action: string(a.Verb), Region: a.Region, Instance: a.Instance, Hostname: a.Hostname, Policy: a.Policy, Why: a.Why, Order: a.Place.Words(a.Verb)}
+		return planLine{Action: string(a.Verb), Region: a.Region, Instance: a.Instance, Hostname: a.Hostname, Policy: a.Policy, Why: a.Why, Order: a.Place.Words(a.Verb), Hold: a.Hold, Canary: a.Canary}
 	}
 	for _, a := range plan.Actions {
 		out.Actions = append(out.Actions, line(a))
@@ -169,7 +171,7 @@ func (p planOutput) print(w io.Writer, form string, zone *time.Location) error {
 		localTime(p.At, zone), count(p.total, "instance"), count(len(p.Actions), "action"), len(p.Skips), p.other)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, l := range p.Actions {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.Action, l.Hostname, l.Region, causeName(l.Policy), withOrder(l.Why, l.Order))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.Action, l.Hostname, l.Region, causeName(l.Policy), waiting(waiting(l.Why, l.Order), l.Canary))
 	}
 	for _, l := range p.Skips {
 		fmt.Fprintf(tw, "skip\t%s\t%s\t%s\t%s\n", l.Hostname, l.Region, causeName(l.Policy), reasonDetail(l.Reason, l.Detail))
@@ -178,6 +180,12 @@ func (p planOutput) print(w io.Writer, form string, zone *time.Location) error {
 		return err
 	}
 	if len(p.Actions)+len(p.Skips) > 0 {
+		fmt.Fprintln(w)
+	}
+	if held, all := holdsOf(p.Actions); len(held) > 0 {
+		for _, h := range held {
+			fmt.Fprintf(w, "%s would wait for approval: %s\n", count(all[h], "action"), h)
+		}
 		fmt.Fprintln(w)
 	}
 	if len(p.Next) == 0 {
@@ -192,12 +200,26 @@ func (p planOutput) print(w io.Writer, form string, zone *time.Location) error {
 	return tw.Flush()
 }
 
-// withOrder adds to a reason when an action has its turn.
-func withOrder(why, order string) string {
-	if order == "" {
+// holdsOf are the reasons for which actions wait for approval, and how many do.
+func holdsOf(actions []planLine) (held []string, of map[string]int) {
+	of = make(map[string]int)
+	for _, l := range actions {
+		if l.Hold != "" {
+			if of[l.Hold] == 0 {
+				held = append(held, l.Hold)
+			}
+			of[l.Hold]++
+		}
+	}
+	return held, of
+}
+
+// waiting adds to why something is done what it waits for.
+func waiting(why, waits string) string {
+	if waits == "" {
 		return why
 	}
-	return why + "; " + order
+	return why + "; " + waits
 }
 
 func reasonDetail(reason, detail string) string {

@@ -192,12 +192,15 @@ type simulatedItem struct {
 	Mode     policies.Mode `json:"mode,omitempty"`
 	Why      string        `json:"why,omitempty"`
 	Order    string        `json:"order,omitempty"`  // its turn in one
+	Hold     string        `json:"hold,omitempty"`   // why it waits for approval
+	Canary   string        `json:"canary,omitempty"` // which turn it has, where one goes first
 	Reason   string        `json:"reason,omitempty"` // of a skip
 	Detail   string        `json:"detail,omitempty"`
 }
 
 func itemOf(a *policies.Action) simulatedItem {
-	return simulatedItem{Action: a.What(), Instance: a.Instance, Hostname: a.Hostname, Region: a.Region, Policy: a.Policy, Due: a.Due.UTC(), Mode: a.Mode, Why: a.Why, Order: a.Place.Words(a.Verb)}
+	return simulatedItem{Action: a.What(), Instance: a.Instance, Hostname: a.Hostname, Region: a.Region, Policy: a.Policy, Due: a.Due.UTC(), Mode: a.Mode, Why: a.Why,
+		Order: a.Place.Words(a.Verb), Hold: a.Hold, Canary: a.Canary}
 }
 
 func (s *simulated) printJSON(w io.Writer) error {
@@ -297,7 +300,14 @@ func (s *simulated) linesOf(stage policies.Stage, skips bool) []simulatedLine {
 		if p, ok := s.set.Policy(a.Policy); ok && p.Spread > 0 {
 			why += ", within " + policies.SpanWords(p.Spread)
 		}
-		add(a.What(), sourceName(a.Policy), withOrder(why, a.Place.Words(a.Verb)), a.Hostname)
+		why = waiting(why, a.Place.Words(a.Verb))
+		switch {
+		case a.Hold == "":
+			why = waiting(why, a.Canary)
+		case s.set.ModeOf(a.Policy) != policies.ModeAsk:
+			why = waiting(why, a.Hold)
+		}
+		add(a.What(), sourceName(a.Policy), why, a.Hostname)
 	}
 	if skips {
 		for _, k := range stage.Plan.Skips {

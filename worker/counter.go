@@ -1,0 +1,154 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"nightshift/events"
+)
+
+// Keys of ns_state in which replicas count together.
+const (
+	stateHour    = "rail.hour"
+	stateActed   = "rail.acted." // <policy>
+	stateFloor   = "rail.floor." // <hash of the selector>
+	stateBreaker = "breaker."    // <policy>
+)
+
+// counterTries bounds how often a change is tried that others are always faster with.
+const counterTries = 100
+
+// counters are records of ns_state in which all replicas count. A change is stored
+// on the condition that nobody has changed the record since it was read, so that
+// two never take the last place. What was read is remembered: a change that nobody
+// gets in the way of is one round trip.
+type counters struct {
+	bus *events.Bus
+
+	mu sync.Mutex
+	of map[string]*counter
+}
+
+type counter struct {
+	turn     chan struct{} // one change at a time in this process
+	body     []byte
+	revision uint64 // 0: there is none
+	known    bool
+}
+
+func newCounters(bus *events.Bus) *counters {
+	return &counters{bus: bus, of: make(map[string]*counter)}
+}
+
+func (t *counters) get(key string) *counter {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.of[key]
+	if e == nil {
+		e = &counter{turn: make(chan struct{}, 1)}
+		t.of[key] = e
+	}
+	return e
+}
+
+// count changes a record, and reports whether f did: f returns false to leave the
+// record as it is, and may be asked again with a newer one. A record that there is
+// not yet begins as the former one, where that has a key, or empty. An error says
+// that nobody knows whether there is room: then nothing may be called.
+func count[T any](ctx context.Context, t *counters, key, former string, f func(v *T) bool) (changed bool, err error) {
+	e := t.get(key)
+	select {
+	case e.turn <- struct{}{}:
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+	defer func() { <-e.turn }()
+	for range counterTries {
+		fresh := !e.known
+		if fresh {
+			if err := t.read(ctx, e, key, former); err != nil {
+				return false, err
+			}
+		}
+		var v T
+		if len(e.body) > 0 {
+			if err := json.Unmarshal(e.body, &v); err != nil {
+				e.known = false
+				return false, fmt.Errorf("read %s of the store: %w; nothing that it limits is called until that key is right or deleted", key, err)
+			}
+		}
+		if !f(&v) {
+			if fresh {
+				return false, nil
+			}
+			e.known = false // somebody may have made room
+			continue
+		}
+		body, err := json.Marshal(v)
+		if err != nil {
+			return false, err
+		}
+		e.known = false
+		revision, err := t.write(ctx, key, body, e.revision)
+		switch {
+		case err == nil:
+			e.body, e.revision, e.known = body, revision, true
+			return true, nil
+		case errors.Is(err, jetstream.ErrKeyRevisionMismatch) || errors.Is(err, jetstream.ErrKeyExists):
+		default:
+			return false, fmt.Errorf("count in %s: %w", key, err)
+		}
+	}
+	return false, fmt.Errorf("count in %s: others were faster %d times", key, counterTries)
+}
+
+func (t *counters) read(ctx context.Context, e *counter, key, former string) error {
+	entry, err := t.bus.State().Get(ctx, key)
+	switch {
+	case err == nil:
+		e.body, e.revision, e.known = entry.Value(), entry.Revision(), true
+		return nil
+	case !errors.Is(err, jetstream.ErrKeyNotFound):
+		return fmt.Errorf("read %s of the store: %w", key, err)
+	}
+	e.body, e.revision, e.known = nil, 0, true
+	if former == "" {
+		return nil
+	}
+	entry, err = t.bus.State().Get(ctx, former)
+	switch {
+	case err == nil:
+		e.body = entry.Value()
+	case !errors.Is(err, jetstream.ErrKeyNotFound):
+		e.known = false
+		return fmt.Errorf("read %s of the store: %w", former, err)
+	}
+	return nil
+}
+
+func (t *counters) write(ctx context.Context, key string, body []byte, revision uint64) (uint64, error) {
+	if revision == 0 {
+		return t.bus.State().Create(ctx, key, body)
+	}
+	return t.bus.State().Update(ctx, key, body, revision)
+}
+
+// peek is a record as it was last seen here, without asking.
+func peek[T any](t *counters, key string) (v T) {
+	e := t.get(key)
+	select {
+	case e.turn <- struct{}{}:
+	default:
+		return v // it is being changed
+	}
+	defer func() { <-e.turn }()
+	if len(e.body) > 0 {
+		_ = json.Unmarshal(e.body, &v) // what cannot be read is said where it is counted
+	}
+	return v
+}
