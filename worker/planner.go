@@ -402,8 +402,9 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 }
 
 // edges are those that a tick's trigger takes: all that were announced together
-// with it, run, and are in no other stored plan. Where a plan of the trigger is
-// stored already, for another region, it takes the same. A tick that such a plan
+// with it and run. A tick that was there before belongs to the trigger that it
+// names: which plan another replica is about to store nobody can know. Where a plan
+// of the trigger is stored already, for another region, it takes the same. A tick that such a plan
 // does not list came too late for it, and makes a trigger of its own.
 func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger string, edges []policies.Edge, err error) {
 	own := edgeOf(in.Tick)
@@ -440,7 +441,7 @@ func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger strin
 			}
 			continue
 		}
-		if t.Missed == 0 && (ok || !p.isElsewhere(&t, id)) {
+		if t.Missed == 0 && t.Trigger == id { // else another announced it first: it is planned with those, and only there
 			edges = append(edges, edgeOf(&t))
 		}
 	}
