@@ -59,7 +59,7 @@ func join(all []stretch, next stretch) []stretch {
 // knew reports whether a planned time lies in a stretch. The end is not sharp: a
 // daemon fires what is due before it takes up another file.
 func (s *story) knew(st stretch, planned time.Time) bool {
-	return planned.After(s.planAt(st.from)) && (st.until.IsZero() || !planned.After(s.planAt(st.until)))
+	return planned.After(s.planAt(st.from.Add(-s.Apart))) && (st.until.IsZero() || !planned.After(s.planAt(st.until.Add(s.Apart))))
 }
 
 func edgesAreKnown(s *story) {

@@ -303,8 +303,14 @@ func runLine(r *events.Run) string {
 	return fmt.Sprintf("%s run #%d %s of %s, %d items, edges %s %s", stamp(r.StoredAt), r.Seq, r.Trigger, r.Region, len(r.Items), strings.Join(r.Edges, " "), r.Why)
 }
 
-// Line is an event as a breach shows it, for traces.
+// Line, RunLine and RequestLine show what happened as a breach does, for traces.
 func Line(rec events.Record) string { return line(rec) }
+
+// RunLine shows a stored plan.
+func RunLine(r *events.Run) string { return runLine(r) }
+
+// RequestLine shows a request to the cloud.
+func RequestLine(r civosim.Request) string { return requestLine(r) }
 
 // stamp has the milliseconds that tell one event from the next.
 func stamp(t time.Time) string { return t.UTC().Format("Mon 02 15:04:05.000") }
