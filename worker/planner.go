@@ -65,8 +65,9 @@ func keyOf(in *events.Incoming) incomingKey { return incomingKey{in.Seq, in.Part
 // set is what is in force.
 func (p *planner) set() *policies.Set { return p.rules.set() }
 
-// errTooEarly says that ticks announced together with this one are not stored yet.
-var errTooEarly = errors.New("ticks of the same instant are not stored yet")
+// errTooEarly says that ticks announced together with this one are not stored yet,
+// or that a faster clock announced them and their time has not come.
+var errTooEarly = errors.New("ticks of the same instant are not stored yet, or lie ahead")
 
 // load reads which edges the stored plans list.
 func (p *planner) load(ctx context.Context) error {

@@ -52,6 +52,23 @@ func TestAPlannedTimeThatTwoTriggersAnnouncedIsActedUponOnce(t *testing.T) {
 	})
 }
 
+func TestATickThatAFasterClockAnnouncedIsActedUponWhenItsTimeHasCome(t *testing.T) {
+	inBubble(t, "2026-03-04 18:59", office, func(t *testing.T, w *world) {
+		w.after(57 * time.Second)
+		tick := w.tick("dev-hours", time.Date(2026, 3, 4, 19, 0, 0, 0, time.UTC))
+		tick.Trigger, tick.Edges = "t1772650800", []string{"dev-hours@1772650800"}
+		if _, err := w.bus.PublishTick(t.Context(), tick); err != nil {
+			t.Fatal(err)
+		}
+		w.after(2 * time.Second)
+		if n := w.calls("stop"); n > 0 {
+			t.Errorf("%d stops were sent before 19:00", n)
+		}
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
+	})
+}
+
 // tick is one of a policy in the form that is in force.
 func (w *world) tick(policy string, planned time.Time) events.Tick {
 	w.t.Helper()

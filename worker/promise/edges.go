@@ -123,7 +123,7 @@ func edgesAreAnnounced(s *story) {
 		one := policies.Set{Policies: []policies.Policy{*st.policy}, Zone: st.set.Zone, Regions: st.set.Regions}
 		var missing []time.Time
 		for _, e := range one.Edges(s.planAt(st.from), s.planAt(upTo.Add(-announceWithin))) {
-			if e.Planned.Before(s.planAt(s.Now).Add(-longestCatchUp)) || !st.until.IsZero() && !s.wasUp(e.Planned, st.until) {
+			if e.Planned.Before(s.planAt(s.Now).Add(-longestCatchUp)) || !st.until.IsZero() && !s.wasUp(st, e.Planned) {
 				continue
 			}
 			if !slices.ContainsFunc(s.Ticks, func(t events.Tick) bool { return announces(t, e) }) {
@@ -143,19 +143,27 @@ func announces(t events.Tick, e policies.Edge) bool {
 	return t.Planned.Equal(e.Planned) || !t.Since.IsZero() && !t.Since.After(e.Planned) && !t.Planned.Before(e.Planned)
 }
 
-// wasUp reports whether a daemon ran for long enough between an edge and the end
-// of its policy.
-func (s *story) wasUp(planned, until time.Time) bool {
-	return slices.ContainsFunc(s.Up, func(u Span) bool {
-		from, to := u.From, u.Until
-		for from.Before(to) && s.planAt(from).Before(planned) {
-			from = from.Add(max(time.Second, planned.Sub(s.planAt(from))/2))
+// wasUp reports whether a daemon that knew a policy in this form ran for long
+// enough after an edge to announce it.
+func (s *story) wasUp(st stretch, planned time.Time) bool {
+	for i := range s.Files {
+		f := &s.Files[i]
+		p, ok := f.Set.Policy(st.policy.Name)
+		if !ok || p.Hash() != st.hash || !planned.After(s.planAt(f.From.Add(s.Apart))) {
+			continue
 		}
-		if to.IsZero() || to.After(until) {
-			to = until
+		for _, u := range s.Up {
+			enough := u.From
+			for s.planAt(enough).Before(planned) {
+				enough = enough.Add(max(time.Second, planned.Sub(s.planAt(enough))/2))
+			}
+			enough = enough.Add(announceWithin)
+			if u.Daemon == f.Daemon && (u.Until.IsZero() || enough.Before(u.Until)) && (f.Until.IsZero() || enough.Before(f.Until)) {
+				return true
+			}
 		}
-		return to.Sub(from) > announceWithin
-	})
+	}
+	return false
 }
 
 func edgesAreDecided(s *story) {

@@ -69,8 +69,12 @@ func (s *story) excused(inst policies.Instance, win policies.Want) bool {
 		switch last.Outcome {
 		case events.Failed, events.Unknown, events.Expired, events.Planned:
 			return true
-		case events.Skipped:
-			return last.Reason != string(policies.ReasonAlready)
+		case events.Skipped: // the end of a pause or keep is decided about anew
+			switch policies.Reason(last.Reason) {
+			case policies.ReasonAlready, policies.ReasonChanged, policies.ReasonPaused, policies.ReasonKept:
+				return false
+			}
+			return true
 		}
 		return false
 	}

@@ -24,8 +24,8 @@ type History struct {
 	Requests []civosim.Request // the ledger of the cloud, oldest first
 
 	Files  []File  // policies in force, oldest first
-	Keeps  []Keep  // by the command
-	Pauses []Pause // by the command
+	Keeps  []Keep  // by the command, oldest first; one that is ended early is there again with its new end
+	Pauses []Pause // by the command, likewise
 	Hands  []Hand  // what people did to instances
 	Fleets []Fleet // oldest first, one after each change by hand; the last is the end
 	// Approved is when held runs were approved, by "<region>.<trigger of the run>".
@@ -262,8 +262,20 @@ func (s *story) exceptions(id string, from, to time.Time) policies.Facts {
 			}
 		}
 	}
+	newest := make(map[Pause]Pause) // by scope: here, too
+	var scopes []Pause
 	for _, p := range s.Pauses {
-		if p.Holds(from) && p.Holds(to) {
+		scope := Pause{Policy: p.Policy, Instance: p.Instance}
+		if p.Since.After(to) {
+			continue
+		}
+		if _, ok := newest[scope]; !ok {
+			scopes = append(scopes, scope)
+		}
+		newest[scope] = p
+	}
+	for _, scope := range scopes {
+		if p := newest[scope]; p.Holds(from) && p.Holds(to) {
 			facts.Pauses = append(facts.Pauses, p)
 		}
 	}
