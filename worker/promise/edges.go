@@ -116,13 +116,15 @@ func edgesAreAnnounced(s *story) {
 		if st.policy.FromTag != nil || st.policy.Signal != nil {
 			continue // their edges are in tags, and in what came before
 		}
-		upTo := s.Now
-		if !st.until.IsZero() {
+		from, upTo := st.from, s.Now
+		if st.until.IsZero() {
+			from = s.undisputedSince(st)
+		} else {
 			upTo = st.until
 		}
 		one := policies.Set{Policies: []policies.Policy{*st.policy}, Zone: st.set.Zone, Regions: st.set.Regions}
 		var missing []time.Time
-		for _, e := range one.Edges(s.planAt(st.from), s.planAt(upTo.Add(-announceWithin))) {
+		for _, e := range one.Edges(s.planAt(from.Add(s.Apart)), s.planAt(upTo.Add(-announceWithin))) {
 			if e.Planned.Before(s.planAt(s.Now).Add(-longestCatchUp)) || !st.until.IsZero() && !s.wasUp(st, e.Planned) {
 				continue
 			}
@@ -143,8 +145,27 @@ func announces(t events.Tick, e policies.Edge) bool {
 	return t.Planned.Equal(e.Planned) || !t.Since.IsZero() && !t.Since.After(e.Planned) && !t.Planned.Before(e.Planned)
 }
 
-// wasUp reports whether a daemon that knew a policy in this form ran for long
-// enough after an edge to announce it.
+// undisputedSince is since when every daemon that runs has had a policy in this
+// form: it begins anew when one takes it up after another.
+func (s *story) undisputedSince(st stretch) time.Time {
+	since := st.from
+	for i := range s.Files {
+		f := &s.Files[i]
+		if p, ok := f.Set.Policy(st.policy.Name); ok && p.Hash() == st.hash {
+			continue
+		}
+		if f.Until.IsZero() {
+			return s.Now
+		}
+		if f.Until.After(since) {
+			since = f.Until
+		}
+	}
+	return since
+}
+
+// wasUp reports whether a daemon that knew a policy in this form ran at an edge,
+// and for long enough after it to announce it.
 func (s *story) wasUp(st stretch, planned time.Time) bool {
 	for i := range s.Files {
 		f := &s.Files[i]
@@ -154,6 +175,9 @@ func (s *story) wasUp(st stretch, planned time.Time) bool {
 		}
 		for _, u := range s.Up {
 			enough := u.From
+			if !s.planAt(enough).Before(planned) {
+				continue
+			}
 			for s.planAt(enough).Before(planned) {
 				enough = enough.Add(max(time.Second, planned.Sub(s.planAt(enough))/2))
 			}

@@ -127,7 +127,7 @@ type scenario struct {
 
 // calm is how long nothing goes wrong at the end: until the longest give-up time
 // of what was asked for in trouble is over.
-const calm = 3 * time.Hour
+const calm = 135 * time.Minute
 
 // begins are days with nothing to them, and days on which the clocks change.
 var begins = []time.Time{
@@ -181,7 +181,7 @@ func (s *scenario) add(at time.Duration, what string, do func(w *world)) {
 
 // times is a number of things that depends on how long the trouble lasts.
 func (s *scenario) times(perHour float64) int {
-	return int(perHour*s.trouble.Hours()*2*s.dice.Float64() + 0.5)
+	return int(perHour*s.trouble.Hours()*3*s.dice.Float64() + 0.5)
 }
 
 // people send commands, keep and pause, approve, and change things by hand.

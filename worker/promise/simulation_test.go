@@ -18,7 +18,7 @@ import (
 var (
 	first   = flag.Uint64("first", 1, "the first seed of TestSimulation")
 	seeds   = flag.Int("seeds", 0, "how many seeds TestSimulation tries; 0: a few")
-	trouble = flag.Duration("trouble", 6*time.Hour, "how long things go wrong in TestSimulation, in virtual time")
+	trouble = flag.Duration("trouble", 4*time.Hour, "how long things go wrong in TestSimulation, in virtual time")
 	trace   = flag.Bool("trace", false, "TestSimulation prints what happened, also where nothing was broken")
 )
 
@@ -93,8 +93,8 @@ func (w *world) live() []promise.Breach {
 		d.again()
 		d.takeUp()
 	}
-	for range int(calm / time.Hour) {
-		w.until(time.Now().Add(time.Hour))
+	for range 3 {
+		w.until(time.Now().Add(calm / 3))
 		if breaches := w.check(); len(breaches) > 0 {
 			return breaches
 		}
