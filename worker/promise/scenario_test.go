@@ -127,7 +127,7 @@ type scenario struct {
 
 // calm is how long nothing goes wrong at the end: until the longest give-up time
 // of what was asked for in trouble is over.
-const calm = 135 * time.Minute
+const calm = 125 * time.Minute
 
 // begins are days with nothing to them, and days on which the clocks change.
 var begins = []time.Time{
