@@ -116,11 +116,17 @@ func (a *Agenda) next(i int, after time.Time) (at time.Time, want string, ok boo
 
 // Edges are all in (after, upTo], in order of time and name.
 func (a *Agenda) Edges(after, upTo time.Time) []Edge {
+	return a.EdgesSince(func(string) time.Time { return after }, upTo)
+}
+
+// EdgesSince are the edges of each source that lie after an instant of its own and
+// not after upTo, in order of time and name.
+func (a *Agenda) EdgesSince(after func(source string) time.Time, upTo time.Time) []Edge {
 	var edges []Edge
 	for i := range a.set.Policies {
 		p := &a.set.Policies[i]
 		hash := ""
-		for t := after; ; {
+		for t := after(p.Name); ; {
 			at, _, ok := a.next(i, t)
 			if !ok || at.After(upTo) {
 				break
@@ -133,7 +139,7 @@ func (a *Agenda) Edges(after, upTo time.Time) []Edge {
 		}
 	}
 	for _, u := range a.once {
-		if e := u.Edge; e.Planned.After(after) && !e.Planned.After(upTo) {
+		if e := u.Edge; e.Planned.After(after(e.Policy)) && !e.Planned.After(upTo) {
 			if p, ok := a.set.Policy(e.Policy); ok {
 				e.Hash = p.Hash()
 			}

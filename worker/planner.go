@@ -67,8 +67,9 @@ func keyOf(in *events.Incoming) incomingKey { return incomingKey{in.Seq, in.Part
 // set is what is in force.
 func (p *planner) set() *policies.Set { return p.rules.set() }
 
-// errTooEarly says that ticks announced together with this one are not stored yet.
-var errTooEarly = errors.New("ticks of the same instant are not stored yet")
+// errTooEarly says that ticks announced together with this one are not stored yet,
+// or that a faster clock announced them and their time has not come.
+var errTooEarly = errors.New("ticks of the same instant are not stored yet, or lie ahead")
 
 // load reads which edges the stored plans list.
 func (p *planner) load(ctx context.Context) error {
@@ -409,8 +410,9 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 }
 
 // edges are those that a tick's trigger takes: all that were announced together
-// with it, run, and are in no other stored plan. Where a plan of the trigger is
-// stored already, for another region, it takes the same. A tick that such a plan
+// with it and run. A tick that was there before belongs to the trigger that it
+// names: which plan another replica is about to store nobody can know. Where a plan
+// of the trigger is stored already, for another region, it takes the same. A tick that such a plan
 // does not list came too late for it, and makes a trigger of its own.
 func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger string, edges []policies.Edge, err error) {
 	own := edgeOf(in.Tick)
@@ -447,7 +449,7 @@ func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger strin
 			}
 			continue
 		}
-		if t.Missed == 0 && (ok || !p.isElsewhere(&t, id)) {
+		if t.Missed == 0 && t.Trigger == id { // else another announced it first: it is planned with those, and only there
 			edges = append(edges, edgeOf(&t))
 		}
 	}

@@ -284,21 +284,17 @@ func (s *scheduler) remember(ctx context.Context, policy string, m policyMemory)
 // ticks of one trigger, of so many as ticksOfTrigger: the newest edge of each policy, and one tick for each
 // range of older or expired ones, which will not run.
 func (s *scheduler) due(now time.Time) []events.Tick {
-	after := now
-	for _, m := range s.memory {
-		if m.Last.Before(after) {
-			after = m.Last
+	limit := now.Add(-maxCatchUp)
+	since := func(source string) time.Time { // each its own: one that has no edges must not have all others looked for again
+		m, ok := s.memory[source]
+		if !ok {
+			return now
 		}
-	}
-	if limit := now.Add(-maxCatchUp); after.Before(limit) {
-		after = limit
+		return maxTime(m.Last, limit)
 	}
 	byPolicy := make(map[string][]policies.Edge)
 	var names []string // in order of their first edge
-	for _, e := range s.ahead(now).Edges(after, now) {
-		if !e.Planned.After(s.memory[e.Policy].Last) {
-			continue
-		}
+	for _, e := range s.ahead(now).EdgesSince(since, now) {
 		if byPolicy[e.Policy] == nil {
 			names = append(names, e.Policy)
 		}

@@ -83,6 +83,9 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 	if err != nil {
 		return err
 	}
+	if in.Tick != nil && p.clock.Now().Before(trig.At) {
+		return errTooEarly // what is wanted now is not what is wanted then
+	}
 	regions, inv, faults, err := p.inventoryFor(ctx, in, trig)
 	if err != nil {
 		return err
@@ -162,7 +165,7 @@ func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next
 	if r.isPast(a.seq) {
 		return r.leftBehind(a.item), nil
 	}
-	if due := a.item.NotBefore; time.Now().Before(due) && !a.life.isOvertaken() {
+	if due := r.due(a); time.Now().Before(due) && !a.life.isOvertaken() {
 		return lookAgain(due), r.note(ctx, a, "is due at "+r.clock.Plan(due).Format(time.RFC3339), "")
 	}
 	if a.item.Kind == string(policies.KindNotify) {
@@ -177,4 +180,14 @@ func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next
 	}
 	defer release()
 	return r.act(ctx, a, trail)
+}
+
+// due is when an action may begin. A tick that a faster clock announced, and that
+// a faster one planned, waits for ours: the rails ask what is wanted now.
+func (r *runner) due(a *attempt) time.Time {
+	due := a.item.NotBefore
+	if a.run.Kind == "tick" {
+		due = maxTime(due, r.clock.Machine(a.item.Planned))
+	}
+	return due
 }

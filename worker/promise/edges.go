@@ -59,7 +59,7 @@ func join(all []stretch, next stretch) []stretch {
 // knew reports whether a planned time lies in a stretch. The end is not sharp: a
 // daemon fires what is due before it takes up another file.
 func (s *story) knew(st stretch, planned time.Time) bool {
-	return planned.After(s.planAt(st.from)) && (st.until.IsZero() || !planned.After(s.planAt(st.until)))
+	return planned.After(s.planAt(st.from.Add(-s.Apart))) && (st.until.IsZero() || !planned.After(s.planAt(st.until.Add(s.Apart))))
 }
 
 func edgesAreKnown(s *story) {
@@ -116,14 +116,16 @@ func edgesAreAnnounced(s *story) {
 		if st.policy.FromTag != nil || st.policy.Signal != nil {
 			continue // their edges are in tags, and in what came before
 		}
-		upTo := s.Now
-		if !st.until.IsZero() {
+		from, upTo := st.from, s.Now
+		if st.until.IsZero() {
+			from = s.undisputedSince(st)
+		} else {
 			upTo = st.until
 		}
 		one := policies.Set{Policies: []policies.Policy{*st.policy}, Zone: st.set.Zone, Regions: st.set.Regions}
 		var missing []time.Time
-		for _, e := range one.Edges(s.planAt(st.from), s.planAt(upTo.Add(-announceWithin))) {
-			if e.Planned.Before(s.planAt(s.Now).Add(-longestCatchUp)) || !st.until.IsZero() && !s.wasUp(e.Planned, st.until) {
+		for _, e := range one.Edges(s.planAt(from.Add(s.Apart)), s.planAt(upTo.Add(-announceWithin))) {
+			if e.Planned.Before(s.planAt(s.Now).Add(-longestCatchUp)) || !st.until.IsZero() && !s.wasUp(st, e.Planned) {
 				continue
 			}
 			if !slices.ContainsFunc(s.Ticks, func(t events.Tick) bool { return announces(t, e) }) {
@@ -143,19 +145,49 @@ func announces(t events.Tick, e policies.Edge) bool {
 	return t.Planned.Equal(e.Planned) || !t.Since.IsZero() && !t.Since.After(e.Planned) && !t.Planned.Before(e.Planned)
 }
 
-// wasUp reports whether a daemon ran for long enough between an edge and the end
-// of its policy.
-func (s *story) wasUp(planned, until time.Time) bool {
-	return slices.ContainsFunc(s.Up, func(u Span) bool {
-		from, to := u.From, u.Until
-		for from.Before(to) && s.planAt(from).Before(planned) {
-			from = from.Add(max(time.Second, planned.Sub(s.planAt(from))/2))
+// undisputedSince is since when every daemon that runs has had a policy in this
+// form: it begins anew when one takes it up after another.
+func (s *story) undisputedSince(st stretch) time.Time {
+	since := st.from
+	for i := range s.Files {
+		f := &s.Files[i]
+		if p, ok := f.Set.Policy(st.policy.Name); ok && p.Hash() == st.hash {
+			continue
 		}
-		if to.IsZero() || to.After(until) {
-			to = until
+		if f.Until.IsZero() {
+			return s.Now
 		}
-		return to.Sub(from) > announceWithin
-	})
+		if f.Until.After(since) {
+			since = f.Until
+		}
+	}
+	return since
+}
+
+// wasUp reports whether a daemon that knew a policy in this form ran at an edge,
+// and for long enough after it to announce it.
+func (s *story) wasUp(st stretch, planned time.Time) bool {
+	for i := range s.Files {
+		f := &s.Files[i]
+		p, ok := f.Set.Policy(st.policy.Name)
+		if !ok || p.Hash() != st.hash || !planned.After(s.planAt(f.From.Add(s.Apart))) {
+			continue
+		}
+		for _, u := range s.Up {
+			enough := u.From
+			if !s.planAt(enough).Before(planned) {
+				continue
+			}
+			for s.planAt(enough).Before(planned) {
+				enough = enough.Add(max(time.Second, planned.Sub(s.planAt(enough))/2))
+			}
+			enough = enough.Add(announceWithin)
+			if u.Daemon == f.Daemon && (u.Until.IsZero() || enough.Before(u.Until)) && (f.Until.IsZero() || enough.Before(f.Until)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func edgesAreDecided(s *story) {

@@ -35,12 +35,26 @@ func fleetIsAsWanted(s *story) {
 		if reason, _ := set.Overrules(inst, facts, verb, win.Source, now); reason != "" || !slices.Contains(set.Allow, verb) {
 			continue
 		}
-		if s.excused(inst, win) {
+		if s.isOnItsWay(inst.ID) || s.excused(inst, win) {
 			continue
 		}
 		s.broken(inst.ID, "", fmt.Sprintf("%s is %s, and %s wants it %s since %s; nobody did that by hand, and no event says why", inst.Hostname, inst.Status, source(win.Source), win.State, stamp(win.Since)),
 			lines(callsOf(s.byInstance[inst.ID]))...)
 	}
+}
+
+// isOnItsWay reports whether an action on an instance's power may be open still.
+func (s *story) isOnItsWay(id string) bool {
+	for i := range s.Runs {
+		for _, it := range s.Runs[i].Items {
+			if it.Instance == id && it.Kind == string(policies.KindPower) {
+				if _, ended := s.outcome(it.ID); !ended && s.mayBeOpen(&s.Runs[i], it) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 func statusFor(state schedule.State) string {
@@ -69,8 +83,12 @@ func (s *story) excused(inst policies.Instance, win policies.Want) bool {
 		switch last.Outcome {
 		case events.Failed, events.Unknown, events.Expired, events.Planned:
 			return true
-		case events.Skipped:
-			return last.Reason != string(policies.ReasonAlready)
+		case events.Skipped: // the end of a pause or keep is decided about anew
+			switch policies.Reason(last.Reason) {
+			case policies.ReasonAlready, policies.ReasonChanged, policies.ReasonPaused, policies.ReasonKept:
+				return false
+			}
+			return true
 		}
 		return false
 	}

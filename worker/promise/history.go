@@ -24,8 +24,8 @@ type History struct {
 	Requests []civosim.Request // the ledger of the cloud, oldest first
 
 	Files  []File  // policies in force, oldest first
-	Keeps  []Keep  // by the command
-	Pauses []Pause // by the command
+	Keeps  []Keep  // by the command, oldest first; one that is ended early is there again with its new end
+	Pauses []Pause // by the command, likewise
 	Hands  []Hand  // what people did to instances
 	Fleets []Fleet // oldest first, one after each change by hand; the last is the end
 	// Approved is when held runs were approved, by "<region>.<trigger of the run>".
@@ -262,8 +262,20 @@ func (s *story) exceptions(id string, from, to time.Time) policies.Facts {
 			}
 		}
 	}
+	newest := make(map[Pause]Pause) // by scope: here, too
+	var scopes []Pause
 	for _, p := range s.Pauses {
-		if p.Holds(from) && p.Holds(to) {
+		scope := Pause{Policy: p.Policy, Instance: p.Instance}
+		if p.Since.After(to) {
+			continue
+		}
+		if _, ok := newest[scope]; !ok {
+			scopes = append(scopes, scope)
+		}
+		newest[scope] = p
+	}
+	for _, scope := range scopes {
+		if p := newest[scope]; p.Holds(from) && p.Holds(to) {
 			facts.Pauses = append(facts.Pauses, p)
 		}
 	}
@@ -303,8 +315,14 @@ func runLine(r *events.Run) string {
 	return fmt.Sprintf("%s run #%d %s of %s, %d items, edges %s %s", stamp(r.StoredAt), r.Seq, r.Trigger, r.Region, len(r.Items), strings.Join(r.Edges, " "), r.Why)
 }
 
-// Line is an event as a breach shows it, for traces.
+// Line, RunLine and RequestLine show what happened as a breach does, for traces.
 func Line(rec events.Record) string { return line(rec) }
+
+// RunLine shows a stored plan.
+func RunLine(r *events.Run) string { return runLine(r) }
+
+// RequestLine shows a request to the cloud.
+func RequestLine(r civosim.Request) string { return requestLine(r) }
 
 // stamp has the milliseconds that tell one event from the next.
 func stamp(t time.Time) string { return t.UTC().Format("Mon 02 15:04:05.000") }

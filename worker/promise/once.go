@@ -172,7 +172,7 @@ func nothingIsLost(s *story) {
 	for i := range s.Runs {
 		run := &s.Runs[i]
 		for _, it := range run.Items {
-			if _, ended := s.outcome(it.ID); !ended {
+			if _, ended := s.outcome(it.ID); !ended && !s.mayBeOpen(run, it) {
 				s.broken(it.Instance, it.ID, fmt.Sprintf("%s of %s, wanted by %s, has no outcome", it.Action, it.Hostname, source(it.Policy)), append([]string{runLine(run)}, lines(s.byAction[it.ID])...)...)
 			}
 		}
@@ -183,6 +183,25 @@ func nothingIsLost(s *story) {
 			s.broken("", "", fmt.Sprintf("the plan of %s for %s touches nothing, and no event says so", run.Trigger, run.Region), runLine(run))
 		}
 	}
+}
+
+// endsWithin is how soon after its begin an action has ended when nothing is wrong:
+// a call is accepted, and its target seen or given up.
+const endsWithin = 15 * time.Minute
+
+// mayBeOpen reports whether it is too early to miss the outcome of an action: it
+// has only just been planned, waits for approval, or says itself why it waits.
+func (s *story) mayBeOpen(run *events.Run, it events.Item) bool {
+	since := run.StoredAt
+	for _, t := range []time.Time{it.NotBefore, run.HeldUntil} {
+		if t.After(since) {
+			since = t
+		}
+	}
+	if recs := s.byAction[it.ID]; len(recs) > 0 && recs[len(recs)-1].Outcome == events.Waiting && it.NotAfter.After(since) {
+		since = it.NotAfter
+	}
+	return s.Now.Before(since.Add(endsWithin))
 }
 
 func host(rec events.Record) string {

@@ -84,7 +84,7 @@ func notProtected(s *story) {
 
 func notExcepted(s *story) {
 	for _, rec := range s.started {
-		facts := s.exceptions(rec.Instance, rec.StoredAt.Add(-Grace), rec.StoredAt)
+		facts := s.exceptions(rec.Instance, rec.StoredAt.Add(-Grace), rec.StoredAt.Add(s.Apart))
 		why := ""
 		if s.forEachMoment(rec, func(set *policies.Set, inst policies.Instance) bool {
 			reason, detail := set.Overrules(inst, facts, policies.Verb(rec.Action), rec.Policy, s.planAt(rec.StoredAt))

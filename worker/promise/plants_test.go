@@ -1,0 +1,162 @@
+package promise_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// plant is a bug put into the daemon's source by the compiler's overlay, so that
+// the shipped program knows nothing of it. What stands in file as old is replaced;
+// planted(name) in it is true in the run that is to find this bug.
+type plant struct {
+	name string
+	rule string // that must be found broken
+	puts []put
+}
+
+type put struct{ file, old, new string }
+
+var plants = []plant{
+	{"started without its expectation", "one call in flight", []put{{"events/ledger.go",
+		"	return b.publishRecord(ctx, rec, expect, startedFilter(rec.Region, rec.Instance))\n", `
+	if planted("started without its expectation") {
+		msg, err := b.message(ctx, rec)
+		if err != nil {
+			return 0, false, err
+		}
+		seq, err = b.put(ctx, msg)
+		return seq, err == nil, err
+	}
+	return b.publishRecord(ctx, rec, expect, startedFilter(rec.Region, rec.Instance))
+`}}},
+	{"started left out", "announced before called", []put{{"events/ledger.go",
+		"	rec.Outcome = Started\n", `
+	if planted("started left out") {
+		return expect + 1, true, nil
+	}
+	rec.Outcome = Started
+`}}},
+	{"acknowledged early", "nothing is lost", []put{{"worker/runner.go",
+		"	run := &d.Run\n	if len(run.Items) == 0 {\n", `
+	if planted("acknowledged early") {
+		_ = d.Ack()
+	}
+	run := &d.Run
+	if len(run.Items) == 0 {
+`}}},
+	{"give-up time ignored", "not after its give-up time", []put{{"worker/act.go",
+		"	if !time.Now().Add(-a.imposed).After(a.item.NotAfter) {\n", `
+	if planted("give-up time ignored") || !time.Now().Add(-a.imposed).After(a.item.NotAfter) {
+`}}},
+	{"last edge forgotten", "edges are announced", []put{{"worker/scheduler.go",
+		"	if m.Hash == p.Hash() {\n", `
+	if m.Hash == p.Hash() && !planted("last edge forgotten") {
+`}}},
+	{"planned anew", "one plan", []put{
+		{"worker/planner.go", "				if stored { // perhaps by another replica, or the answer was lost\n", `
+				if stored && !planted("planned anew") {
+`},
+		{"events/in.go", "	_, stored, err = b.publishExpecting(ctx, msg, 0, \"\")\n", `
+	if planted("planned anew") && stream == StreamRun {
+		_, err = b.put(ctx, msg)
+		return err == nil, err
+	}
+	_, stored, err = b.publishExpecting(ctx, msg, 0, "")
+`}}},
+	{"off on purpose ignored", "off on purpose", []put{{"policies/signal.go",
+		"	if !ok || win.State != schedule.Stopped {\n", `
+	if !ok || win.State != schedule.Stopped || planted("off on purpose ignored") {
+`}}},
+	{"reboot sent again", "never twice", []put{{"worker/act.go",
+		"func repeatable(it events.Item) bool { return it.Kind != string(policies.KindReboot) }\n", `
+func repeatable(it events.Item) bool { return it.Kind != string(policies.KindReboot) || planted("reboot sent again") }
+`}}},
+	{"pause ignored before the call", "not against an exception", []put{{"worker/rails.go",
+		"	reason, detail := r.set().Overrules(", `
+	if planted("pause ignored before the call") {
+		return pass()
+	}
+	reason, detail := r.set().Overrules(`}}},
+}
+
+// withinSeeds bounds how many seeds it may take to find a planted bug.
+const withinSeeds = 60
+
+func TestTheSimulationFindsPlantedBugs(t *testing.T) {
+	binary := buildPlanted(t)
+	for _, p := range plants {
+		t.Run(p.name, func(t *testing.T) {
+			cmd := exec.Command(binary, "-test.run=^TestSimulation$", "-test.failfast", fmt.Sprint("-seeds=", withinSeeds))
+			cmd.Env = append(os.Environ(), "NIGHTSHIFT_PLANT="+p.name)
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Fatalf("not found within %d seeds", withinSeeds)
+			}
+			_, found, _ := strings.Cut(string(out), " breaks a promise:\n")
+			if !strings.Contains(found, "  "+p.rule+": ") {
+				t.Fatalf("it was not found as a breach of %q:\n%.4000s", p.rule, out)
+			}
+			_, seed, _ := strings.Cut(string(out), ": seed ")
+			seed, _, _ = strings.Cut(seed, " ")
+			t.Logf("found by seed %s", seed)
+		})
+	}
+}
+
+// buildPlanted builds the tests of this package with all bugs in them, asleep.
+func buildPlanted(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	sources := make(map[string]string) // by file
+	for _, p := range plants {
+		for _, put := range p.puts {
+			text, ok := sources[put.file]
+			if !ok {
+				body, err := os.ReadFile(filepath.Join(root, put.file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				text = string(body)
+			}
+			if strings.Count(text, put.old) != 1 {
+				t.Fatalf("the bug %q is to be planted in %s where it says\n%s\nand it says so %d times: look where it belongs now", p.name, put.file, put.old, strings.Count(text, put.old))
+			}
+			sources[put.file] = strings.Replace(text, put.old, put.new, 1)
+		}
+	}
+	for _, pkg := range []string{"events", "worker", "policies"} {
+		sources[pkg+"/planted.go"] = "package " + pkg + "\n\nimport \"os\"\n\nfunc planted(bug string) bool { return os.Getenv(\"NIGHTSHIFT_PLANT\") == bug }\n"
+	}
+	var overlay struct{ Replace map[string]string }
+	overlay.Replace = make(map[string]string)
+	for file, text := range sources {
+		copied := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+		if err := os.WriteFile(copied, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		overlay.Replace[filepath.Join(root, file)] = copied
+	}
+	body, err := json.Marshal(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "planted.test")
+	if err := os.WriteFile(list, body, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "test", "-c", "-overlay", list, "-o", binary, "./worker/promise")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build with the planted bugs: %v\n%s", err, out)
+	}
+	return binary
+}
