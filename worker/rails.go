@@ -65,6 +65,10 @@ func (l *look) skip(reason policies.Reason, detail string) (next, bool, error) {
 	return ended(verdict{outcome: events.Skipped, reason: reason, detail: detail, before: describe(l.a.item, l.inst)}), true, nil
 }
 
+// at is the plan time as of which the rails are checked: not before the action's
+// own, which lies a moment ahead where another replica's clock is faster.
+func (l *look) at() time.Time { return maxTime(l.r.clock.Now(), l.a.item.Planned) }
+
 // later waits until a machine time; a reading made before will not do then.
 func (l *look) later(ctx context.Context, until time.Time, why string) (next, bool, error) {
 	l.a.notBefore = until
@@ -113,7 +117,7 @@ func protected(_ context.Context, l *look) (next, bool, error) {
 // overruled ends what a pause or a keep that came since the plan does not let be.
 func overruled(_ context.Context, l *look) (next, bool, error) {
 	it, r := l.a.item, l.r
-	reason, detail := r.set().Overrules(l.inst, r.memory.exceptions(l.inst), policies.Verb(it.Action), it.Policy, r.clock.Now())
+	reason, detail := r.set().Overrules(l.inst, r.memory.exceptions(l.inst), policies.Verb(it.Action), it.Policy, l.at())
 	if reason == "" {
 		return pass()
 	}
@@ -133,7 +137,7 @@ func stillSelected(_ context.Context, l *look) (next, bool, error) {
 		return pass() // a command
 	}
 	if name == policies.KeepSource {
-		k, kept := l.r.set().Kept(l.inst, l.r.memory.exceptions(l.inst), l.r.clock.Now())
+		k, kept := l.r.set().Kept(l.inst, l.r.memory.exceptions(l.inst), l.at())
 		if !kept || k.State != stateAfter(l.a.item.Action) {
 			return l.skip(policies.ReasonChanged, "it is no longer kept so")
 		}
@@ -150,7 +154,7 @@ func stillSelected(_ context.Context, l *look) (next, bool, error) {
 		return l.skip(policies.ReasonChanged, "policy "+name+" no longer selects it")
 	}
 	if l.a.item.Kind == string(policies.KindPower) && p.Signal == nil { // the file may have been edited since the plan
-		w, ok := l.r.set().Winner(l.inst, l.r.memory.wantFacts(l.inst), l.r.clock.Now())
+		w, ok := l.r.set().Winner(l.inst, l.r.memory.wantFacts(l.inst), l.at())
 		if ok && w.State != schedule.Any && w.State != stateAfter(l.a.item.Action) {
 			return l.skip(policies.ReasonChanged, l.r.set().SourceWord(w.Source)+" wants it "+string(w.State)+" now")
 		}

@@ -336,3 +336,34 @@ func TestANewerRunOvertakesAnOlderOneThatAnotherReplicaHas(t *testing.T) {
 }
 
 func numbered(n int) string { return fmt.Sprintf("55555555-0000-4000-8000-%012d", n) }
+
+// A replica whose clock is a little ahead announces an edge that for this one lies
+// a moment ahead. It is decided about as of the edge, not as of before it.
+func TestAnEdgeAnnouncedByAReplicaWhoseClockIsAheadIsNotSkipped(t *testing.T) {
+	amongOthers(t, "2026-03-04 18:58", office, func(t *testing.T, w *world) {
+		edge := time.Date(2026, 3, 4, 19, 0, 0, 0, time.UTC)
+		time.Sleep(time.Until(edge.Add(-800 * time.Millisecond)))
+		p, _ := w.set.Policy("dev-hours")
+		id := fmt.Sprintf("dev-hours@%d", edge.Unix())
+		if stored, err := w.bus.PublishTick(t.Context(), events.Tick{Policy: "dev-hours", Planned: edge, Hash: p.Hash(), Trigger: fmt.Sprintf("t%d", edge.Unix()), Edges: []string{id}}); err != nil || !stored {
+			t.Fatal(stored, err)
+		}
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
+	})
+}
+
+func TestTheEndOfAKeepAnnouncedByAReplicaWhoseClockIsAheadIsNotSkipped(t *testing.T) {
+	amongOthers(t, "2026-03-04 18:58", office, func(t *testing.T, w *world) {
+		end := time.Date(2026, 3, 4, 19, 30, 0, 0, time.UTC)
+		w.ask("keep", worker.KeepRequest{Instance: dev1, Region: "LON1", State: "running", Until: end.Format(time.RFC3339)}, &worker.KeepAnswer{})
+		time.Sleep(time.Until(end.Add(-800 * time.Millisecond)))
+		w.wantStatus(dev1, "ACTIVE")
+		id := fmt.Sprintf("_keep@%d", end.Unix())
+		if stored, err := w.bus.PublishTick(t.Context(), events.Tick{Policy: "_keep", Planned: end, Hash: "-", Trigger: fmt.Sprintf("t%d", end.Unix()), Edges: []string{id}}); err != nil || !stored {
+			t.Fatal(stored, err)
+		}
+		w.after(5 * time.Minute)
+		w.wantStatus(dev1, "SHUTOFF")
+	})
+}

@@ -94,7 +94,8 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 	if err != nil {
 		return fmt.Errorf("read what is remembered for trigger %s: %w", trig.ID, err)
 	}
-	plan := policies.Decide(p.set(), inv, facts, trig, p.clock.Now()) // all policies: two may want the same instance
+	now := maxTime(p.clock.Now(), trig.At)                  // the replica that announced it may have a faster clock
+	plan := policies.Decide(p.set(), inv, facts, trig, now) // all policies: two may want the same instance
 	if trig.Signal != nil && trig.Signal.Load != "" && p.loads.isSaid(plan, trig.At) {
 		return errors.Join(faults...) // a load that nobody acts upon is remembered where a policy waits for it, and is no run
 	}

@@ -658,6 +658,14 @@ func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
 		next := m.worker(round % 2)
 		next.says(t, `"(ready)"`)
 		edge := m.machine(m.plan(time.Now()).Truncate(time.Minute).Add(time.Minute))
+		pause(t.Context(), time.Until(edge.Add(around-time.Second)))
+		for n := range manyProbes { // wait in the hands of both, and are due when the old one has gone
+			id := fmt.Sprintf("w%d-%d", round, n)
+			due := m.plan(edge.Add(around + 2*time.Second))
+			if !m.send(t.Context(), "nightshift.v1.cmd.local.lon1."+instanceID(3, n)+".retag", id, map[string]any{"id": id, "add": []string{"seen=" + id}, "not_before": due}) {
+				t.Fatal("not sent")
+			}
+		}
 		pause(t.Context(), time.Until(edge.Add(around)))
 		if err := old.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
@@ -671,8 +679,12 @@ func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
 	pause(t.Context(), 8*time.Second) // until the last edge is done, too
 
 	begun := make(map[string]int) // calls announced, by edge and instance
-	late := time.Duration(0)
+	late, waited := time.Duration(0), 0
 	for _, e := range m.events() {
+		if e.Outcome == "started" && strings.HasPrefix(e.Trigger, "local-w") {
+			waited++
+			late = max(late, e.at.Sub(m.machine(e.Planned)))
+		}
 		if e.Outcome == "started" && strings.HasPrefix(e.Policy, "pulse-") {
 			begun[e.Policy+"@"+strconv.FormatInt(e.Planned.Unix(), 10)+" "+e.Instance]++
 			late = max(late, e.at.Sub(m.machine(e.Planned)))
@@ -692,6 +704,9 @@ func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
 				t.Errorf("the edge of %s at %s called %d times for pulse-%d, want once", policy, at.Format(time.TimeOnly), n, i)
 			}
 		}
+	}
+	if waited != 4*manyProbes {
+		t.Errorf("%d commands that waited have been called, want %d", waited, 4*manyProbes)
 	}
 	if late > 10*time.Second { // what is not handed back takes 15 s
 		t.Errorf("a call began %s after its edge", late)
