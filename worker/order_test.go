@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"nightshift/civo/civosim"
@@ -526,4 +527,75 @@ func (w *world) checkTurns() {
 	if waited == 0 {
 		w.t.Error("nobody waited for anybody")
 	}
+}
+
+func TestACommandForManyGoesInOrderAndOneForASingleInstanceDoesNotWait(t *testing.T) {
+	file := strings.Replace(shop(""), "08:00-19:00", "00:00-24:00", 1) + "pace: { apart: 5s }\n"
+	inBubbleWith(t, "2026-03-04 12:00", file, shopIs("ACTIVE"), func(t *testing.T, w *world) {
+		noon := london(t, "2026-03-04 12:00")
+		var answer worker.RunAnswer
+		w.ask("run", worker.RunRequest{Select: worker.SelectForm{All: []string{"project=a"}}, Action: "stop"}, &answer)
+		if len(answer.Actions) != 3 || answer.Actions[0].Hostname != "a-app" || answer.Actions[0].Order != "order shop (project=a), turn 2 of 3" {
+			t.Errorf("the answer is %+v", answer.Actions)
+		}
+		w.command(events.Command{ID: "c", Instance: bDB, Action: "stop"})
+		w.after(5 * time.Minute)
+		if n := w.at("stop", "b-db", noon); n < 0 || n > 5 {
+			t.Errorf("b-db was stopped after %d s", n)
+		}
+		web, app, db := w.at("stop", "a-web", noon), w.at("stop", "a-app", noon), w.at("stop", "a-db", noon)
+		if web < 0 || app < web+20 || db < app+20 {
+			t.Errorf("the stops are %q", w.acts("stop", noon))
+		}
+	})
+}
+
+// TestTwoDaemonsKeepTheOrder lets one go away in the middle of a stage: the other goes on.
+func TestTwoDaemonsKeepTheOrder(t *testing.T) {
+	inBubbleWith(t, "2026-03-04 07:58", shop(""), shopIs("SHUTOFF"), func(t *testing.T, w *world) {
+		end := w.second()
+		w.after(2*time.Minute + 10*time.Second)
+		w.end()
+		w.after(30 * time.Second)
+		w.begin()
+		synctest.Wait()
+		end()
+		w.after(10 * time.Minute)
+		w.checkTurns()
+		if n := w.calls("start"); n != 6 {
+			t.Errorf("%d starts were sent: %q", n, w.acts("start", london(t, "2026-03-04 08:00")))
+		}
+	})
+}
+
+func TestARegionDoesNotWaitForAnother(t *testing.T) {
+	far := strings.Replace(shopIs("SHUTOFF"), "hostname: a-app,", "hostname: a-app, region: NYC1,", 1)
+	inBubbleWith(t, "2026-03-04 07:59", strings.Replace(shop(""), "[LON1]", "[LON1, NYC1]", 1), far, func(t *testing.T, w *world) {
+		w.after(10 * time.Minute)
+		morning := london(t, "2026-03-04 08:00")
+		if n := w.at("start", "a-app", morning); n < 0 || n > 5 {
+			t.Errorf("a-app was started after %d s", n)
+		}
+		if n := w.at("start", "a-web", morning); n < 20 {
+			t.Errorf("a-web did not wait for a-db in its own region: %d s", n)
+		}
+	})
+}
+
+// TestWhatIsApprovedGoesInOrder: and how long it was held is no waiting of the order.
+func TestWhatIsApprovedGoesInOrder(t *testing.T) {
+	inBubbleWith(t, "2026-03-04 18:59", strings.Replace(shop(""), "give_up_after: 15m", "give_up_after: 1h\n    mode: ask", 1), shopIs("ACTIVE"), func(t *testing.T, w *world) {
+		w.after(30 * time.Minute)
+		if n := w.calls("stop"); n != 0 {
+			t.Errorf("%d stops were sent unasked", n)
+		}
+		evening := time.Now()
+		var a worker.ApproveAnswer
+		w.ask("approve", worker.ApproveRequest{Run: "shop-hours@19:00"}, &a)
+		w.after(10 * time.Minute)
+		w.checkTurns()
+		if web, db := w.at("stop", "a-web", evening), w.at("stop", "a-db", evening); web < 0 || web > 5 || db < 40 {
+			t.Errorf("the stops are %q", w.acts("stop", evening))
+		}
+	})
 }
