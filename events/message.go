@@ -240,8 +240,12 @@ type Named struct {
 const (
 	ActionRun    = "run"    // a run is held
 	ActionWarn   = "warn"   // a stop comes
+	ActionStage  = "stage"  // a stage of an order is over; reason StageLate: not reached by its deadline
 	ActionNotify = "notify" // a step of a trigger; a message that was not delivered
 )
+
+// StageLate is the reason of a notice of [ActionStage] that people are told of.
+const StageLate = "deadline"
 
 // At is the source's own time of a signal, zero when it names none.
 func (s *Signal) At() time.Time {

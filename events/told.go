@@ -24,6 +24,7 @@ const listenerMemory = 24 * time.Hour
 // Subjects that a listener may ask for. They do not overlap.
 const (
 	ToldHeld = prefix + "evt.*." + None + "." + ActionRun + "." + string(Noticed) + ".*"
+	ToldLate = prefix + "evt.*." + None + "." + ActionStage + "." + string(Noticed) + ".*"
 	ToldWarn = prefix + "evt." + None + "." + None + "." + ActionWarn + "." + string(Noticed) + ".*"
 	ToldStep = prefix + "evt.*.*." + ActionNotify + "." + string(Done) + ".*"
 )

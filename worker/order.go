@@ -25,11 +25,8 @@ import (
 // stores a notice that says which, and only then lets the next begin. So who takes
 // the run up after a crash knows from the ledger how far it had come.
 
-// Reasons of the notice about a stage.
-const (
-	stageReached  = "reached"
-	stageDeadline = "deadline"
-)
+// stageReached is the reason of a notice about a stage that was reached in time.
+const stageReached = "reached"
 
 // stageOf is the stage in which an action has its turn.
 func stageOf(a policies.Action) *events.Stage {
@@ -423,13 +420,13 @@ const stageNames = 5
 // noticeStage stores that a stage is over, and how.
 func (r *runner) noticeStage(ctx context.Context, run *events.Run, s *stage, reached bool) error {
 	rec := events.Record{
-		ActionID: s.notice, Action: "stage", Reason: stageReached, Trigger: run.Origin(), Who: run.Who, Policy: policiesOf(run.Edges),
+		ActionID: s.notice, Action: events.ActionStage, Reason: stageReached, Trigger: run.Origin(), Who: run.Who, Policy: policiesOf(run.Edges),
 		Region: run.Region, Instance: events.None, Planned: run.Planned,
 	}
 	n, but := s.sum()
 	rec.Detail = fmt.Sprintf("%s: reached by %d of %d", s.words(), n, len(s.members))
 	if !reached {
-		rec.Reason = stageDeadline
+		rec.Reason = events.StageLate
 		rec.Detail = fmt.Sprintf("%s: %d of %d when its deadline of %s had passed; what comes after it goes on", s.words(), n, len(s.members), policies.SpanWords(s.Deadline))
 	}
 	if but != "" {

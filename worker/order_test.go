@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"nightshift/civo/civosim"
@@ -433,4 +435,167 @@ policies: [ { name: night, select: { all: [shop] }, schedule: { running: ["07:00
 			})
 		}
 	}
+}
+
+// TestNoActionBeginsBeforeThoseThatItWaitsFor lets orders be carried out under faults,
+// restarts and hands, and reads from the ledger whether each call came after the
+// outcomes of all that go before it, or after the notice that their deadline had passed.
+func TestNoActionBeginsBeforeThoseThatItWaitsFor(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			dice := rand.New(rand.NewPCG(seed, 7))
+			var fleet strings.Builder
+			fleet.WriteString("instances:\n")
+			roles := []string{"db", "app", "web"}
+			for n := range 4 + dice.IntN(12) {
+				fmt.Fprintf(&fleet, "  - { id: 00000000-0000-4000-8000-%012d, hostname: m-%d, tags: [shop, project=%c, role=%s], status: %s }\n",
+					n, n, 'a'+rune(dice.IntN(2)), roles[dice.IntN(3)], []string{"SHUTOFF", "SHUTOFF", "ACTIVE"}[dice.IntN(3)])
+			}
+			file := strings.ReplaceAll(shop(""), "schedule:", fmt.Sprintf("spread: %ds\n    schedule:", 1+dice.IntN(150)))
+			if dice.IntN(2) == 0 {
+				file += "pace: { at_once: 2, apart: 7s }\n"
+			}
+			inBubbleWith(t, "2026-03-04 07:59", file, fleet.String(), func(t *testing.T, w *world) {
+				kinds := []civosim.FaultKind{civosim.ServerError, civosim.CutAfter, civosim.CutBefore, civosim.AcceptedButNotDone, civosim.RateLimited, civosim.Refused}
+				for range dice.IntN(6) {
+					w.sim.Inject(civosim.Fault{Op: []string{"start", "stop"}[dice.IntN(2)], Kind: kinds[dice.IntN(len(kinds))], Count: 1 + dice.IntN(3), Probability: 0.5})
+				}
+				w.after(time.Minute)
+				for range dice.IntN(4) {
+					w.after(time.Duration(dice.IntN(120)) * time.Second)
+					w.end()
+					w.after(time.Duration(dice.IntN(60)) * time.Second)
+					w.begin()
+				}
+				w.after(11 * time.Hour)
+				for range dice.IntN(4) {
+					w.after(time.Duration(dice.IntN(120)) * time.Second)
+					w.end()
+					w.begin()
+				}
+				w.after(time.Hour)
+				w.checkTurns()
+			})
+		})
+	}
+}
+
+// checkTurns holds each call against the order of its run.
+func (w *world) checkTurns() {
+	w.t.Helper()
+	outcome := make(map[string]time.Time) // by action id
+	passed := make(map[string]time.Time)  // by the words of a stage and its trigger: its deadline
+	for _, r := range w.all {
+		switch {
+		case isOutcome(r.Outcome):
+			outcome[r.ActionID] = r.StoredAt
+		case r.Action == "stage" && r.Reason == "deadline":
+			words, _, _ := strings.Cut(r.Detail, ": ")
+			passed[r.Trigger+" "+words] = r.StoredAt
+		}
+	}
+	first := make(map[string]time.Time) // call, by action id
+	for _, r := range w.all {
+		if _, ok := first[r.ActionID]; r.Outcome == events.Started && !ok {
+			first[r.ActionID] = r.StoredAt
+		}
+	}
+	waited := 0
+	for run, err := range w.bus.Runs(w.t.Context(), time.Time{}) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, late := range run.Items {
+			for _, early := range run.Items {
+				a, b := early.Stage, late.Stage
+				if a == nil || b == nil || a.Order != b.Order || a.Group != b.Group || a.Action != b.Action || a.Turn >= b.Turn || early.Skip != "" || first[late.ID].IsZero() {
+					continue
+				}
+				waited++
+				over := passed[fmt.Sprintf("%s order %s (%s), turn %d of %d to %s", run.Trigger, a.Order, a.Group, a.Turn, a.Of, a.Action)]
+				if end := outcome[early.ID]; (end.IsZero() || end.After(first[late.ID])) && (over.IsZero() || over.After(first[late.ID])) {
+					w.t.Errorf("%s of %s (turn %d) began at %s, before that of %s (turn %d) had ended (%s)", late.Action, late.Hostname, b.Turn, first[late.ID], early.Hostname, a.Turn, end)
+				}
+			}
+		}
+		for _, it := range run.Items {
+			if it.Skip == "" && outcome[it.ID].IsZero() {
+				w.t.Errorf("%s of %s has no outcome", it.Action, it.Hostname)
+			}
+		}
+	}
+	if waited == 0 {
+		w.t.Error("nobody waited for anybody")
+	}
+}
+
+func TestACommandForManyGoesInOrderAndOneForASingleInstanceDoesNotWait(t *testing.T) {
+	file := strings.Replace(shop(""), "08:00-19:00", "00:00-24:00", 1) + "pace: { apart: 5s }\n"
+	inBubbleWith(t, "2026-03-04 12:00", file, shopIs("ACTIVE"), func(t *testing.T, w *world) {
+		noon := london(t, "2026-03-04 12:00")
+		var answer worker.RunAnswer
+		w.ask("run", worker.RunRequest{Select: worker.SelectForm{All: []string{"project=a"}}, Action: "stop"}, &answer)
+		if len(answer.Actions) != 3 || answer.Actions[0].Hostname != "a-app" || answer.Actions[0].Order != "order shop (project=a), turn 2 of 3" {
+			t.Errorf("the answer is %+v", answer.Actions)
+		}
+		w.command(events.Command{ID: "c", Instance: bDB, Action: "stop"})
+		w.after(5 * time.Minute)
+		if n := w.at("stop", "b-db", noon); n < 0 || n > 5 {
+			t.Errorf("b-db was stopped after %d s", n)
+		}
+		web, app, db := w.at("stop", "a-web", noon), w.at("stop", "a-app", noon), w.at("stop", "a-db", noon)
+		if web < 0 || app < web+20 || db < app+20 {
+			t.Errorf("the stops are %q", w.acts("stop", noon))
+		}
+	})
+}
+
+// TestTwoDaemonsKeepTheOrder lets one go away in the middle of a stage: the other goes on.
+func TestTwoDaemonsKeepTheOrder(t *testing.T) {
+	inBubbleWith(t, "2026-03-04 07:58", shop(""), shopIs("SHUTOFF"), func(t *testing.T, w *world) {
+		end := w.second()
+		w.after(2*time.Minute + 10*time.Second)
+		w.end()
+		w.after(30 * time.Second)
+		w.begin()
+		synctest.Wait()
+		end()
+		w.after(10 * time.Minute)
+		w.checkTurns()
+		if n := w.calls("start"); n != 6 {
+			t.Errorf("%d starts were sent: %q", n, w.acts("start", london(t, "2026-03-04 08:00")))
+		}
+	})
+}
+
+func TestARegionDoesNotWaitForAnother(t *testing.T) {
+	far := strings.Replace(shopIs("SHUTOFF"), "hostname: a-app,", "hostname: a-app, region: NYC1,", 1)
+	inBubbleWith(t, "2026-03-04 07:59", strings.Replace(shop(""), "[LON1]", "[LON1, NYC1]", 1), far, func(t *testing.T, w *world) {
+		w.after(10 * time.Minute)
+		morning := london(t, "2026-03-04 08:00")
+		if n := w.at("start", "a-app", morning); n < 0 || n > 5 {
+			t.Errorf("a-app was started after %d s", n)
+		}
+		if n := w.at("start", "a-web", morning); n < 20 {
+			t.Errorf("a-web did not wait for a-db in its own region: %d s", n)
+		}
+	})
+}
+
+// TestWhatIsApprovedGoesInOrder: and how long it was held is no waiting of the order.
+func TestWhatIsApprovedGoesInOrder(t *testing.T) {
+	inBubbleWith(t, "2026-03-04 18:59", strings.Replace(shop(""), "give_up_after: 15m", "give_up_after: 1h\n    mode: ask", 1), shopIs("ACTIVE"), func(t *testing.T, w *world) {
+		w.after(30 * time.Minute)
+		if n := w.calls("stop"); n != 0 {
+			t.Errorf("%d stops were sent unasked", n)
+		}
+		evening := time.Now()
+		var a worker.ApproveAnswer
+		w.ask("approve", worker.ApproveRequest{Run: "shop-hours@19:00"}, &a)
+		w.after(10 * time.Minute)
+		w.checkTurns()
+		if web, db := w.at("stop", "a-web", evening), w.at("stop", "a-db", evening); web < 0 || web > 5 || db < 40 {
+			t.Errorf("the stops are %q", w.acts("stop", evening))
+		}
+	})
 }

@@ -84,7 +84,7 @@ func (r *runner) askPage(ctx context.Context, host, page string) error {
 	if err != nil {
 		return err
 	}
-	if req.URL.Hostname() != strings.Trim(host, "[]") {
+	if req.URL.Hostname() != strings.Trim(host, "[]") || req.URL.User != nil {
 		return fmt.Errorf("%q is not :port/path", page) // whoever may store plans could have written it
 	}
 	req.Header.Set("User-Agent", "nightshift")

@@ -62,6 +62,8 @@ func (t *teller) compose(ctx context.Context, rec *events.Record) (m *Message, a
 	switch {
 	case rec.Outcome == events.Noticed && rec.Action == events.ActionRun:
 		m, again, err = t.held(ctx, rec)
+	case rec.Outcome == events.Noticed && rec.Action == events.ActionStage && rec.Reason == events.StageLate:
+		m, err = t.late(ctx, rec)
 	case rec.Outcome == events.Noticed && rec.Action == events.ActionWarn:
 		m, err = t.warning(ctx, rec)
 	case rec.Outcome == events.Done && rec.Action == events.ActionNotify:
@@ -110,6 +112,19 @@ func (t *teller) held(ctx context.Context, rec *events.Record) (*Message, time.D
 	m.notes = []string{"It expires at " + t.clock(m.Until) + "."}
 	m.Commands = []string{"nightshift approve " + rec.Trigger}
 	return m, 0, nil
+}
+
+// late tells at once of a stage that was not reached by its deadline: what comes
+// after it begins now, without what it needs.
+func (t *teller) late(ctx context.Context, rec *events.Record) (*Message, error) {
+	runs, err := t.n.bus.RunsOf(ctx, rec.Trigger)
+	if err != nil || len(runs) == 0 {
+		return nil, err
+	}
+	m := &Message{ID: "late-" + rec.ActionID, Kind: Failed, Policy: rec.Policy, Run: t.runName(&runs[0]), Trigger: rec.Trigger, At: runs[0].Planned, since: rec.StoredAt}
+	m.Title = m.Run + ": " + rec.Detail
+	m.Commands = []string{"nightshift runs show " + rec.Trigger}
+	return m, nil
 }
 
 // failed tells of a run that did not come to all that was wanted, once it has ended.

@@ -160,7 +160,7 @@ func (t *teller) run(ctx context.Context) {
 		case Held:
 			subjects = append(subjects, events.ToldHeld)
 		case Failed:
-			subjects = append(subjects, events.ToldFailed...)
+			subjects = append(append(subjects, events.ToldLate), events.ToldFailed...)
 		case Warn:
 			subjects = append(subjects, events.ToldWarn)
 		}
