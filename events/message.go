@@ -13,7 +13,7 @@ type Tick struct {
 	Hash    string    `json:"hash"`    // of the policy in the form that planned it
 	Trigger string    `json:"trigger"` // id of the trigger that this tick is part of: t<unix of the newest edge>
 	// Edges are the ids of all edges that were published together, this one too. Of
-	// many only the first lists them; the others have its id in Lead.
+	// many only the newest lists them; the others have its id in Lead.
 	Edges []string `json:"edges,omitempty"`
 	Lead  string   `json:"lead,omitempty"`
 	// Since is the first edge of the range that this one stands for, where there is

@@ -126,6 +126,9 @@ func AnywhereFilter(actionID string) (string, error) {
 	return trailFilter("*", "*", actionID), checkTokens([]string{"action id"}, actionID)
 }
 
+// RegionFilter matches all events of a region (lower case).
+func RegionFilter(region string) string { return prefix + "evt." + region + ".>" }
+
 // InstanceFilter matches all events of an instance.
 func InstanceFilter(region, instance string) string {
 	return prefix + "evt." + region + "." + instance + ".>"

@@ -53,6 +53,8 @@ type turns struct {
 	alive  time.Time       // newest event of the run before it was taken up; zero: there was none
 	called map[string]bool // by action id: a call was made before the run was taken up
 
+	isCrowded bool // the run has more actions than may be under way at once
+
 	once   sync.Once
 	broken chan struct{} // closed when an action cannot be carried on
 	fault  error         // why; to be read when broken is closed
@@ -114,8 +116,15 @@ func (r *runner) turnsOf(ctx context.Context, d *events.RunDelivery, fresh bool)
 			}
 		}
 	}
-	if !fresh && (len(t.lines) > 0 || t.pace != nil) {
+	t.isCrowded = len(run.Items) > r.workers
+	switch {
+	case fresh:
+	case len(t.lines) > 0 || t.pace != nil:
 		if err := r.recall(ctx, run, t); err != nil {
+			return nil, err
+		}
+	case t.isCrowded && time.Since(run.StoredAt) > recallAfter:
+		if err := r.recallCrowd(ctx, d, t); err != nil {
 			return nil, err
 		}
 	}
@@ -125,6 +134,28 @@ func (r *runner) turnsOf(ctx context.Context, d *events.RunDelivery, fresh bool)
 		}
 	}
 	return t, nil
+}
+
+// recallAfter is the age of a run from which on it matters how long its actions had
+// stood in line before it was taken up: no give-up time is that short.
+const recallAfter = 10 * time.Second
+
+// recallCrowd reads from the ledger how long a run was in work whose actions only
+// wait for a place among the calls under way.
+func (r *runner) recallCrowd(ctx context.Context, d *events.RunDelivery, t *turns) error {
+	for rec, err := range r.bus.Records(ctx, events.RegionFilter(d.Run.Region), d.Run.StoredAt.Add(-time.Minute)) {
+		if err != nil {
+			return fmt.Errorf("read how far run %s had come: %w", d.Run.Trigger, err)
+		}
+		if rec.RunSeq != d.Seq {
+			continue
+		}
+		t.alive = maxTime(t.alive, rec.StoredAt)
+		if rec.Outcome == events.Started {
+			t.called[rec.ActionID] = true
+		}
+	}
+	return nil
 }
 
 // isPaced reports whether a pace is for an action: it shakes its instance.
@@ -232,7 +263,7 @@ func (t *turns) waited(it events.Item) time.Duration {
 		return 0
 	}
 	var until time.Time
-	if t.pace != nil && t.paced[it.ID] {
+	if t.pace != nil && t.paced[it.ID] || t.isCrowded {
 		until = t.alive
 	}
 	if m := t.at[it.ID]; m != nil {

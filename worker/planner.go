@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -308,6 +309,17 @@ func (p *planner) isElsewhere(t *events.Tick, trigger string) bool {
 	return ok && id != trigger && !strings.HasPrefix(id, trigger+"-")
 }
 
+// isOlder reports whether the newest edge of a trigger of ticks lies before that
+// of another.
+func isOlder(trigger, other string) bool {
+	unix := func(id string) int64 {
+		first, _, _ := strings.Cut(id, "-")
+		n, _ := strconv.ParseInt(strings.TrimPrefix(first, "t"), 10, 64) // 0: none of ours
+		return n
+	}
+	return unix(trigger) < unix(other)
+}
+
 func edgeOf(t *events.Tick) policies.Edge {
 	e := policies.Edge{Policy: t.Policy, Planned: t.Planned, Hash: t.Hash, From: t.Since, To: t.Upto}
 	if e.Hash == noHash {
@@ -410,10 +422,11 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 }
 
 // edges are those that a tick's trigger takes: all that were announced together
-// with it and run. A tick that was there before belongs to the trigger that it
-// names: which plan another replica is about to store nobody can know. Where a plan
-// of the trigger is stored already, for another region, it takes the same. A tick that such a plan
-// does not list came too late for it, and makes a trigger of its own.
+// with it, run, and are in no other stored plan. Those that a process had announced
+// before, and was killed then, are its trigger's, which is planned first: a newer
+// plan overtakes it. Where a plan of the trigger is stored already, for another
+// region, it takes the same. A tick that such a plan does not list came too late
+// for it, and makes a trigger of its own.
 func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger string, edges []policies.Edge, err error) {
 	own := edgeOf(in.Tick)
 	stored, ok, err := p.storedPlan(ctx, in.Tick.Trigger)
@@ -443,14 +456,20 @@ func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger strin
 		if err != nil {
 			return "", nil, fmt.Errorf("read tick %s: %w", edge, err)
 		}
-		if !found {
-			if p.mayCome(in) {
+		switch {
+		case !found && p.mayCome(in):
+			return "", nil, errTooEarly
+		case !found || t.Missed > 0:
+		case ok || t.Trigger == id && !p.isElsewhere(&t, id):
+			edges = append(edges, edgeOf(&t))
+		case p.mayCome(in) && isOlder(t.Trigger, id):
+			_, planned, err := p.storedPlan(ctx, t.Trigger)
+			if err != nil {
+				return "", nil, err
+			}
+			if !planned {
 				return "", nil, errTooEarly
 			}
-			continue
-		}
-		if t.Missed == 0 && t.Trigger == id { // else another announced it first: it is planned with those, and only there
-			edges = append(edges, edgeOf(&t))
 		}
 	}
 	if !slices.ContainsFunc(edges, func(e policies.Edge) bool { return e.ID() == own.ID() }) {

@@ -335,14 +335,18 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 			id += "-" + strconv.Itoa(n+1)
 		}
 		ids := make([]string, len(together))
+		lead := 0 // the newest: an older one may have been stored already, by a process that was killed then
 		for i, t := range together {
 			ids[i] = policies.Edge{Policy: t.Policy, Planned: t.Planned}.ID()
+			if t.Planned.After(together[lead].Planned) {
+				lead = i
+			}
 		}
 		for i := range together {
-			if together[i].Trigger = id; i == 0 || len(ids) <= edgesInEach {
+			if together[i].Trigger = id; i == lead || len(ids) <= edgesInEach {
 				together[i].Edges = ids
 			} else {
-				together[i].Lead = ids[0]
+				together[i].Lead = ids[lead]
 			}
 		}
 	}

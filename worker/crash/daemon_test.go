@@ -3,6 +3,7 @@ package crash
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -27,7 +28,6 @@ import (
 	"nightshift/civo/civosim"
 	"nightshift/configs"
 	"nightshift/events"
-	"nightshift/policies"
 )
 
 const (
@@ -74,6 +74,7 @@ type site struct {
 	cfg  *configs.Config
 
 	external bool
+	lives    []*span   // of its daemons
 	began    time.Time // machine time at which plan time was from
 	from     time.Time
 	speed    float64
@@ -133,8 +134,10 @@ func newSite(t *testing.T, external bool, sim civosim.Options, fleet, policies, 
 func (s *site) store() string { return filepath.Join(s.dir, "store") }
 
 // now is the plan time.
-func (s *site) now() time.Time {
-	return s.from.Add(time.Duration(float64(time.Since(s.began)) * s.speed))
+func (s *site) now() time.Time { return s.at(time.Now()) }
+
+func (s *site) at(machine time.Time) time.Time {
+	return s.from.Add(time.Duration(float64(machine.Sub(s.began)) * s.speed))
 }
 
 // daemon is a running process.
@@ -164,6 +167,9 @@ func (d *daemon) output() string {
 	return d.out.String()
 }
 
+// span is a life of the daemon, in machine time.
+type span struct{ from, until time.Time }
+
 // start starts the daemon. crashAt is where it is to end itself; empty: nowhere.
 func (s *site) start(crashAt string) *daemon {
 	s.t.Helper()
@@ -171,7 +177,7 @@ func (s *site) start(crashAt string) *daemon {
 		s.began = time.Now() // plan time begins to run
 	}
 	args := []string{"run", "--log-format", "json", "--config", s.file, "--api-url", s.api, "--data-dir", s.store(),
-		"--plan-start", s.now().Format(time.RFC3339Nano), "--plan-speed", strconv.FormatFloat(s.speed, 'f', -1, 64)}
+		"--plan-start", s.from.Format(time.RFC3339Nano), "--plan-at", s.began.Format(time.RFC3339Nano), "--plan-speed", strconv.FormatFloat(s.speed, 'f', -1, 64)}
 	if s.external {
 		args = append(args, "--nats-url", "nats://"+s.nats)
 	} else {
@@ -183,7 +189,9 @@ func (s *site) start(crashAt string) *daemon {
 	if err := d.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	go func() { d.err = d.Wait(); close(d.done) }() // until the process ends
+	life := &span{from: time.Now()}
+	s.lives = append(s.lives, life)
+	go func() { d.err = d.Wait(); life.until = time.Now(); close(d.done) }() // until the process ends
 	s.t.Cleanup(func() {
 		d.kill()
 		if s.t.Failed() && d.output() != "" {
@@ -251,20 +259,29 @@ func (s *site) bus() *events.Bus {
 	return bus
 }
 
-// knows waits until the daemon knows a policy: edges from then on count.
-func (s *site) knows(policy string) {
+// knows waits until the daemon knows a policy, and returns since when (plan time):
+// edges from then on count.
+func (s *site) knows(policy string) time.Time {
 	s.t.Helper()
 	js, err := jetstream.New(s.bus().Conn())
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	var known struct {
+		Since time.Time `json:"since"`
+	}
 	s.until("policy "+policy+" is known", func() error {
 		kv, err := js.KeyValue(s.t.Context(), events.Bucket)
-		if err == nil {
-			_, err = kv.Get(s.t.Context(), "policy."+policy)
+		if err != nil {
+			return err
 		}
-		return err
+		entry, err := kv.Get(s.t.Context(), "policy."+policy)
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(entry.Value(), &known)
 	})
+	return known.Since
 }
 
 // firewallID is the id of the restrictive firewall of every simulator with seed 1.
@@ -366,8 +383,11 @@ func (s *site) read(bus *events.Bus) (st story, err error) {
 		}
 		st.runs = append(st.runs, run)
 	}
-	if st.ticks, err = s.ticks(ctx, bus); err != nil {
-		return st, err
+	for tick, err := range bus.Ticks(ctx, time.Time{}) {
+		if err != nil {
+			return st, err
+		}
+		st.ticks = append(st.ticks, tick)
 	}
 	for rec, err := range bus.Records(ctx, "", time.Time{}) {
 		if err != nil {
@@ -376,34 +396,6 @@ func (s *site) read(bus *events.Bus) (st story, err error) {
 		st.records = append(st.records, rec)
 	}
 	return st, nil
-}
-
-// ticks are all that are stored, those of drift left aside.
-func (s *site) ticks(ctx context.Context, bus *events.Bus) (ticks []events.Tick, err error) {
-	js, err := jetstream.New(bus.Conn())
-	if err != nil {
-		return nil, err
-	}
-	stream, err := js.Stream(ctx, events.StreamIn)
-	if err != nil {
-		return nil, err
-	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("nightshift.v1.tick.>"))
-	if err != nil {
-		return nil, err
-	}
-	for subject := range info.State.Subjects {
-		tok := strings.Split(subject, ".")
-		if tok[3] == policies.DriftSource {
-			continue
-		}
-		t, _, err := bus.LoadTick(ctx, tok[3]+"@"+tok[4])
-		if err != nil {
-			return nil, err
-		}
-		ticks = append(ticks, t)
-	}
-	return ticks, nil
 }
 
 // outcomes are those of each action, as "verb host outcome reason".

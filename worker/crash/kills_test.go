@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"nightshift/events"
 	"nightshift/policies"
 	"nightshift/worker"
+	"nightshift/worker/promise"
 )
 
 var (
@@ -80,8 +82,9 @@ func TestRandomKills(t *testing.T) {
 			s.speed = float64(days*24*3600) / (float64(*kills) * pause.Seconds())
 
 			first := s.start("")
-			s.knows("web-down") // the last that is stored
-			since := s.now()
+			since := s.knows("web-down")                                              // all are known since then
+			known := s.began.Add(time.Duration(float64(since.Sub(s.from)) / s.speed)) // in machine time
+			before := promise.FleetOf(s.sim, known)
 			first.kill()
 			outside := s.world(rand.New(rand.NewPCG(*killSeed, 1)))
 			for range *kills {
@@ -98,7 +101,14 @@ func TestRandomKills(t *testing.T) {
 			s.sim.ClearFaults()
 			last := s.caughtUp(since)
 			last.kill()
-			s.from, s.began, s.speed = s.now(), time.Now(), max(1, s.speed/20) // so that there are moments at which nothing is to be done
+			fast, slow := *s, time.Now()
+			plan := func(machine time.Time) time.Time { // as the daemons were told
+				if machine.Before(slow) {
+					return fast.at(machine)
+				}
+				return s.at(machine)
+			}
+			s.from, s.began, s.speed = s.at(slow), slow, max(1, s.speed/20) // so that there are moments at which nothing is to be done
 			s.redeliver()
 			s.start("")
 			bus := s.bus()
@@ -121,8 +131,25 @@ func TestRandomKills(t *testing.T) {
 			})
 			t.Logf("%d kills over %s of plan time: %d runs, %d commands and alerts, %s", *kills, end.Sub(since).Round(time.Hour), len(st.runs), len(accepted), st.counts())
 			s.check(&st, since, end, accepted)
+			for _, breach := range promise.Check(s.history(&st, known, before, plan)) {
+				t.Error(breach)
+			}
 		})
 	}
+}
+
+// history is what happened, for the rules of package promise.
+func (s *site) history(st *story, known time.Time, before promise.Fleet, plan func(time.Time) time.Time) *promise.History {
+	h := &promise.History{
+		Now: time.Now(), Settled: true, Started: s.lives[0].from, Events: st.records, Runs: st.runs, Ticks: st.ticks, Requests: s.sim.Requests(), Plan: plan,
+		Files:  []promise.File{{Daemon: "it", From: known, Set: &s.cfg.Policies}},
+		Fleets: []promise.Fleet{before, promise.FleetOf(s.sim, time.Now())},
+		Apart:  20 * time.Millisecond,
+	}
+	for _, l := range s.lives {
+		h.Up = append(h.Up, promise.Span{Daemon: "it", From: l.from, Until: cmp.Or(l.until, h.Now)})
+	}
+	return h
 }
 
 // before is the plan time a span of machine time before another.
