@@ -125,6 +125,7 @@ func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.Cons
 		return fmt.Errorf("pull from %s: %w", stream, err)
 	}
 	defer messages.Stop()
+	defer b.disk.whenTakenUp(messages.Stop)()
 	drain := context.AfterFunc(ctx, messages.Drain)
 	defer drain()
 	for {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +44,23 @@ type disk struct {
 	mu    sync.Mutex
 	fault string // why it cannot be written; empty: it can
 	since time.Time
+	stops map[*func()]struct{} // what is to be made anew when the store is taken up
+}
+
+// whenTakenUp has something stopped when the store is taken up again, since what it
+// waits for does not come any more, until forget is called.
+func (d *disk) whenTakenUp(stop func()) (forget func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stops == nil {
+		d.stops = make(map[*func()]struct{})
+	}
+	d.stops[&stop] = struct{}{}
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.stops, &stop)
+	}
 }
 
 // givesUp reports whether a line of the server's log says that it stores no more.
@@ -164,6 +183,12 @@ func (b *Bus) takeUpStore() (detail string, err error) {
 		defer d.mu.Unlock()
 		d.fault, d.since = err.Error(), since
 		return "", err
+	}
+	d.mu.Lock()
+	stops := slices.Collect(maps.Keys(d.stops))
+	d.mu.Unlock()
+	for _, stop := range stops {
+		(*stop)()
 	}
 	return fmt.Sprintf("the store could not be written from %s to %s: %s; nothing was acknowledged meanwhile that is not stored",
 		since.UTC().Format(time.RFC3339), time.Now().UTC().Format(time.RFC3339), fault), nil

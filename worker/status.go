@@ -34,6 +34,8 @@ type Status struct {
 	OtherAccount []string `json:"other_account,omitempty"`
 	// StoreFaults are what is stored and cannot be read.
 	StoreFaults []string `json:"store_faults,omitempty"`
+	// ClockFault is why nothing acts by this machine's clock; empty: it is plausible.
+	ClockFault string `json:"clock_fault,omitempty"`
 }
 
 // ReplicaStatus is another replica, as it says of itself.

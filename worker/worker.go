@@ -274,6 +274,9 @@ func (w *Worker) Status(ctx context.Context) Status {
 	}
 	pin, others := w.inv.owner.seen()
 	s.Account, s.OtherAccount, s.StoreFaults = pin.IDs, others, w.storeFaults()
+	if err := w.wall.fault(); err != nil {
+		s.ClockFault = err.Error()
+	}
 	s.NotReady = w.NotReady(ctx)
 	s.Ready = len(s.NotReady) == 0
 	for _, o := range w.others.living() {

@@ -23,6 +23,9 @@ var (
 	descFileFault  = desc("policy_file_fault", "1 while a newer policy file is not in force because of a fault; nightshift status says where.")
 	descReady      = desc("ready", "1 while the daemon is ready, as /readyz says.")
 	descToken      = desc("token_refused", "1 from when Civo refuses the token until it accepts one.")
+	descAccount    = desc("other_account", "1 while the token is of another account than the store: every action is put off.")
+	descDamaged    = desc("store_damaged", "1 when something that is stored cannot be read; nightshift status says what.")
+	descClock      = desc("clock_fault", "1 while the clock is not plausible: nothing acts.")
 	descPaused     = desc("paused", "1 for each pause that holds now.", "scope", "policy", "instance")
 	descOpen       = desc("actions_open", "Actions of stored plans that have no outcome yet.")
 	descEnded      = desc("actions_total", "Actions that ended since the process began, by outcome.", "policy", "action", "outcome")
@@ -66,6 +69,9 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 	gauge(descFileFault, oneIf(s.PolicyFault != ""))
 	gauge(descReady, oneIf(s.Ready))
 	gauge(descToken, oneIf(s.TokenRefused))
+	gauge(descAccount, oneIf(len(s.OtherAccount) > 0))
+	gauge(descDamaged, oneIf(len(s.StoreFaults) > 0))
+	gauge(descClock, oneIf(s.ClockFault != ""))
 	gauge(descOpen, float64(s.Open))
 	for _, p := range s.Paused {
 		scope := "all"
