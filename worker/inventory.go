@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,15 +83,25 @@ func newInventory(api *civo.Client, regions []string, account *gate) *Inventory 
 func (inv *Inventory) setRegions(regions []string) {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
+	before := inv.inForce
 	inv.inForce = nil
 	for _, r := range regions {
 		name := strings.ToUpper(r)
 		inv.inForce = append(inv.inForce, name)
-		if inv.regions[name] == nil {
+		r := inv.regions[name]
+		if r == nil {
 			inv.regions[name] = &regionReader{name: name}
+		} else if !slices.Contains(before, name) {
+			r.forget() // it comes back: what was read of it is of another time
 		}
 	}
 	slices.Sort(inv.inForce)
+}
+
+func (r *regionReader) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last, r.err = nil, nil
 }
 
 // Has reports whether a region, in any case, is one of those that are looked after.
@@ -294,7 +305,11 @@ func list(ctx context.Context, api *civo.Client, region string) (*Reading, error
 	r := &Reading{Region: region, Began: time.Now()}
 	found, err := api.ListInstances(ctx, region)
 	if err != nil {
-		return nil, fmt.Errorf("list instances of %s: %w", region, err)
+		var answer *civo.Error
+		if errors.As(err, &answer) { // it says what was asked, and where
+			return nil, err
+		}
+		return nil, fmt.Errorf("list instances in %s: %w", region, err)
 	}
 	r.Instances = make([]policies.Instance, len(found))
 	r.byID = make(map[string]int, len(found))
