@@ -408,10 +408,13 @@ func (p *planner) trigger(ctx context.Context, in *events.Incoming) (policies.Tr
 	return trig, nil
 }
 
-// edges are those that a tick's trigger takes: all that were announced together
-// with it, run, and are in no other stored plan. Where a plan of the trigger is
-// stored already, for another region, it takes the same. A tick that such a plan
-// does not list came too late for it, and makes a trigger of its own.
+// edges are those that a tick's trigger takes: all that were stored under it and
+// run. An older one that was announced again together with these is stored under
+// the trigger of its first announcement, and belongs to that: were it free for the
+// first plan that lists it, two that are made at once would both take it, and a
+// reboot would be asked for twice. Where a plan of the trigger is stored already,
+// for another region, it takes the same. A tick that such a plan does not list came
+// too late for it, and makes a trigger of its own.
 func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger string, edges []policies.Edge, err error) {
 	own := edgeOf(in.Tick)
 	stored, ok, err := p.storedPlan(ctx, in.Tick.Trigger)
@@ -447,7 +450,7 @@ func (p *planner) edges(ctx context.Context, in *events.Incoming) (trigger strin
 			}
 			continue
 		}
-		if t.Missed == 0 && (ok || !p.isElsewhere(&t, id)) {
+		if t.Missed == 0 && (ok || t.Trigger == id) {
 			edges = append(edges, edgeOf(&t))
 		}
 	}
