@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"nightshift/civo/civosim"
 	"nightshift/events"
 )
 
@@ -53,5 +54,30 @@ func TestEdgesAnnouncedAgainByARestartAreInOnePlanEach(t *testing.T) {
 			}
 		}
 		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected", "stop web-1 done")
+	})
+}
+
+// The instance that has hours in a tag is in a region that cannot be read when the
+// edge of another policy comes: the tag's edge becomes known later, when both are
+// planned at the same moment.
+func TestEdgesOfOneInstantAnnouncedApartAreBothPlanned(t *testing.T) {
+	file := with(`  - name: own-hours
+    select: { all: ["nightshift.hours=*"] }
+    schedule: { from_tag: nightshift.hours }
+  - name: web-off
+    select: { all: [role=web] }
+    cron: "0 19 * * *"
+    do: stop
+`)
+	inBubble(t, "2026-03-04 18:55", file, func(t *testing.T, w *world) {
+		w.end()
+		w.retag(dev1, "nightshift.hours=Mon-Fri_08:00-19:00")
+		w.sim.Inject(civosim.Fault{Op: "list", Kind: civosim.ServerError, Count: -1})
+		w.begin()
+		w.after(5*time.Minute + 20*time.Second)
+		w.sim.ClearFaults()
+		w.after(10 * time.Minute)
+		w.wantOutcomes("stop dev-1 done", "stop web-1 done")
+		w.wantStatus(dev1, "SHUTOFF")
 	})
 }

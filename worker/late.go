@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -111,7 +110,8 @@ func (s *scheduler) fireOneLate(ctx context.Context, e policies.Edge, now time.T
 			e.Planned, e.From, e.To = now.Truncate(time.Second).Add(time.Duration(n)*time.Second).UTC(), at, at
 		}
 		t := tickOf(e)
-		t.Trigger, t.Edges = "t"+strconv.FormatInt(t.Planned.Unix(), 10), []string{e.ID()}
+		t.Edges = []string{e.ID()}
+		t.Trigger = triggerOf(t.Planned, t.Edges)
 		if s.givenUp(policies.Edge{Policy: e.Policy, Planned: at}, now) {
 			t.Missed, t.Since = 1, at
 		}

@@ -27,7 +27,7 @@ const (
 	maxCatchUp = 7 * 24 * time.Hour
 	// ticksOfTrigger bounds the edges that are decided about together: a tick names
 	// all of them, and what comes in is read up to events.MaxBody. Of more than
-	// edgesInEach only the first tick does.
+	// edgesInEach only the last tick does.
 	ticksOfTrigger = 500
 	edgesInEach    = 10
 	// statesAtOnce bounds the entries of the store that are written at a time.
@@ -331,26 +331,31 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 	for _, t := range ticks {
 		newest = maxTime(newest, t.Planned)
 	}
-	trigger := "t" + strconv.FormatInt(newest.Unix(), 10)
 	for n := 0; n*ticksOfTrigger < len(ticks); n++ {
 		together := ticks[n*ticksOfTrigger : min((n+1)*ticksOfTrigger, len(ticks))]
-		id := trigger
-		if n > 0 {
-			id += "-" + strconv.Itoa(n+1)
-		}
 		ids := make([]string, len(together))
 		for i, t := range together {
 			ids[i] = policies.Edge{Policy: t.Policy, Planned: t.Planned}.ID()
 		}
+		last := len(together) - 1 // the least likely to have been announced before
 		for i := range together {
-			if together[i].Trigger = id; i == 0 || len(ids) <= edgesInEach {
+			if together[i].Trigger = triggerOf(newest, ids); i == last || len(ids) <= edgesInEach {
 				together[i].Edges = ids
 			} else {
-				together[i].Lead = ids[0]
+				together[i].Lead = ids[last]
 			}
 		}
 	}
 	return ticks
+}
+
+// triggerOf is the id of the trigger of edges that are announced together, the
+// newest of which is planned for an instant. Other edges of that instant may be
+// announced apart, by another replica or when they become known: as another trigger,
+// or the first plan of two that are made at once would keep the other's from being
+// stored.
+func triggerOf(newest time.Time, edges []string) string {
+	return "t" + strconv.FormatInt(newest.Unix(), 10) + "-" + events.TokenOf(slices.Sorted(slices.Values(edges))...)[:6]
 }
 
 // isPerInstance reports whether an edge of a source concerns some of its
