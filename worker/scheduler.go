@@ -61,6 +61,7 @@ type scheduler struct {
 	check  *clockCheck
 	memory map[string]policyMemory // by policy; nil until loaded
 	late   lateEdges
+	blind  blindness
 
 	agenda  *policies.Agenda
 	version int      // of recent, that the agenda was made of
@@ -174,7 +175,7 @@ func (s *scheduler) load(ctx context.Context, set *policies.Set, now time.Time) 
 	if err := s.forgetGone(ctx, memory); err != nil {
 		return fmt.Errorf("forget policies that are gone: %w", err)
 	}
-	s.memory = memory
+	s.memory, s.blind = memory, newBlindness(memory)
 	known := make(map[string]time.Time, len(memory))
 	for name, m := range memory {
 		known[name] = m.Since
