@@ -11,7 +11,7 @@ type Tick struct {
 	Policy  string    `json:"policy"`
 	Planned time.Time `json:"planned"` // UTC
 	Hash    string    `json:"hash"`    // of the policy in the form that planned it
-	Trigger string    `json:"trigger"` // id of the trigger that this tick is part of: t<unix of the newest edge>
+	Trigger string    `json:"trigger"` // id of the trigger that this tick is part of: t<unix of the newest edge>-<hash of edges>
 	// Edges are the ids of all edges that were published together, this one too. Of
 	// many only the newest lists them; the others have its id in Lead.
 	Edges []string `json:"edges,omitempty"`
@@ -195,7 +195,7 @@ type Record struct {
 	Reason   string    `json:"reason,omitempty" jsonschema:"Why, as a word that does not change: already, protected, cooldown, over limit, gone, ... New ones may come."`
 	Detail   string    `json:"detail,omitempty" jsonschema:"Why, as a sentence for people."`
 	Error    string    `json:"error,omitempty" jsonschema:"What the Civo API or the network said; never a secret."`
-	Trigger  string    `json:"trigger" jsonschema:"What made the daemon look: id of a tick (t and its unix time), command or signal."`
+	Trigger  string    `json:"trigger" jsonschema:"What made the daemon look: id of a tick (t, its unix time, and a few letters for what was announced with it), command or signal."`
 	Who      string    `json:"who,omitempty" jsonschema:"Publisher of the command, or source of the signal, as its subject says: a name that NATS vouches for where it has users, else local."`
 	Claim    string    `json:"claim,omitempty" jsonschema:"Name that whoever asked gives; nobody vouches for it."`
 	Policy   string    `json:"policy,omitempty" jsonschema:"Policy that wanted it; empty for a command."`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,8 +33,9 @@ func keyOfLate(e policies.Exception) lateKey {
 
 // find returns the edges that are late and have not been found before. What the
 // first agenda of a region has, after a start or an edit of the file, was seen to
-// before: an edit never acts on the spot. Fired is what was fired before now.
-func (l *lateEdges) find(a *policies.Agenda, regions []string, fired map[string]policyMemory, now time.Time) (late []policies.Exception) {
+// before: an edit never acts on the spot; but for what lies after began, the newest
+// edges of then. Fired is what was fired before now.
+func (l *lateEdges) find(a *policies.Agenda, regions []string, fired map[string]policyMemory, began map[string]time.Time, now time.Time) (late []policies.Exception) {
 	old := l.agenda
 	if old == a {
 		l.upTo = now
@@ -52,7 +52,7 @@ func (l *lateEdges) find(a *policies.Agenda, regions []string, fired map[string]
 		}
 		for _, e := range a.Exceptions() {
 			behind := !e.Planned.After(fired[e.Policy].Last) && now.Sub(e.Planned) < maxCatchUp
-			if behind && !l.known[keyOfLate(e)] && (e.Region == "" || l.regions[e.Region]) {
+			if behind && !l.known[keyOfLate(e)] && (e.Region == "" || l.regions[e.Region] || e.Planned.After(began[e.Policy])) {
 				late = append(late, e)
 			}
 		}
@@ -75,7 +75,7 @@ func (l *lateEdges) find(a *policies.Agenda, regions []string, fired map[string]
 // has it, else under one of now that says which it stands for.
 func (s *scheduler) fireLate(ctx context.Context, now time.Time) error {
 	before := s.late
-	late := s.late.find(s.ahead(now), s.read, s.memory, now)
+	late := s.late.find(s.ahead(now), s.read, s.memory, s.blind.began, now)
 	var edges []policies.Edge
 	for _, e := range late {
 		if !slices.Contains(edges, e.Edge) {
@@ -111,7 +111,8 @@ func (s *scheduler) fireOneLate(ctx context.Context, e policies.Edge, now time.T
 			e.Planned, e.From, e.To = now.Truncate(time.Second).Add(time.Duration(n)*time.Second).UTC(), at, at
 		}
 		t := tickOf(e)
-		t.Trigger, t.Edges = "t"+strconv.FormatInt(t.Planned.Unix(), 10), []string{e.ID()}
+		t.Edges = []string{e.ID()}
+		t.Trigger = triggerOf(t.Planned, t.Edges)
 		if s.givenUp(policies.Edge{Policy: e.Policy, Planned: at}, now) {
 			t.Missed, t.Since = 1, at
 		}

@@ -44,6 +44,7 @@ var rails = []rail{
 	overruled,
 	stillAllowed,
 	stillSelected,
+	offOnPurpose,
 	stillLasting,
 	stillHigh,
 	cooledDown,

@@ -27,7 +27,7 @@ const (
 	maxCatchUp = 7 * 24 * time.Hour
 	// ticksOfTrigger bounds the edges that are decided about together: a tick names
 	// all of them, and what comes in is read up to events.MaxBody. Of more than
-	// edgesInEach only the first tick does.
+	// edgesInEach only the last tick does.
 	ticksOfTrigger = 500
 	edgesInEach    = 10
 	// statesAtOnce bounds the entries of the store that are written at a time.
@@ -61,6 +61,7 @@ type scheduler struct {
 	check  *clockCheck
 	memory map[string]policyMemory // by policy; nil until loaded
 	late   lateEdges
+	blind  blindness
 
 	agenda  *policies.Agenda
 	version int      // of recent, that the agenda was made of
@@ -174,7 +175,7 @@ func (s *scheduler) load(ctx context.Context, set *policies.Set, now time.Time) 
 	if err := s.forgetGone(ctx, memory); err != nil {
 		return fmt.Errorf("forget policies that are gone: %w", err)
 	}
-	s.memory = memory
+	s.memory, s.blind = memory, newBlindness(memory)
 	known := make(map[string]time.Time, len(memory))
 	for name, m := range memory {
 		known[name] = m.Since
@@ -327,13 +328,8 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 	for _, t := range ticks {
 		newest = maxTime(newest, t.Planned)
 	}
-	trigger := "t" + strconv.FormatInt(newest.Unix(), 10)
 	for n := 0; n*ticksOfTrigger < len(ticks); n++ {
 		together := ticks[n*ticksOfTrigger : min((n+1)*ticksOfTrigger, len(ticks))]
-		id := trigger
-		if n > 0 {
-			id += "-" + strconv.Itoa(n+1)
-		}
 		ids := make([]string, len(together))
 		lead := 0 // the newest: an older one may have been stored already, by a process that was killed then
 		for i, t := range together {
@@ -343,7 +339,7 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 			}
 		}
 		for i := range together {
-			if together[i].Trigger = id; i == lead || len(ids) <= edgesInEach {
+			if together[i].Trigger = triggerOf(newest, ids); i == lead || len(ids) <= edgesInEach {
 				together[i].Edges = ids
 			} else {
 				together[i].Lead = ids[lead]
@@ -351,6 +347,15 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 		}
 	}
 	return ticks
+}
+
+// triggerOf is the id of the trigger of edges that are announced together, the
+// newest of which is planned for an instant. Other edges of that instant may be
+// announced apart, by another replica or when they become known: as another trigger,
+// or the first plan of two that are made at once would keep the other's from being
+// stored.
+func triggerOf(newest time.Time, edges []string) string {
+	return "t" + strconv.FormatInt(newest.Unix(), 10) + "-" + events.TokenOf(slices.Sorted(slices.Values(edges))...)[:6]
 }
 
 // isPerInstance reports whether an edge of a source concerns some of its

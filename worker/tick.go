@@ -33,6 +33,9 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 	if err := s.fireLate(ctx, now); err != nil { // what lies behind the newest edge that was fired
 		return err
 	}
+	if err := s.fireUnseen(ctx, now); err != nil {
+		return err
+	}
 	if err := s.rewind(ctx, now); err != nil {
 		return err
 	}
@@ -46,6 +49,7 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 		s.log.Debug("tick", zap.String(keyPolicy, t.Policy), zap.Time(keyPlanned, t.Planned),
 			zap.Duration(keyLateness, now.Sub(t.Planned)), zap.Bool("stored", stored[i]), zap.Int("missed", t.Missed))
 	}
+	s.blind.took(ticks)
 	return s.rememberFired(ctx, ticks)
 }
 

@@ -195,6 +195,9 @@ func edgesAreDecided(s *story) {
 		if t.Policy == policies.DriftSource {
 			continue // what a look finds is told; that it finds nothing is not
 		}
+		if !s.Rest.IsZero() && t.Planned.After(s.planAt(s.Rest)) {
+			continue
+		}
 		edge := edgeOf(t)
 		if _, told := s.outcome(policies.ActionID(edge, 0, events.None, "none")); told {
 			continue

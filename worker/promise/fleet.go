@@ -28,6 +28,9 @@ func fleetIsAsWanted(s *story) {
 		if !ok || win.State == schedule.Any || statusFor(win.State) == inst.Status || set.ModeOf(win.Source) != policies.ModeAct {
 			continue
 		}
+		if calls := callsOf(s.byInstance[inst.ID]); !s.Rest.IsZero() && win.Since.After(s.planAt(s.Rest)) || len(calls) > 0 && s.isLate(calls[len(calls)-1].StoredAt) {
+			continue // it is being brought there
+		}
 		verb := policies.Start
 		if win.State == schedule.Stopped {
 			verb = policies.Stop
@@ -71,6 +74,11 @@ func (s *story) excused(inst policies.Instance, win policies.Want) bool {
 		return true // an edit never acts on the spot
 	}
 	last, ok := s.lastPower(inst.ID, win.Since)
+	for _, rec := range s.byInstance[inst.ID] { // the API switches on what is resized or rebooted while it is off
+		if win.State == schedule.Stopped && rec.Outcome == events.Started && (rec.Action == string(policies.Resize) || rec.Action == string(policies.Reboot)) && !s.planAt(rec.StoredAt).Before(win.Since) {
+			return true
+		}
+	}
 	for _, h := range s.Hands {
 		if h.Instance != inst.ID || s.planAt(h.At).Before(win.Since) {
 			continue

@@ -17,6 +17,7 @@ type History struct {
 	Now     time.Time // until then
 	Settled bool      // faults ended, and daemons have run, for so long that nothing may be open any more
 	Started time.Time // of the first daemon
+	Rest    time.Time // what came later need not have ended; zero: Now
 
 	Events   []events.Record   // NS_EVT, oldest first
 	Runs     []events.Run      // NS_RUN, oldest first
@@ -189,6 +190,9 @@ func read(h *History) *story {
 func (s *story) broken(instance, action, says string, shown ...string) {
 	s.breaches = append(s.breaches, Breach{s.rule, instance, action, says, shown})
 }
+
+// isLate reports whether something came too late to have ended.
+func (s *story) isLate(at time.Time) bool { return !s.Rest.IsZero() && at.After(s.Rest) }
 
 // planAt is the plan time at a machine time.
 func (s *story) planAt(t time.Time) time.Time {

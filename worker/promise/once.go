@@ -171,6 +171,9 @@ func (s *story) endOf(started events.Record) time.Time {
 func nothingIsLost(s *story) {
 	for i := range s.Runs {
 		run := &s.Runs[i]
+		if s.isLate(run.StoredAt) {
+			continue
+		}
 		for _, it := range run.Items {
 			if _, ended := s.outcome(it.ID); !ended && !s.mayBeOpen(run, it) {
 				s.broken(it.Instance, it.ID, fmt.Sprintf("%s of %s, wanted by %s, has no outcome", it.Action, it.Hostname, source(it.Policy)), append([]string{runLine(run)}, lines(s.byAction[it.ID])...)...)

@@ -21,6 +21,10 @@ func (c *chaos) calmPatience() time.Duration {
 	return min(2*time.Minute, max(25*time.Second, c.o.For))
 }
 
+// settle is how long all is well before a line is drawn: what came until then must
+// end, whatever comes later, since edges come as fast as ever.
+const settle = 2 * time.Second
+
 // calm lets everything come to rest, and ends the daemons in order. It returns
 // what did not rest, empty when all did.
 func (c *chaos) calm(ctx context.Context) (restless string) {
@@ -29,76 +33,104 @@ func (c *chaos) calm(ctx context.Context) (restless string) {
 	if err := c.cloud.weather(ctx); err != nil {
 		c.found("%v", err)
 	}
-	repair := time.Now().Add(2 * time.Second) // what is on its way arrives sooner
-	restless = "nobody said how it goes"
+	began := time.Now()
+	repair := began.Add(time.Second)
+	odd := make(map[string]int) // in how many looks an instance was neither on nor off
+	left := &line{}
 	for sleep(ctx, 50*time.Millisecond) {
 		if time.Now().After(repair) {
 			repair = time.Now().Add(time.Second)
-			c.repair(ctx)
+			c.repair(ctx, odd)
 			c.approve(ctx)
 		}
-		if restless = c.restless(ctx); restless == "" {
+		if time.Since(began) < settle {
+			continue
+		}
+		if err := c.outside.do(ctx, left.look); err != nil {
+			continue // NATS is on its way back
+		}
+		if left.isOver() {
 			break
 		}
 	}
-	end := time.Now()
+	c.rest = left.drawn
+	took := time.Since(began)
 	for _, r := range c.replicas {
 		if err := r.conclude(); err != nil {
 			c.found("%v", err)
 		}
 	}
-	if restless != "" {
-		restless = fmt.Sprintf("it did not come to rest within %s: %s", end.Sub(repair).Round(time.Second), restless)
+	if !left.isOver() {
+		restless = fmt.Sprintf("it did not come to rest within %s: %s", took.Round(time.Second), left.says)
 	}
 	return restless
 }
 
-// repair does what a person does about instances that are stuck.
-func (c *chaos) repair(ctx context.Context) {
+// line is drawn through the streams: what was stored before it is to be done.
+type line struct {
+	drawn time.Time
+	says  string            // what is left
+	last  map[string]uint64 // the newest sequence of each stream when it was drawn
+	done  map[string]bool   // consumers that are through with it
+}
+
+// isOver reports whether everything before the line is done.
+func (l *line) isOver() bool { return !l.drawn.IsZero() && l.says == "" }
+
+// look draws the line, and sees which consumers are through with it. Plans are made
+// of what came in, so the line through them is drawn when that is done.
+func (l *line) look(ctx context.Context, bus *events.Bus) error {
+	js, err := jetstream.New(bus.Conn())
+	if err != nil {
+		return err
+	}
+	if l.last == nil {
+		l.last, l.done = make(map[string]uint64), make(map[string]bool)
+	}
+	for _, name := range []string{events.StreamIn, events.StreamRun} {
+		stream, err := js.Stream(ctx, name)
+		if err != nil {
+			return err
+		}
+		if _, ok := l.last[name]; !ok {
+			l.last[name] = stream.CachedInfo().State.LastSeq
+		}
+		if l.drawn.IsZero() {
+			l.drawn = time.Now()
+		}
+		l.says = ""
+		consumers := stream.ListConsumers(ctx)
+		for info := range consumers.Info() {
+			left := info.NumPending + uint64(info.NumAckPending)
+			if left == 0 || info.AckFloor.Stream >= l.last[name] {
+				l.done[info.Name] = true
+			}
+			if info.Config.Durable != "" && !l.done[info.Name] {
+				l.says = fmt.Sprintf("%d messages of %s are not done by %s, the oldest of them behind %d", left, name, info.Name, info.AckFloor.Stream)
+			}
+		}
+		if err := consumers.Err(); err != nil || l.says != "" {
+			return err
+		}
+	}
+	return nil
+}
+
+// repair does what a person does about instances that are stuck: what is on its
+// way arrives sooner than in three looks.
+func (c *chaos) repair(ctx context.Context, odd map[string]int) {
 	fleet, err := c.cloud.instances(ctx)
 	if err != nil {
 		return
 	}
 	for _, i := range fleet {
-		if i.Status != policies.StatusActive && i.Status != policies.StatusShutoff {
+		if i.Status == policies.StatusActive || i.Status == policies.StatusShutoff {
+			delete(odd, i.ID)
+			continue
+		}
+		if odd[i.ID]++; odd[i.ID] > 2 {
 			_ = c.setStatus(ctx, i.ID, policies.StatusActive)
 			_ = c.lookAtFleet(ctx)
 		}
 	}
 }
-
-// restless says what is still to be done, as the streams know it. A moment in
-// which the next edge is near does not count as rest.
-func (c *chaos) restless(ctx context.Context) (says string) {
-	err := c.outside.do(ctx, func(ctx context.Context, bus *events.Bus) error {
-		js, err := jetstream.New(bus.Conn())
-		if err != nil {
-			return err
-		}
-		for _, s := range []string{events.StreamIn, events.StreamRun} {
-			stream, err := js.Stream(ctx, s)
-			if err != nil {
-				return err
-			}
-			consumers := stream.ListConsumers(ctx)
-			for info := range consumers.Info() {
-				if n := info.NumPending + uint64(info.NumAckPending); n > 0 && info.Config.Durable != "" {
-					says = fmt.Sprintf("%d messages of %s are not done by %s", n, s, info.Name)
-				}
-			}
-			if err := consumers.Err(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	now := c.clock.Now()
-	switch next := c.set.Edges(now, c.clock.Plan(time.Now().Add(400*time.Millisecond))); {
-	case err != nil:
-		return err.Error()
-	case says == "" && len(next) > 0:
-		return "the next edge is near"
-	}
-	return says
-}
-

@@ -79,6 +79,7 @@ type chaos struct {
 	outside  *outside
 	acts     *acts
 	tally    tally
+	rest     time.Time // when everything had come to rest
 }
 
 // Run lets chaos be and returns what became of the promise. When ctx ends the
@@ -100,6 +101,7 @@ func Run(ctx context.Context, o Options) (_ *Verdict, err error) {
 	var telling sync.WaitGroup
 	telling.Go(func() { c.tell(life, began, phases) }) // until life ends
 	telling.Go(func() { c.outside.listen(life) })      // likewise
+	telling.Go(func() { c.keepBooks(life) })           // likewise
 	defer telling.Wait()
 	defer end()
 

@@ -155,7 +155,7 @@ func literal(glob string) string {
 // ours: another tool's grammar is not invented.
 func withHours(tags []string, from *policies.FromTag, n int) []string {
 	tags = slices.DeleteFunc(slices.Clone(tags), func(t string) bool { return strings.HasPrefix(t, from.Tag+"=") })
-	for _, value := range []string{"00:00-03:00;05:00-08:00;11:00-15:00;18:00-21:00", "02:00-06:00;09:00-12:00;14:00-20:00", "Mon-Fri_08:00-19:00", "06:00-22:00"}[n%4:] {
+	for _, value := range []string{"00:00-02:00;04:00-08:00;12:00-16:00;18:00-20:00", "02:00-06:00;10:00-12:00;14:00-20:00", "Mon-Fri_08:00-18:00", "06:00-22:00"}[n%4:] {
 		if _, err := from.Read(value); err == nil {
 			return append(tags, from.Tag+"="+value)
 		}

@@ -135,7 +135,9 @@ type heard struct {
 	got  chan string
 }
 
-func hear(want func(string) (string, bool)) *heard { return &heard{want: want, got: make(chan string, 1)} }
+func hear(want func(string) (string, bool)) *heard {
+	return &heard{want: want, got: make(chan string, 1)}
+}
 
 func (h *heard) line(text string) {
 	h.mu.Lock()
