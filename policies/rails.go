@@ -76,7 +76,7 @@ func (f *Floor) Up(inv []Instance) (n int) {
 
 // Words say what a floor asks for.
 func (f *Floor) Words() string {
-	return fmt.Sprintf("floors: at least %d of %s stay running", f.Running, f.Select)
+	return fmt.Sprintf("at least %d of %s stay running", f.Running, f.Select)
 }
 
 // rails go over what is decided as a whole: what is kept up, what is too large, and
@@ -150,7 +150,7 @@ func (d *decision) count(matched []int) {
 // the first go, the others stay. A reboot comes back, so it is asked about alone;
 // just before the call it waits for those that are down.
 func (d *decision) keepFloors() {
-	if len(d.set.Floors) == 0 {
+	if len(d.set.Floors) == 0 || d.facts.Partial { // just before the call all regions are looked at
 		return
 	}
 	up := make(map[int]int) // by floor: how many would be running
@@ -209,7 +209,7 @@ func (d *decision) limit(run []*Action) {
 		instances[a.Instance] = true
 	}
 	n := d.fleetSize()
-	if d.facts.Partial && d.set.Limits.Share > 0 {
+	if d.facts.Partial && d.set.Limits.Share > 0 && len(instances) > 1 {
 		hold(fmt.Sprintf("limits.share is %g, and how large the fleet is is not known: a region was never read", d.set.Limits.Share), nil)
 	} else if most, bound := d.set.Limits.Allowed(n); bound && len(instances) > most {
 		hold(fmt.Sprintf("%d instances are more than limits.share (%g) allows of a fleet of %d: %d", len(instances), d.set.Limits.Share, n, most), nil)

@@ -197,7 +197,7 @@ func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
 // lookAtRegions names regions of the policy file that the account does not
 // know. The others go on; so does the daemon when nobody answers yet.
 func (w *Worker) lookAtRegions(ctx context.Context) {
-	if w.memory.needsReadings(w.set()) {
+	if set := w.set(); w.memory.needsReadings(set) || set.Limits.Share > 0 || len(set.Floors) > 0 { // a share of what is not known holds all
 		w.readAll(ctx, w.set().Regions)
 	}
 	ask, cancel := context.WithTimeout(ctx, 5*time.Second)
