@@ -274,24 +274,41 @@ func (d *decision) touchedWithin(p *Policy, within time.Duration) map[string]boo
 }
 
 // canaries say who goes first where a policy tries one instance of each region
-// before the others.
+// before the others: whose turn in an order, or whose time, comes first.
 func (d *decision) canaries() {
 	first := make(map[string]*Action) // by region and policy
+	of := func(a *Action) (key string, stay time.Duration) {
+		if i := d.index.policy(a.Policy); i >= 0 && a.Counts() {
+			stay = d.set.Policies[i].Canary
+		}
+		return a.Region + " " + a.Policy, stay
+	}
 	for n := range d.plan.Actions {
 		a := &d.plan.Actions[n]
-		i := d.index.policy(a.Policy)
-		if i < 0 || d.set.Policies[i].Canary == 0 || !a.Counts() {
+		key, stay := of(a)
+		if stay == 0 {
 			continue
 		}
-		key := a.Region + " " + a.Policy
-		switch c := first[key]; {
-		case c == nil:
+		if c := first[key]; c == nil || cmp.Or(cmp.Compare(a.turn(), c.turn()), a.Due.Compare(c.Due)) < 0 {
 			first[key] = a
-		case c.Instance != a.Instance:
-			c.Canary = "goes first, as the canary"
-			a.Canary = fmt.Sprintf("after %s, when that has stayed so for %s", cmp.Or(c.Hostname, c.Instance), SpanWords(d.set.Policies[i].Canary))
 		}
 	}
+	for n := range d.plan.Actions {
+		a := &d.plan.Actions[n]
+		key, stay := of(a)
+		if c := first[key]; stay > 0 && c.Instance != a.Instance {
+			c.Canary = "goes first, as the canary"
+			a.Canary = fmt.Sprintf("after %s, when that has stayed so for %s", cmp.Or(c.Hostname, c.Instance), SpanWords(stay))
+		}
+	}
+}
+
+// turn is when an action has its turn in an order.
+func (a *Action) turn() int {
+	if a.Place.Order == nil {
+		return 0
+	}
+	return a.Place.Turn(a.Verb)
 }
 
 // Waits says what an action waits for, in words; empty: nothing.
