@@ -101,9 +101,9 @@ func railsOf(set *Set, inst Instance, facts Facts, at time.Time) (words []string
 	}
 	for _, f := range set.FloorsOver(inst) {
 		if up := set.Floors[f].Up(inv); len(facts.Fleet) > 0 {
-			words = append(words, fmt.Sprintf("%s; %d of the fleet are running", set.Floors[f].Words(), up))
+			words = append(words, fmt.Sprintf("floor: %s; %d of the fleet are running", set.Floors[f].Words(), up))
 		} else {
-			words = append(words, set.Floors[f].Words())
+			words = append(words, "floor: "+set.Floors[f].Words())
 		}
 	}
 	return words

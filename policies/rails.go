@@ -76,7 +76,7 @@ func (f *Floor) Up(inv []Instance) (n int) {
 
 // Words say what a floor asks for.
 func (f *Floor) Words() string {
-	return fmt.Sprintf("floors: at least %d of %s stay running", f.Running, f.Select)
+	return fmt.Sprintf("at least %d of %s stay running", f.Running, f.Select)
 }
 
 // rails go over what is decided as a whole: what is kept up, what is too large, and
@@ -150,7 +150,7 @@ func (d *decision) count(matched []int) {
 // the first go, the others stay. A reboot comes back, so it is asked about alone;
 // just before the call it waits for those that are down.
 func (d *decision) keepFloors() {
-	if len(d.set.Floors) == 0 {
+	if len(d.set.Floors) == 0 || d.facts.Partial { // just before the call all regions are looked at
 		return
 	}
 	up := make(map[int]int) // by floor: how many would be running
@@ -209,7 +209,7 @@ func (d *decision) limit(run []*Action) {
 		instances[a.Instance] = true
 	}
 	n := d.fleetSize()
-	if d.facts.Partial && d.set.Limits.Share > 0 {
+	if d.facts.Partial && d.set.Limits.Share > 0 && len(instances) > 1 {
 		hold(fmt.Sprintf("limits.share is %g, and how large the fleet is is not known: a region was never read", d.set.Limits.Share), nil)
 	} else if most, bound := d.set.Limits.Allowed(n); bound && len(instances) > most {
 		hold(fmt.Sprintf("%d instances are more than limits.share (%g) allows of a fleet of %d: %d", len(instances), d.set.Limits.Share, n, most), nil)
@@ -274,24 +274,41 @@ func (d *decision) touchedWithin(p *Policy, within time.Duration) map[string]boo
 }
 
 // canaries say who goes first where a policy tries one instance of each region
-// before the others.
+// before the others: whose turn in an order, or whose time, comes first.
 func (d *decision) canaries() {
 	first := make(map[string]*Action) // by region and policy
+	of := func(a *Action) (key string, stay time.Duration) {
+		if i := d.index.policy(a.Policy); i >= 0 && a.Counts() {
+			stay = d.set.Policies[i].Canary
+		}
+		return a.Region + " " + a.Policy, stay
+	}
 	for n := range d.plan.Actions {
 		a := &d.plan.Actions[n]
-		i := d.index.policy(a.Policy)
-		if i < 0 || d.set.Policies[i].Canary == 0 || !a.Counts() {
+		key, stay := of(a)
+		if stay == 0 {
 			continue
 		}
-		key := a.Region + " " + a.Policy
-		switch c := first[key]; {
-		case c == nil:
+		if c := first[key]; c == nil || cmp.Or(cmp.Compare(a.turn(), c.turn()), a.Due.Compare(c.Due)) < 0 {
 			first[key] = a
-		case c.Instance != a.Instance:
-			c.Canary = "goes first, as the canary"
-			a.Canary = fmt.Sprintf("after %s, when that has stayed so for %s", cmp.Or(c.Hostname, c.Instance), SpanWords(d.set.Policies[i].Canary))
 		}
 	}
+	for n := range d.plan.Actions {
+		a := &d.plan.Actions[n]
+		key, stay := of(a)
+		if c := first[key]; stay > 0 && c.Instance != a.Instance {
+			c.Canary = "goes first, as the canary"
+			a.Canary = fmt.Sprintf("after %s, when that has stayed so for %s", cmp.Or(c.Hostname, c.Instance), SpanWords(stay))
+		}
+	}
+}
+
+// turn is when an action has its turn in an order.
+func (a *Action) turn() int {
+	if a.Place.Order == nil {
+		return 0
+	}
+	return a.Place.Turn(a.Verb)
 }
 
 // Waits says what an action waits for, in words; empty: nothing.

@@ -68,6 +68,9 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 		if open {
 			continue // it is being brought there
 		}
+		if s.Reason == policies.ReasonFloor {
+			continue // its edge has said so, and nothing has changed
+		}
 		if err := p.noticeDrift(ctx, s); err != nil {
 			return err
 		}

@@ -114,7 +114,7 @@ func aboveFloors(ctx context.Context, l *look) (next, bool, error) {
 		}
 		words := fmt.Sprintf("%s, and %d are", f.Words(), len(s.up)-down)
 		if coming := down + s.busy; coming > 0 {
-			return l.later(ctx, l.now.Add(l.r.verifyBy.Poll), fmt.Sprintf("%s; waits for %d on their way", words, coming))
+			return l.later(ctx, l.now.Add(l.r.verifyBy.Poll), fmt.Sprintf("floors: %s; waits for %d on their way", words, coming))
 		}
 		return l.skip(policies.ReasonFloor, words)
 	}

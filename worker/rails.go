@@ -51,9 +51,9 @@ var rails = []rail{
 	stillSmall,
 	alreadySo,
 	rightStatus,
-	onTrial,
 	inTurn,
 	inPace,
+	onTrial, // behind the order: who is tried waits for no other
 	roomInHour,
 	aboveFloors,  // from here on places are taken
 	withinAtMost, // what it takes stays with the instance

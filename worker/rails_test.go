@@ -73,7 +73,7 @@ func TestAFloorKeepsSoManyRunning(t *testing.T) {
 			w.wantStatus(head(i), want)
 		}
 		err := w.bus.Ask(t.Context(), "do.ann.lon1."+head(4)+".stop", events.Command{ID: "1"}, &worker.DoAnswer{})
-		if err == nil || !strings.Contains(err.Error(), "floor: floors: at least 3 of all env=dev stay running, and 3 are") {
+		if err == nil || !strings.Contains(err.Error(), "floor: at least 3 of all env=dev stay running, and 3 are") {
 			t.Errorf("a command that goes under the floor is answered with %v", err)
 		}
 	})

@@ -26,7 +26,7 @@ func (w *Worker) checkRegions(ctx context.Context) {
 // The others go on; so does the daemon when nobody answers yet.
 func (w *Worker) lookAtRegions(ctx context.Context) {
 	regions := w.set().Regions
-	if w.memory.needsReadings(w.set()) {
+	if set := w.set(); w.memory.needsReadings(set) || set.Limits.Share > 0 || len(set.Floors) > 0 { // a share of what is not known holds all
 		w.readAll(ctx, regions)
 	}
 	ask, cancel := context.WithTimeout(ctx, 5*time.Second)

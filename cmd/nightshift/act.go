@@ -36,10 +36,11 @@ const actHelp = `
 
 NAME is an id, or a host name that exactly one instance has; with --select the
 command is for all instances that have certain tags, and the answer is the plan,
-held until it is approved when it is larger than limits.per_run. The command goes
-through the daemon, with its rails and audit trail; --wait prints what happens
-and ends with the outcome. --direct asks the Civo API itself, when there is no
-daemon: protect, allow, limits and the audit trail are bypassed then.
+held until it is approved when it is larger than limits.per_run or limits.share.
+The command goes through the daemon, with its rails and audit trail; --wait
+prints what happens and ends with the outcome. --direct asks the Civo API itself,
+when there is no daemon: protect, allow, limits, floors and the audit trail are
+bypassed then.
 
 Exit codes: 0 accepted, or with --wait done, planned, or skipped because it is so
 already; 1 any other outcome, none or several instances of that name; 64 wrong usage.`
