@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"nightshift/civo"
+	"nightshift/civo/civosim"
 	"nightshift/events"
 	"nightshift/worker"
 )
@@ -365,5 +366,62 @@ func TestTheEndOfAKeepAnnouncedByAReplicaWhoseClockIsAheadIsNotSkipped(t *testin
 		}
 		w.after(5 * time.Minute)
 		w.wantStatus(dev1, "SHUTOFF")
+	})
+}
+
+func TestWhatCameToNothingIsWantedByNoReplica(t *testing.T) {
+	inBubble(t, "2026-03-04 20:00", with(`  - name: ci
+    select: { all: [env=dev] }
+    trigger: { alert: Queued }
+    do: start
+    lasts: 2h
+    cooldown: 1s
+`), func(t *testing.T, w *world) {
+		w.sim.SetStatus(dev1, "SHUTOFF")
+		w.sim.SetStatus(dev2, "SHUTOFF")
+		defer w.second()()
+		w.after(time.Minute)
+		fault, err := civosim.ParseFault("start:refused,code=quota_limit_reached,status=403")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.sim.Inject(fault)
+		w.signal(events.Signal{Instance: dev1, Alert: "Queued", ID: "a"})
+		w.after(time.Minute)
+		w.wantOutcomes("start dev-1 failed")
+		for range 12 { // each of the two answers some
+			var answer worker.PlanAnswer
+			w.ask("plan", worker.PlanRequest{}, &answer)
+			for _, line := range answer.Actions {
+				if line.Instance == dev1 {
+					t.Fatalf("a replica would still %s it: %s", line.Action, line.Why)
+				}
+			}
+			w.after(6 * time.Second)
+		}
+	})
+}
+
+// Replicas with another file write over what is remembered of a policy. When they
+// are gone it is written again: else the policy would be new at the next start.
+func TestWhatIsRememberedOfAPolicyOutlivesReplicasWithAnotherFile(t *testing.T) {
+	amongOthers(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		end := w.beats(events.Beat{ID: "b", Name: "second", Revision: "two"})
+		w.after(10 * time.Second)
+		if _, err := w.bus.State().Put(t.Context(), "policy.dev-hours", []byte(`{"hash":"two","since":"2026-01-01T00:00:00Z","last":"2026-03-04T08:00:00Z"}`)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.bus.State().Delete(t.Context(), "policy.web-down"); err != nil { // the other file has no such policy
+			t.Fatal(err)
+		}
+		end()
+		w.after(15 * time.Second)
+		for _, name := range []string{"dev-hours", "web-down"} {
+			p, _ := w.set.Policy(name)
+			entry, err := w.bus.State().Get(t.Context(), "policy."+name)
+			if err != nil || !strings.Contains(string(entry.Value()), p.Hash()) {
+				t.Errorf("what is remembered of %s is not of this form of it: %v", name, err)
+			}
+		}
 	})
 }
