@@ -45,7 +45,7 @@ var stageShape = shape{
 		{name: "ready", is: a(&readyShape), example: "{ tcp: 5432 }",
 			about: "What a started instance answers to, once it is up. Default: it is ready when the API says `" + policies.StatusActive + "`."},
 		{name: "deadline", is: duration(), clock: machineTime, standard: policies.SpanWords(policies.DefaultStageDeadline), example: "10m",
-			about: "So long after the newest of its actions has begun the next stage goes on, reached or not. An event says so."},
+			about: "So long after the newest of its actions has begun the next stage goes on, reached or not. It does not pass while a canary, `limits.per_hour` or `pace` keeps one of them back. An event says so."},
 	},
 }
 

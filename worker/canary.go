@@ -123,6 +123,8 @@ func (r *runner) awaitCanary(ctx context.Context, a *attempt) (n next, stop bool
 		return next{}, false, nil
 	}
 	began := time.Now()
+	release := func() {}
+	defer func() { release() }()
 	defer func() { a.imposed += time.Since(began) }() // ours: it does not count against the give-up time
 	for {
 		c.mu.Lock()
@@ -142,6 +144,8 @@ func (r *runner) awaitCanary(ctx context.Context, a *attempt) (n next, stop bool
 		case left:
 			return next{}, true, fmt.Errorf("%s was to go first, and is not carried out here", name)
 		}
+		release()
+		release = a.turns.keep(a.item.ID)
 		if err := r.note(ctx, a, "waits for "+name+", which goes first", ""); err != nil {
 			return next{}, true, err
 		}

@@ -72,6 +72,7 @@ type stage struct {
 
 	mu     sync.Mutex
 	newest time.Time // when its newest action began, or will at the soonest, or its turn came
+	kept   int       // actions that something of ours keeps from beginning: the deadline waits for them
 }
 
 // member is an action in a stage.
@@ -289,6 +290,23 @@ func (t *turns) began(id string) {
 	}
 }
 
+// keep says that something of ours keeps an action from beginning, a canary, a
+// limit, a pace, until release is called.
+func (t *turns) keep(id string) (release func()) {
+	m := t.at[id]
+	if m == nil {
+		return func() {}
+	}
+	count := func(by int) {
+		m.stage.mu.Lock()
+		defer m.stage.mu.Unlock()
+		m.stage.kept += by
+		m.stage.newest = maxTime(m.stage.newest, time.Now())
+	}
+	count(1)
+	return func() { count(-1) }
+}
+
 // end takes up how the carrying out of an action ended. Where it cannot be carried
 // on, nobody waits any longer: the run is taken up anew as soon as the others have ended.
 func (t *turns) end(a *attempt, err error) {
@@ -357,6 +375,9 @@ func (s *stage) asks() bool { return s.TCP > 0 || s.HTTP != "" }
 func (s *stage) due() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.kept > 0 {
+		return time.Now().Add(s.Deadline)
+	}
 	return s.newest.Add(s.Deadline)
 }
 
@@ -542,6 +563,7 @@ func (l *look) noteTurn(ctx context.Context, why string) error {
 // await waits for the turn of an action. The wait is ours, and does not count
 // against its give-up time.
 func (r *runner) await(ctx context.Context, a *attempt, turn func(context.Context, <-chan struct{}) error) error {
+	defer a.turns.keep(a.item.ID)()
 	began := time.Now()
 	err := turn(ctx, a.life.overtaken)
 	a.imposed += time.Since(began)

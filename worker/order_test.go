@@ -599,3 +599,32 @@ func TestWhatIsApprovedGoesInOrder(t *testing.T) {
 		}
 	})
 }
+
+// TestADeadlineDoesNotPassWhileALimitOfOursKeepsAStageBack: that nothing has begun
+// is then nobody's failure.
+func TestADeadlineDoesNotPassWhileALimitOfOursKeepsAStageBack(t *testing.T) {
+	more := func(fleet string) string {
+		return fleet + "  - { id: 00000000-0000-4000-8000-0000000000a4, hostname: a-web2, tags: [shop, project=a, role=web], status: ACTIVE }\n"
+	}
+	for name, file := range map[string]string{
+		"canary":   strings.Replace(shop(""), "give_up_after: 15m", "give_up_after: 15m\n    canary: 20m", 1),
+		"per_hour": strings.Replace(shop(""), "give_up_after: 15m", "give_up_after: 5h", 1) + "limits: { per_hour: 2 }\n",
+		"pace":     shop("") + "pace: { apart: 15m }\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubbleWith(t, "2026-03-04 18:59", file, more(shopIs("ACTIVE")), func(t *testing.T, w *world) {
+				w.after(4 * time.Hour)
+				evening := london(t, "2026-03-04 19:00")
+				last := max(w.at("stop", "a-web", evening), w.at("stop", "a-web2", evening))
+				if app := w.at("stop", "a-app", evening); last < 0 || app < last+20 {
+					t.Errorf("the stops are %q", w.acts("stop", evening))
+				}
+				for _, s := range w.stages() {
+					if strings.HasPrefix(s, "deadline") {
+						t.Errorf("a deadline has passed: %s", s)
+					}
+				}
+			})
+		})
+	}
+}

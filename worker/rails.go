@@ -420,7 +420,9 @@ func roomInHour(ctx context.Context, l *look) (next, bool, error) {
 }
 
 func (l *look) laterInHour(ctx context.Context, until time.Time, limit int) (next, bool, error) {
-	return l.later(ctx, until, fmt.Sprintf("limits.per_hour: %d actions began within the last hour", limit))
+	n, stop, err := l.later(ctx, until, fmt.Sprintf("limits.per_hour: %d actions began within the last hour", limit))
+	n.ours = true
+	return n, stop, err
 }
 
 // withinHour takes a place under limits.per_hour. What is not counted takes one

@@ -141,7 +141,12 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 		if n.turn != nil {
 			err = r.await(ctx, a, n.turn)
 		} else {
+			release := func() {}
+			if n.ours {
+				release = a.turns.keep(a.item.ID)
+			}
 			err = r.wait(ctx, a, n.after)
+			release()
 		}
 		if err != nil {
 			return err
