@@ -29,6 +29,8 @@ type Manifest struct {
 	Made    time.Time        `json:"made"`
 	Account []string         `json:"account,omitempty"` // ids of the Civo account that the store belongs to
 	Streams []ManifestStream `json:"streams"`
+	// Damages are what could not be read when the backup was made: it is not in it.
+	Damages []string `json:"damages,omitempty"`
 }
 
 // ManifestStream is a stream in a backup.
@@ -65,8 +67,8 @@ var backupOrder = []string{bucketStream, StreamIn, StreamRun, StreamDLQ, StreamE
 var ErrExists = errors.New("it is not empty")
 
 // Backup writes everything that is stored into one file, while whoever uses it
-// goes on. The file appears whole or not at all, readable by its owner only. A
-// stream with a damaged message is an error that names the stream.
+// goes on. The file appears whole or not at all, readable by its owner only. What of
+// the store cannot be read is named in the manifest.
 func (b *Bus) Backup(ctx context.Context, path, program string) (m Manifest, err error) {
 	form, err := b.storedVersion(ctx)
 	if err != nil {
@@ -104,10 +106,10 @@ func (b *Bus) Backup(ctx context.Context, path, program string) (m Manifest, err
 func (b *Bus) writeBackup(ctx context.Context, to io.Writer, m *Manifest) (err error) {
 	archive := zip.NewWriter(to)
 	for _, name := range backupOrder {
-		if d, err := b.damage(ctx, name); err != nil { // NATS would copy it without a word
+		if d, err := b.damage(ctx, name); err != nil { // NATS copies it without a word
 			return err
 		} else if d.Messages > 0 {
-			return fmt.Errorf("the store is damaged: %v; docs/recovery.md says what to do", d)
+			m.Damages = append(m.Damages, d.String())
 		}
 		part, err := archive.CreateHeader(&zip.FileHeader{Name: name + snapshotSuffix, Method: zip.Store, Modified: m.Made}) // compressed by NATS
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/synadia-io/orbit.go/jetstreamext"
 	"go.uber.org/zap"
 )
 
@@ -157,20 +158,26 @@ func (b *Bus) damage(ctx context.Context, name string) (d Damage, err error) {
 		}
 		d = Damage{Stream: name}
 		read, next := uint64(0), before.State.FirstSeq
-		for msg, err := range b.scan(ctx, name, ">", time.Time{}) {
-			if err != nil {
-				return d, err
+		for range damageTries { // a message that looks like an answer of NATS ends what is read of it
+			for msg, err := range b.scanFrom(ctx, name, ">", jetstreamext.GetBatchSeq(max(next, 1))) {
+				if err != nil {
+					return d, err
+				}
+				if msg.Sequence > before.State.LastSeq {
+					break
+				}
+				if whole && d.First == 0 && msg.Sequence > next {
+					d.First = next
+				}
+				read, next = read+1, msg.Sequence+1
 			}
-			if msg.Sequence > before.State.LastSeq {
+			if next > before.State.LastSeq {
 				break
 			}
-			if whole && d.First == 0 && msg.Sequence > next {
+			if d.First == 0 {
 				d.First = next
 			}
-			read, next = read+1, msg.Sequence+1
-		}
-		if whole && d.First == 0 && next <= before.State.LastSeq {
-			d.First = next
+			next++
 		}
 		after, err := b.info(ctx, name)
 		if err != nil {

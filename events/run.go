@@ -159,13 +159,16 @@ const scanBatch = 500
 // scan reads what a stream has of a subject filter since a time, oldest first,
 // and ends at what is newest when it gets there.
 func (b *Bus) scan(ctx context.Context, stream, filter string, since time.Time) iter.Seq2[*jetstream.RawStreamMsg, error] {
+	if since.IsZero() {
+		return b.scanFrom(ctx, stream, filter, jetstreamext.GetBatchSeq(1))
+	}
+	return b.scanFrom(ctx, stream, filter, jetstreamext.GetBatchStartTime(since))
+}
+
+// scanFrom is scan from where first says.
+func (b *Bus) scanFrom(ctx context.Context, stream, filter string, first jetstreamext.GetBatchOpt) iter.Seq2[*jetstream.RawStreamMsg, error] {
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
-		from := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchSubject(filter)}
-		if since.IsZero() {
-			from = append(from, jetstreamext.GetBatchSeq(1))
-		} else {
-			from = append(from, jetstreamext.GetBatchStartTime(since))
-		}
+		from := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchSubject(filter), first}
 		for {
 			ask, cancel := bounded(ctx)
 			msgs, err := jetstreamext.GetBatch(ask, b.js, stream, scanBatch, from...)

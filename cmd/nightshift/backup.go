@@ -32,8 +32,8 @@ Where no daemon runs, name its directory with --data-dir.
 
 The file appears whole or not at all, and is readable by its owner only. It is a zip
 archive with a manifest.json: version, time, account, and of each stream how many
-messages it has and a checksum. Every message is checked as it is copied; where one
-is damaged there is no backup, and the stream is named.
+messages it has and a checksum. Everything is read once before it is copied; what
+cannot be read, because the store is damaged, is named, and is not in the backup.
 
 The policy file and credentials are not in it. See docs/recovery.md.
 
@@ -142,5 +142,11 @@ func printManifest(w io.Writer, path string, m events.Manifest, output string) e
 	for _, s := range m.Streams {
 		fmt.Fprintf(tw, "  %s\t%d messages\tup to %d\t%d bytes\t\n", s.Name, s.Messages, s.LastSeq, s.Bytes)
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, d := range m.Damages {
+		fmt.Fprintf(w, "DAMAGED: %s, and is not in it; docs/recovery.md says what to do\n", d)
+	}
+	return nil
 }
