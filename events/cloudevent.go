@@ -36,6 +36,7 @@ type cloudEvent struct {
 	DataContentType string    `json:"datacontenttype"`
 	DataSchema      string    `json:"dataschema,omitempty" jsonschema:"The $id of the schema of data."`
 	Trace           string    `json:"traceparent,omitempty" jsonschema:"W3C trace context of the command or signal that asked for it."`
+	TraceState      string    `json:"tracestate,omitempty" jsonschema:"What tracers added to it."`
 	Data            Record    `json:"data"`
 }
 
@@ -50,7 +51,7 @@ func encodeEvent(rec Record, source string, now time.Time) (id string, body []by
 	rec.Detail, rec.Error, rec.Why = withoutSecrets(rec.Detail), withoutSecrets(rec.Error), withoutSecrets(rec.Why)
 	body, err = json.Marshal(cloudEvent{
 		SpecVersion: specVersion, ID: id, Source: source, Type: typePrefix + string(rec.Outcome),
-		Subject: rec.Region + "/" + rec.Instance, Time: now.UTC(), DataContentType: "application/json", DataSchema: RecordSchema, Trace: rec.Trace, Data: rec,
+		Subject: rec.Region + "/" + rec.Instance, Time: now.UTC(), DataContentType: "application/json", DataSchema: RecordSchema, Trace: rec.Trace, TraceState: rec.TraceState, Data: rec,
 	})
 	return id, body, err
 }
@@ -63,7 +64,7 @@ func decodeEvent(body []byte) (Record, error) {
 	if ce.SpecVersion != specVersion {
 		return Record{}, fmt.Errorf("read event: specversion is %q, want %s", ce.SpecVersion, specVersion)
 	}
-	ce.Data.Trace = ce.Trace
+	ce.Data.Trace, ce.Data.TraceState = ce.Trace, ce.TraceState
 	return ce.Data, nil
 }
 
@@ -76,30 +77,31 @@ type foreignEvent struct {
 	Time            time.Time       `json:"time"`
 	DataContentType string          `json:"datacontenttype"`
 	Trace           string          `json:"traceparent"`
+	TraceState      string          `json:"tracestate"`
 	Data            json.RawMessage `json:"data"`
 	DataBase64      []byte          `json:"data_base64"`
 }
 
 // parseSignal reads the body of a signal, or one element of a batch: our own JSON
 // form, or a CloudEvent whose data is in that form.
-func parseSignal(data []byte, isEvent bool) (s *Signal, trace string, err error) {
+func parseSignal(data []byte, isEvent bool) (s *Signal, trace Trace, err error) {
 	s = &Signal{}
 	var ce foreignEvent
 	if err := json.Unmarshal(data, &ce); err != nil && (isEvent || ce.SpecVersion != nil) {
-		return nil, "", fmt.Errorf("the body is not a CloudEvent: %w", err)
+		return nil, trace, fmt.Errorf("the body is not a CloudEvent: %w", err)
 	}
 	if !isEvent && ce.SpecVersion == nil {
 		if err := json.Unmarshal(data, s); err != nil {
-			return nil, "", fmt.Errorf("the body is not a signal: %w", err)
+			return nil, trace, fmt.Errorf("the body is not a signal: %w", err)
 		}
-		return s, "", nil
+		return s, trace, nil
 	}
 	if err := ce.check(); err != nil {
-		return nil, "", err
+		return nil, trace, err
 	}
 	if body := ce.body(); len(body) > 0 {
 		if err := json.Unmarshal(body, s); err != nil {
-			return nil, "", fmt.Errorf("the data of the CloudEvent is not a signal: %w", err)
+			return nil, trace, fmt.Errorf("the data of the CloudEvent is not a signal: %w", err)
 		}
 	}
 	if countSet(s.Alert, s.Load, s.Name) == 0 {
@@ -111,7 +113,7 @@ func parseSignal(data []byte, isEvent bool) (s *Signal, trace string, err error)
 	if s.At().IsZero() {
 		s.Time = ce.Time
 	}
-	return s, ce.Trace, nil
+	return s, Trace{ce.Trace, ce.TraceState}, nil
 }
 
 func (ce *foreignEvent) check() error {

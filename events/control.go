@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -51,31 +50,6 @@ func Refuse(code int, format string, args ...any) error {
 // answerTimeout bounds one answer.
 const answerTimeout = 30 * time.Second
 
-// Serve answers the control service "nightshift" until ctx ends.
-func (b *Bus) Serve(ctx context.Context, version string, endpoints []Endpoint) error {
-	service, err := micro.AddService(b.nc, micro.Config{Name: "nightshift", Version: semver(version), Description: "Nightshift control: " + version})
-	if err != nil {
-		return fmt.Errorf("begin the control service: %w", err)
-	}
-	var answers sync.WaitGroup // micro runs one goroutine per endpoint: long answers must not block the next
-	defer answers.Wait()
-	defer func() { _ = service.Stop() }()
-	for _, e := range endpoints {
-		opts := []micro.EndpointOpt{micro.WithEndpointSubject(ctlSubject(e.Name, e.Subject)), micro.WithEndpointMetadata(e.metadata())}
-		if e.Everyone {
-			opts = append(opts, micro.WithEndpointQueueGroupDisabled())
-		}
-		handler := micro.HandlerFunc(func(req micro.Request) {
-			answers.Go(func() { b.answer(ctx, e, req) }) // until answerTimeout
-		})
-		if err := service.AddEndpoint(e.Name, handler, opts...); err != nil {
-			return fmt.Errorf("begin the endpoint %s: %w", e.Name, err)
-		}
-	}
-	<-ctx.Done()
-	return nil
-}
-
 func ctlSubject(name, more string) string {
 	if more == "" {
 		return prefix + "ctl." + name
@@ -91,50 +65,52 @@ func (e *Endpoint) metadata() map[string]string {
 	return m
 }
 
-// answer answers one question, whatever it does to its handler.
-func (b *Bus) answer(ctx context.Context, e Endpoint, req micro.Request) {
-	if reply := req.Reply(); isOurs(reply) {
-		b.log.Warn("a question wants its answer where no answer belongs, and gets none", zap.String("endpoint", e.Name), zap.String("reply", reply))
-		return
+// answer answers one question, whatever it does to its handler, and returns the
+// error that was answered.
+func (b *Bus) answer(ctx context.Context, e Endpoint, msg *nats.Msg) error {
+	if isOurs(msg.Reply) {
+		return b.respond(msg, nil) // nothing is done for it either
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	ctx = WithTrace(ctx, req.Headers().Get(traceHeader))
-	answer, err := e.handle(ctx, req)
-	if err == nil {
-		err = req.RespondJSON(answer)
-		if err != nil { // such as larger than a message may be: whoever asked is not to wait in vain
-			err = req.Error("413", oneLine("the answer cannot be sent, ask for less: "+err.Error()), nil)
-		}
-	} else {
-		code := 500
-		var no *Refusal
-		if errors.As(err, &no) {
-			code = no.Code
-		}
-		// Not req.Error: micro looks at what that keeps when the handler has returned,
-		// which was long ago.
-		err = req.Respond(nil, micro.WithHeaders(micro.Headers{micro.ErrorHeader: {oneLine(err.Error())}, micro.ErrorCodeHeader: {strconv.Itoa(code)}}))
+	answer, fault := e.handle(traceIn(ctx, msg.Header), msg)
+	var body []byte
+	if fault == nil {
+		body, fault = json.Marshal(answer)
+	}
+	err := b.respond(msg, answerOf(body, fault))
+	if err != nil && fault == nil { // such as larger than a message may be: whoever asked is not to wait in vain
+		fault = err
+		err = b.respond(msg, refusalOf("413", "the answer cannot be sent, ask for less: "+err.Error()))
 	}
 	if err != nil {
 		b.log.Debug("answer not sent", zap.String("endpoint", e.Name), zap.Error(err))
 	}
+	return fault
 }
 
-func (e *Endpoint) handle(ctx context.Context, req micro.Request) (answer any, err error) {
+func answerOf(body []byte, fault error) *nats.Msg {
+	if fault == nil {
+		return &nats.Msg{Data: body}
+	}
+	code := 500
+	var no *Refusal
+	if errors.As(fault, &no) {
+		code = no.Code
+	}
+	return refusalOf(strconv.Itoa(code), fault.Error())
+}
+
+func (e *Endpoint) handle(ctx context.Context, msg *nats.Msg) (answer any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("programming error in %s, please report it: %v", e.Name, p)
 		}
 	}()
-	if len(req.Data()) > MaxBody {
-		return nil, Refuse(400, "the body has %d bytes, at most %d are read", len(req.Data()), MaxBody)
+	if len(msg.Data) > MaxBody {
+		return nil, Refuse(400, "the body has %d bytes, at most %d are read", len(msg.Data), MaxBody)
 	}
-	r := Request{Body: req.Data()}
-	if rest, ok := strings.CutPrefix(req.Subject(), ctlSubject(e.Name, "")+"."); ok {
-		r.Tokens = strings.Split(rest, ".")
-	}
-	return e.Handle(ctx, r)
+	return e.Handle(ctx, Request{Body: msg.Data, Tokens: tokensBehind(msg.Subject, e.Name)})
 }
 
 // oneLine makes a text fit for a header.

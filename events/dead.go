@@ -34,6 +34,7 @@ type DeadLetter struct {
 	Size        int    `json:"size" jsonschema:"Of the whole body, bytes."`
 	ContentType string `json:"content_type,omitempty" jsonschema:"Of the message, where it named one."`
 	Trace       string `json:"traceparent,omitempty"`
+	TraceState  string `json:"tracestate,omitempty"`
 
 	N      uint64    `json:"-"` // set when read: its sequence in NS_DLQ, by which it is called
 	DeadAt time.Time `json:"-"` // set when read: the server's
@@ -56,7 +57,7 @@ func (l *DeadLetter) IsWhole() bool { return len(l.Body()) == l.Size }
 
 // bury stores a message as a dead letter, and ends its delivery only then.
 func (b *Bus) bury(ctx context.Context, d delivery, reason string) {
-	if err := b.store(ctx, d, d.msg.Data(), reason); err != nil {
+	if err := b.putAway(ctx, d, d.msg.Data(), reason); err != nil {
 		b.log.Warn("dead letter not stored, will be tried again", zap.String("subject", d.Subject), zap.Error(err))
 		_ = d.Nak(deadRetry)
 		return
@@ -64,6 +65,41 @@ func (b *Bus) bury(ctx context.Context, d delivery, reason string) {
 	if err := d.msg.TermWithReason(oneLine(reason)); err != nil {
 		b.log.Debug("acknowledgement lost, it will be delivered again", zap.Error(err))
 	}
+}
+
+// putAway stores a message, or a part of one, as a dead letter, and then its
+// outcome.
+func (b *Bus) putAway(ctx context.Context, d delivery, data []byte, reason string) error {
+	if err := b.store(ctx, d, data, reason); err != nil {
+		return err
+	}
+	rec, ok := deadOutcome(d, reason)
+	if !ok {
+		return nil
+	}
+	_, err := b.PublishOutcome(traceIn(context.WithoutCancel(ctx), d.msg.Headers()), rec)
+	return err
+}
+
+// deadOutcome is how what a dead letter asked for ended, where its subject says
+// what that was. It has an identity of its own, and not that which its body may
+// claim: the same command, sent again and well written, must act. A tick has none:
+// the good one takes the place of the bad, and has an outcome.
+func deadOutcome(d delivery, reason string) (rec Record, ok bool) {
+	sub, err := parseInSubject(d.Subject)
+	if err != nil || sub.kind == "tick" || sub.instance == None {
+		return rec, false
+	}
+	in := Incoming{delivery: d, Command: &Command{}}
+	rec = Record{
+		ActionID: shortHash("dead", d.Subject, strconv.FormatUint(d.Seq, 10), strconv.Itoa(d.Part)), Action: sub.action, Outcome: Failed, Reason: "invalid",
+		Detail: "it cannot be read, and is kept as a dead letter (nightshift dead list): " + reason, Trigger: in.TriggerID(), Who: sub.who,
+		Region: sub.region, Instance: sub.instance, Planned: d.StoredAt.UTC(),
+	}
+	if sub.kind == "sig" {
+		rec.Action = "plan"
+	}
+	return rec, true
 }
 
 // store keeps a message, or a part of one, as a dead letter. One that is there
@@ -91,7 +127,7 @@ func newDeadLetter(d delivery, data []byte, reason string) DeadLetter {
 	if strings.HasPrefix(d.Subject, prefix+"run.") {
 		letter.Stream = StreamRun
 	}
-	letter.Trace = d.msg.Headers().Get(traceHeader)
+	letter.Trace, letter.TraceState = d.msg.Headers().Get(traceHeader), d.msg.Headers().Get(stateHeader)
 	if d.Part == 0 { // that of a batch is not that of its parts
 		letter.ContentType = mediaType(d.msg.Headers().Get(contentTypeHeader))
 	}
@@ -195,7 +231,7 @@ func (b *Bus) RetryDead(ctx context.Context, l DeadLetter) (seq uint64, err erro
 	if l.ContentType != "" {
 		msg.Header.Set(contentTypeHeader, l.ContentType)
 	}
-	ack, err := b.publish(WithTrace(ctx, l.Trace), traced(WithTrace(ctx, l.Trace), msg))
+	ack, err := b.publish(ctx, traced(WithTrace(ctx, Trace{l.Trace, l.TraceState}), msg))
 	if err != nil {
 		return 0, fmt.Errorf("send dead letter %d again: %w", l.N, err)
 	}

@@ -422,7 +422,7 @@ const maxBatch = 1000
 // be read.
 type element struct {
 	in    *Incoming
-	trace string // of a CloudEvent
+	trace Trace  // of a CloudEvent
 	raw   []byte // of a batch: this element alone
 	part  int    // 1, 2, … in a batch; 0: the message is not a batch
 	err   error
@@ -548,7 +548,7 @@ func (b *Bus) ConsumeIn(ctx context.Context, n, most int, handle func(context.Co
 func (b *Bus) consumeKind(ctx context.Context, durable, filter string, n int, handle func(context.Context, *Incoming)) error {
 	return b.consume(ctx, StreamIn, durable, filter, n, func(ctx context.Context, d delivery) {
 		headers := d.msg.Headers()
-		ctx = WithTrace(ctx, headers.Get(traceHeader))
+		ctx = traceIn(ctx, headers)
 		elements, err := parseMessage(d.Subject, headers.Get(contentTypeHeader), d.msg.Data())
 		if err == nil && isAnswer(headers) {
 			err = errors.New("it is the answer to a question of somebody who had it sent here")
@@ -582,7 +582,7 @@ func (b *Bus) handleBatch(ctx context.Context, d delivery, elements []element, h
 		d := d
 		d.Part, d.of = e.part, whole
 		if e.err != nil {
-			if err := b.store(ctx, d, e.raw, e.err.Error()); err != nil {
+			if err := b.putAway(ctx, d, e.raw, e.err.Error()); err != nil {
 				b.log.Warn("dead letter not stored, will be tried again", zap.String("subject", d.Subject), zap.Error(err))
 				whole.back(deadRetry)
 			} else {

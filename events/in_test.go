@@ -55,7 +55,7 @@ func consume(t *testing.T, b *events.Bus, n int, handle func(*events.Incoming) e
 				t.Error(err)
 			}
 			select {
-			case taken <- incoming{in, events.TraceOf(ctx)}:
+			case taken <- incoming{in, events.TraceOf(ctx).Parent}:
 			default:
 			}
 		})
@@ -216,12 +216,12 @@ func TestTheTraceContextGoesFromACommandToItsOutcome(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(t, b, "nightshift.v1.cmd.local.lon1.i-1.stop", "", trace1, `{}`)
-	if _, err := b.PublishCommand(events.WithTrace(t.Context(), trace2), events.Command{Who: "local", Region: "lon1", Instance: "i-1", Action: "start"}); err != nil {
+	if _, err := b.PublishCommand(events.WithTrace(t.Context(), events.Trace{Parent: trace2}), events.Command{Who: "local", Region: "lon1", Instance: "i-1", Action: "start"}); err != nil {
 		t.Fatal(err)
 	}
 	for n, g := range consume(t, b, 2, ack) {
 		run := events.Run{Trigger: fmt.Sprintf("t%d", n), Region: "lon1"}
-		if _, err := b.StoreRun(events.WithTrace(t.Context(), g.trace), run); err != nil {
+		if _, err := b.StoreRun(events.WithTrace(t.Context(), events.Trace{Parent: g.trace}), run); err != nil {
 			t.Fatal(err)
 		}
 	}

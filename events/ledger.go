@@ -175,7 +175,8 @@ func (b *Bus) message(ctx context.Context, rec Record) (*nats.Msg, error) {
 	if err := checkTokens([]string{"region", "instance", "action", "outcome", "action id"}, rec.Region, rec.Instance, rec.Action, string(rec.Outcome), rec.ActionID); err != nil {
 		return nil, err
 	}
-	rec.Trace = TraceOf(ctx)
+	t := TraceOf(ctx)
+	rec.Trace, rec.TraceState = t.Parent, t.State
 	id, body, err := encodeEvent(rec, b.source, time.Now())
 	if err != nil {
 		return nil, err

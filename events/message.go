@@ -81,6 +81,7 @@ type Run struct {
 	StoredAt time.Time `json:"stored_at"`             // machine time
 	Why      string    `json:"why,omitempty"`         // when there are no items: why not
 	Trace    string    `json:"traceparent,omitempty"` // trace context of what asked for it
+	State    string    `json:"tracestate,omitempty"`  // and what belongs to it
 	// Held is why the run waits for approval, until HeldUntil (machine time) at the
 	// latest; empty: it does not wait.
 	Held      string    `json:"held,omitempty"`
@@ -218,8 +219,9 @@ type Record struct {
 	RunSeq   uint64    `json:"run,omitempty" jsonschema:"Sequence of the stored plan in NS_RUN."`
 
 	// Trace is the W3C trace context of what asked for it: the traceparent
-	// attribute of the event and header of its message.
-	Trace string `json:"-"`
+	// attribute of the event and header of its message. So is TraceState.
+	Trace      string `json:"-"`
+	TraceState string `json:"-"`
 
 	StoredAt time.Time `json:"-"` // set when read: the server's time
 	Seq      uint64    `json:"-"` // set when read: in NS_EVT

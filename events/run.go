@@ -21,7 +21,8 @@ func (b *Bus) StoreRun(ctx context.Context, r Run) (stored bool, err error) {
 	if err := checkTokens([]string{"region", "trigger"}, r.Region, r.Trigger); err != nil {
 		return false, err
 	}
-	r.Trace = TraceOf(ctx)
+	t := TraceOf(ctx)
+	r.Trace, r.State = t.Parent, t.State
 	parts, err := b.split(&r)
 	if err != nil {
 		return false, err
@@ -124,7 +125,7 @@ func (b *Bus) ConsumeRuns(ctx context.Context, n int, handle func(context.Contex
 			_ = d.Nak(deadRetry)
 			return
 		}
-		handle(WithTrace(ctx, rd.Run.Trace), rd)
+		handle(WithTrace(ctx, Trace{rd.Run.Trace, rd.Run.State}), rd)
 	})
 }
 

@@ -84,6 +84,19 @@ func TestHostileMessagesAreDeadLettersAndDoNothing(t *testing.T) {
 		w.after(3 * time.Minute)
 		w.command(events.Command{ID: "good", Instance: web1, Action: "stop"})
 		w.after(5 * time.Minute)
+		w.mu.Lock()
+		dead := 0
+		w.all = slices.DeleteFunc(w.all, func(r events.Record) bool { // what names an instance has its outcome, too
+			isDead := r.Outcome == events.Failed && strings.Contains(r.Detail, "kept as a dead letter")
+			if isDead {
+				dead++
+			}
+			return isDead
+		})
+		w.mu.Unlock()
+		if dead < len(bad)/3 {
+			t.Errorf("%d of %d dead letters have an outcome", dead, len(bad))
+		}
 		w.wantOutcomes("stop dev-db skipped protected", "stop  skipped gone", "tick  expired", "stop web-1 done")
 		if n := w.calls("stop"); n != 1 {
 			t.Errorf("%d instances were asked to stop, want 1", n)

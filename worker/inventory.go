@@ -82,15 +82,25 @@ func newInventory(api *civo.Client, regions []string, account *gate) *Inventory 
 func (inv *Inventory) setRegions(regions []string) {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
+	before := inv.inForce
 	inv.inForce = nil
 	for _, r := range regions {
 		name := strings.ToUpper(r)
 		inv.inForce = append(inv.inForce, name)
-		if inv.regions[name] == nil {
+		r := inv.regions[name]
+		if r == nil {
 			inv.regions[name] = &regionReader{name: name}
+		} else if !slices.Contains(before, name) {
+			r.forget() // it comes back: what was read of it is of another time
 		}
 	}
 	slices.Sort(inv.inForce)
+}
+
+func (r *regionReader) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last, r.err = nil, nil
 }
 
 // Has reports whether a region, in any case, is one of those that are looked after.

@@ -691,6 +691,21 @@ func (m *memory) forget(r *Reading) {
 	}
 }
 
+// forgetRegion forgets what was seen in a region that is no longer looked after:
+// what changes there meanwhile is nobody's hand when the region comes back.
+func (m *memory) forgetRegion(region string, last *Reading) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.watched, strings.ToUpper(region))
+	if last == nil {
+		return
+	}
+	for id := range last.byID {
+		delete(m.seen, id)
+		delete(m.firstSeen, id)
+	}
+}
+
 // isOurs reports whether a call of ours may have made the change: one that leads
 // to it and was sent since the instance was last seen otherwise, or so short
 // before that its effect may have come late.

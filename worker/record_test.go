@@ -29,7 +29,7 @@ func TestARecordSaysWhatWasWantedInWhichRevisionAndHowItWent(t *testing.T) {
 
 func TestTheTraceOfACommandIsInEveryEventThatComesOfIt(t *testing.T) {
 	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
-		ctx := events.WithTrace(t.Context(), someTrace)
+		ctx := events.WithTrace(t.Context(), events.Trace{Parent: someTrace, State: "vendor=1,other=2"})
 		if err := w.bus.Ask(ctx, "do.oncall.lon1."+web1+".stop", events.Command{}, &worker.DoAnswer{}); err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func TestTheTraceOfACommandIsInEveryEventThatComesOfIt(t *testing.T) {
 		w.wantOutcomes("stop web-1 done", "stop api-1 done")
 		for _, o := range []events.Outcome{events.Started, events.Accepted, events.Done} {
 			for _, rec := range w.records(o) {
-				if rec.Trace != someTrace {
+				if rec.Trace != someTrace || rec.TraceState != "vendor=1,other=2" {
 					t.Errorf("%s of %s: trace %q", o, rec.Hostname, rec.Trace)
 				}
 			}
@@ -81,10 +81,10 @@ func TestADeadLetterThatIsSentAgainOrDroppedIsInTheAuditTrail(t *testing.T) {
 		var said []string
 		for _, rec := range w.records(events.Noticed) {
 			if rec.Action == "message" {
-				said = append(said, rec.Reason+" by "+rec.Who)
+				said = append(said, rec.Reason+" by "+rec.Who+"/"+rec.Claim)
 			}
 		}
-		if got := strings.Join(said, ", "); got != "sent again by ann, dropped by ann" {
+		if got := strings.Join(said, ", "); got != "sent again by local/ann, dropped by local/ann" {
 			t.Errorf("the trail says %q", got)
 		}
 		var letter worker.DeadAnswer

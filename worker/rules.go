@@ -51,6 +51,11 @@ const actPolicies = "policies"
 // each call.
 func (w *Worker) Replace(ctx context.Context, set *policies.Set, revision string) {
 	old := w.set()
+	for _, region := range old.Regions {
+		if !slices.Contains(set.Regions, region) {
+			w.memory.forgetRegion(region, w.inv.last(region))
+		}
+	}
 	w.inv.setRegions(set.Regions)
 	w.memory.rename(set)
 	w.rules.put(set, revision)
@@ -58,6 +63,12 @@ func (w *Worker) Replace(ctx context.Context, set *policies.Set, revision string
 	w.memory.mu.Lock()
 	w.memory.touch() // so that the scheduler looks at once
 	w.memory.mu.Unlock()
+	if !slices.Equal(old.Regions, set.Regions) {
+		select {
+		case w.regionsEdited <- struct{}{}:
+		default:
+		}
+	}
 	changes := changed(old, set, w.o.Clock.Now())
 	words := cmp.Or(strings.Join(changes, "; "), "no policy has changed")
 	w.o.Log.Info("policies replaced", zap.String("revision", revision), zap.Int("policies", len(set.Policies)), zap.Strings("changes", changes))

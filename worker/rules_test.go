@@ -115,6 +115,45 @@ func TestARegionThatIsAddedIsLookedAfter(t *testing.T) {
 	})
 }
 
+func TestARegionTakenOutAndPutBackIsSeenAnew(t *testing.T) {
+	both := strings.Replace(with(devHours), "[LON1]", "[LON1, NYC1]", 1)
+	far := fleet + "  - { id: 55555555-0000-4000-8000-000000000001, hostname: far-1, region: NYC1, size: g3.small, tags: [role=far], status: ACTIVE }\n"
+	inBubbleWith(t, "2026-03-04 12:00", both, far, func(t *testing.T, w *world) {
+		w.after(15 * time.Minute) // read
+		w.edit(with(devHours))
+		w.sim.SetStatus("55555555-0000-4000-8000-000000000001", "SHUTOFF") // nobody watches
+		w.after(time.Hour)
+		w.edit(both)
+		w.after(15 * time.Minute)
+		for _, r := range w.records(events.Noticed) {
+			if r.Reason == "hand" {
+				t.Errorf("a change that nobody watched is somebody's hand: %+v", r)
+			}
+		}
+	})
+}
+
+func TestARegionThatTheAccountDoesNotHaveIsNamedAtTheStartAndAfterAnEdit(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
+		w.edit(strings.Replace(with(devHours), "[LON1]", "[LON1, LON9]", 1))
+		w.after(time.Minute)
+		var s worker.Status
+		w.ask("status", struct{}{}, &s)
+		if len(s.Regions) != 2 || !s.Regions[1].Unknown || s.Regions[0].Unknown {
+			t.Errorf("the status says %+v", s.Regions)
+		}
+		if said := strings.Join(w.notices(), "\n"); strings.Count(said, "region LON9 is unknown to Civo") != 1 {
+			t.Errorf("it was said: %s", said)
+		}
+		w.end()
+		w.begin()
+		w.after(time.Minute)
+		if said := strings.Join(w.notices(), "\n"); strings.Count(said, "region LON9 is unknown to Civo") != 2 {
+			t.Errorf("at the start it was said: %s", said)
+		}
+	})
+}
+
 func TestAFileThatCannotBeUsedChangesNothingAndIsReported(t *testing.T) {
 	inBubble(t, "2026-03-04 18:30", with(devHours), func(t *testing.T, w *world) {
 		w.w.Refuse(t.Context(), errors.New("nightshift.yaml:9:7: unknown key"))

@@ -47,8 +47,9 @@ type ReplicaStatus struct {
 type RegionStatus struct {
 	Region    string    `json:"region"`
 	Instances int       `json:"instances"`
-	ReadAt    time.Time `json:"read_at,omitzero"` // of the last complete list
-	Error     string    `json:"error,omitempty"`  // of the last attempt; empty when it went well
+	ReadAt    time.Time `json:"read_at,omitzero"`  // of the last complete list
+	Error     string    `json:"error,omitempty"`   // of the last attempt; empty when it went well
+	Unknown   bool      `json:"unknown,omitempty"` // the account has no such region
 }
 
 // UpcomingEdge is an edge that lies ahead, for people.

@@ -55,6 +55,9 @@ type Worker struct {
 	wall   *clockCheck
 	// damages are what of the store cannot be read.
 	damages atomic.Pointer[[]events.Damage]
+
+	regionsEdited chan struct{}            // an edit brought other regions
+	unknown       atomic.Pointer[[]string] // regions of the policy file that the account does not have
 }
 
 // New puts a worker together and starts nothing. The set, the client and the
@@ -75,7 +78,7 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	o.Verify.Settle = cmp.Or(o.Verify.Settle, DefaultSettle)
 	o.Verify.Apart = cmp.Or(o.Verify.Apart, DefaultApart)
 	o.Verify.Poll = cmp.Or(o.Verify.Poll, DefaultPoll)
-	w := &Worker{api: api, bus: bus, o: o, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), lives: newLives(o.Embedded)}
+	w := &Worker{api: api, bus: bus, o: o, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), regionsEdited: make(chan struct{}, 1), lives: newLives(o.Embedded)}
 	w.rules.put(set, o.Revision)
 	w.others = newReplicas(bus, api, &w.rules, o)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
@@ -166,7 +169,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	g.Go(func() error { return w.lookAfterStore(intake) })       // until intake ends
 	g.Go(func() error { return scheduler.lookForDrift(intake) }) // until intake ends
 	g.Go(func() error { return newWarner(w).run(intake) })       // until intake ends
-	g.Go(func() error { w.lookAtRegions(intake); return nil })   // once
+	g.Go(func() error { w.checkRegions(intake); return nil })    // until intake ends
 	w.ready.Store(true)
 	w.o.Log.Info("ready", zap.Strings("regions", w.set().Regions), zap.Int("policies", len(w.set().Policies)),
 		zap.String("mode", string(w.set().Mode)), zap.String("nats", w.bus.URL()))
@@ -192,38 +195,6 @@ func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
 	}
 	r.hour.began = began
 	return nil
-}
-
-// lookAtRegions names regions of the policy file that the account does not
-// know. The others go on; so does the daemon when nobody answers yet.
-func (w *Worker) lookAtRegions(ctx context.Context) {
-	if w.memory.needsReadings(w.set()) {
-		w.readAll(ctx, w.set().Regions)
-	}
-	ask, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	known, err := w.api.Regions(ask)
-	if err != nil {
-		w.inv.account.saw(ctx, err)
-		if ctx.Err() == nil {
-			w.o.Log.Warn("regions not checked", zap.Error(err))
-		}
-		return
-	}
-	var codes []string
-	for _, r := range known {
-		codes = append(codes, strings.ToUpper(r.Code))
-	}
-	for _, region := range w.set().Regions {
-		found := false
-		for _, c := range codes {
-			found = found || c == strings.ToUpper(region)
-		}
-		if !found {
-			w.o.Log.Error("region is unknown to Civo, its instances cannot be looked after",
-				zap.String(keyRegion, region), zap.Strings("known", codes))
-		}
-	}
 }
 
 func (w *Worker) housekeeping(ctx context.Context, p *planner) error {
@@ -269,7 +240,7 @@ func (w *Worker) Status(ctx context.Context) Status {
 	now := w.o.Clock.Now()
 	s := Status{
 		Name: w.o.Name, Version: w.o.Version, Revision: w.rules.p.Load().name, Mode: string(w.set().Mode), Since: w.since.UTC(), Now: now,
-		Policies: len(w.set().Policies), Regions: w.inv.status(), Open: w.lives.count(), Paused: w.memory.paused(now),
+		Policies: len(w.set().Policies), Regions: w.regionStatus(), Open: w.lives.count(), Paused: w.memory.paused(now),
 		Timezone: w.zone().String(), TokenRefused: w.inv.account.refused(),
 	}
 	pin, others := w.inv.owner.seen()

@@ -29,7 +29,9 @@ func newStatusCommand() *cobra.Command {
 they were read, actions under way, pauses, and the next edges.
 
 With --ready it is a health check: nothing but a line, exit code 0 when the
-daemon is ready and 1 when it is not or does not answer.`,
+daemon is ready and 1 when it is not or does not answer. A token that Civo refuses
+and a region that it does not know are named there; a restart would mend neither,
+so that daemon counts as ready.`,
 		Example: "  nightshift status\n  nightshift status --ready",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -102,8 +104,25 @@ func printReady(w io.Writer, replicas []worker.Status) error {
 			return fmt.Errorf("%s is not ready: %s", s.Name, strings.Join(s.NotReady, "; "))
 		}
 	}
-	_, err := fmt.Fprintln(w, "ready")
+	_, err := fmt.Fprintln(w, strings.Join(append([]string{"ready"}, butWords(replicas)...), ", but "))
 	return err
+}
+
+// butWords are why a daemon that is ready cannot do all that it should: what a
+// restart would not mend, so that it counts as ready.
+func butWords(replicas []worker.Status) (words []string) {
+	for _, s := range replicas {
+		if s.TokenRefused {
+			words = append(words, "Civo refuses the token: every action is put off")
+		}
+		for _, r := range s.Regions {
+			if r.Unknown {
+				words = append(words, "region "+r.Region+" is unknown to Civo")
+			}
+		}
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
 }
 
 func printStatus(w io.Writer, s worker.Status) {
@@ -129,6 +148,8 @@ func printStatus(w io.Writer, s worker.Status) {
 	printPauses(w, s, zone)
 	for _, r := range s.Regions {
 		switch {
+		case r.Unknown:
+			fmt.Fprintf(w, "  %s  UNKNOWN TO CIVO: its instances cannot be looked after\n", r.Region)
 		case r.Error != "":
 			fmt.Fprintf(w, "  %s  not read: %s\n", r.Region, r.Error)
 		case r.ReadAt.IsZero():

@@ -109,6 +109,7 @@ func outcomeWords() string {
 type watched struct {
 	Time  time.Time `json:"time"`
 	Trace string    `json:"traceparent,omitempty"`
+	State string    `json:"tracestate,omitempty"`
 	events.Record
 }
 
@@ -118,7 +119,7 @@ func eventPrinter(w io.Writer, output string) func(events.Record, time.Time, uin
 	return func(rec events.Record, stored time.Time, _ uint64) error {
 		switch output {
 		case "json":
-			return enc.Encode(watched{stored.UTC(), rec.Trace, rec})
+			return enc.Encode(watched{stored.UTC(), rec.Trace, rec.TraceState, rec})
 		case "cloudevents":
 			_, err := fmt.Fprintf(w, "%s\n", rec.CloudEvent())
 			return err
