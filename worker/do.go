@@ -169,7 +169,7 @@ func (w *Worker) plan(ctx context.Context, req PlanRequest) (answer PlanAnswer, 
 	}
 	set := w.set()
 	if _, ok := set.Policy(req.Policy); req.Policy != "" && !ok {
-		return answer, events.Refuse(404, "there is no policy %q", req.Policy)
+		return answer, w.noPolicy(req.Policy)
 	}
 	inv, unread := w.readAll(ctx, set.Regions)
 	facts := w.facts()

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -304,7 +305,11 @@ func list(ctx context.Context, api *civo.Client, region string) (*Reading, error
 	r := &Reading{Region: region, Began: time.Now()}
 	found, err := api.ListInstances(ctx, region)
 	if err != nil {
-		return nil, fmt.Errorf("list instances of %s: %w", region, err)
+		var answer *civo.Error
+		if errors.As(err, &answer) { // it says what was asked, and where
+			return nil, err
+		}
+		return nil, fmt.Errorf("list instances in %s: %w", region, err)
 	}
 	r.Instances = make([]policies.Instance, len(found))
 	r.byID = make(map[string]int, len(found))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"nightshift/events"
@@ -129,7 +130,7 @@ func (w *Worker) scopeOf(ctx context.Context, req PauseRequest) (answer PauseAns
 		answer.Hostname = inst.Hostname
 	case req.Policy != "":
 		if _, ok := w.set().Policy(req.Policy); !ok {
-			return answer, events.Refuse(404, "there is no policy %q", req.Policy)
+			return answer, w.noPolicy(req.Policy)
 		}
 	}
 	return answer, nil
@@ -142,6 +143,20 @@ func (w *Worker) lastSeen(region, id string) (inst policies.Instance, known bool
 		inst, known = last.Instance(id)
 	}
 	return inst, known
+}
+
+// noPolicy names the policies that there are.
+func (w *Worker) noPolicy(name string) error {
+	const most = 30
+	var names []string
+	for i := range w.set().Policies {
+		names = append(names, w.set().Policies[i].Name)
+	}
+	slices.Sort(names)
+	if len(names) > most {
+		names = append(names[:most], "…")
+	}
+	return events.Refuse(404, "there is no policy %q; there are %s", name, strings.Join(names, ", "))
 }
 
 const scopeAll = "everything"

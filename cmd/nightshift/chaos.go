@@ -24,7 +24,7 @@ func newChaosCommand() *cobra.Command {
 	var errorShare, lostShare float64
 	cmd := &cobra.Command{
 		Use:   "chaos",
-		Short: "Let everything go wrong against the simulator, and see whether the promise holds",
+		Short: "Let everything go wrong, and see whether the promise holds",
 		Long: `chaos runs the daemon against the simulator of the Civo API, each as a process of
 its own, and lets go wrong what can: the daemon is killed and frozen at any
 moment, NATS is taken away, the API answers 429 and 5xx, slowly, not at all, with

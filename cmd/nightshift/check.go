@@ -23,9 +23,9 @@ import (
 func newCheckCommand() *cobra.Command {
 	var c checkFlags
 	cmd := &cobra.Command{
-		Use:   "check FILE",
+		Use:   "check [FILE]",
 		Short: "Find every fault in a policy file, and what is hardly meant",
-		Long: `check reads a policy file and names every fault, each with line and column,
+		Long: `check reads a policy file (nightshift.yaml) and names every fault, each with line and column,
 what was found, and what would be right. A file without a fault is then looked
 over for a year ahead: edges that a change of the clock moves, windows that never
 come, calendars that run out, holidays on a day that would run, policies that
@@ -42,16 +42,16 @@ shown once, with how many there are; --all shows each.
 
 Exit codes: 0 good, warnings and notes allowed; 1 a fault, with --strict a
 warning too, or something could not be read; 64 wrong usage.`,
-		Example: `  nightshift check nightshift.yaml
+		Example: `  nightshift check
   nightshift check nightshift.yaml --live
-  nightshift check --daemon                                           # what is in force
-  nightshift check nightshift.yaml --inventory fleet.json --strict   # in CI
-  nightshift check nightshift.yaml -o json | jq '.findings[] | select(.severity != "note")'`,
+  nightshift check --daemon                           # what is in force
+  nightshift check --inventory fleet.json --strict    # in CI
+  nightshift check -o json | jq '.findings[] | select(.severity != "note")'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if c.daemon {
 				return cobra.NoArgs(cmd, args)
 			}
-			return cobra.ExactArgs(1)(cmd, args)
+			return cobra.MaximumNArgs(1)(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("output", c.output, "table", "json"); err != nil {
@@ -66,7 +66,11 @@ warning too, or something could not be read; 64 wrong usage.`,
 			if c.live && c.inventory != "" {
 				return usagef("--live and --inventory both say where the instances come from: give one")
 			}
-			return c.run(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+			file := configs.DefaultFile
+			if len(args) > 0 {
+				file = args[0]
+			}
+			return c.run(cmd.Context(), file, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	c.nats.add(cmd)

@@ -42,7 +42,7 @@ func newDemoCommand() *cobra.Command {
 	var once, verbose bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Watch a day of a small fleet go by in a minute, on this machine alone",
+		Short: "Watch a day of a small fleet go by in a minute, here alone",
 		Long: `demo runs the whole program on this machine: the daemon, an embedded NATS
 JetStream server, and a simulator of the Civo API with a small fleet in two
 regions. Plan time runs fast, a day in a minute. Nothing is sent anywhere else.

@@ -28,7 +28,7 @@ func newInitCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "init",
-		Short: "Read the account and write a first policy file that touches nothing",
+		Short: "Read the account, and write a first file that touches nothing",
 		Long: `init reads your instances, groups them by their tags (env=dev, role=web, batch)
 and host names, and writes a commented policy file for them. It is in mode:
 observe, so even the daemon only reports; hours are proposed as comments, for you

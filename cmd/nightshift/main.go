@@ -155,7 +155,7 @@ Environment:
                  CLI's ~/.civo.json
   CIVO_REGION    region when the policy file names none
   CIVO_API_URL   address of the API, as civo.api_url in the file
-  NIGHTSHIFT_*   any setting of the file: NIGHTSHIFT_NATS_URL, NIGHTSHIFT_DATA_DIR
+  NIGHTSHIFT_*   any setting of the file: NIGHTSHIFT_NATS_URL, …
   NO_COLOR       no colour, as without a terminal
 
 Exit codes: 0 good, 1 failed, 2 something would be done (plan
@@ -181,6 +181,7 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 	add("act", append(newActCommands(), newKeepCommand(), newPauseCommand(), newResumeCommand())...)
 	add("act", newRunActCommands()...)
 	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newChaosCommand(), newInstancesCommand(), newImportCommand(), newDeadCommand(), newSettleCommand(), newNATSCommand(), newBackupCommand(), newRestoreCommand(), newAccountCommand(), newSchemaCommand(), newVersionCommand())
+	fitHelp(root)
 	return root
 }
 

@@ -191,7 +191,7 @@ nats.users_file of the embedded NATS holds.
 
   worker       the daemon
   commander    sends commands to the daemon under its name, for the regions and
-               actions given (default all), and may ask it; with --manage it also
+               actions given (default all), and may ask it; with --manage also
                starts and decides about runs, and keeps and pauses, which are
                bound to no region or action
   observer     watches events as they come, and may ask the daemon and its

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -31,7 +32,7 @@ because somebody changed the instance by hand or the policy is new, is left
 alone until the next one. The next edges are listed at the end.
 
 Exit codes: 0; with --detailed-exitcode 2 when something would be done; 1 when
-a region could not be read (the others are shown).`,
+a region could not be read (the others are shown; without any there is no plan).`,
 		Example: `  nightshift plan --config nightshift.yaml
   nightshift plan --at "2026-11-27 19:00"                          # in the file's timezone
   nightshift plan --inventory fleet.json --at 2026-03-02T20:00:00Z # without the API
@@ -52,6 +53,10 @@ a region could not be read (the others are shown).`,
 			inv, faults, err := inventoryOf(cmd.Context(), cfg, inventory, cmd.ErrOrStderr())
 			if err != nil {
 				return err
+			}
+			if inventory == "" && len(faults) > 0 && len(faults) == len(cfg.Policies.Regions) {
+				reportUnread(cmd.ErrOrStderr(), faults, "plan")
+				return errors.New("no region could be read, so there is no plan")
 			}
 			shown := newPlanOutput(cfg, inv, when)
 			if err := shown.print(cmd.OutOrStdout(), output, cfg.Policies.Zone); err != nil {

@@ -23,7 +23,7 @@ func newRunsCommand() *cobra.Command {
 	var since, output string
 	cmd := &cobra.Command{
 		Use:   "runs",
-		Short: "List what was carried out, what is under way, and what waits for approval",
+		Short: "List what was carried out, is under way, or waits for approval",
 		Long: `runs lists the newest runs of the last day: what each trigger (edges, a command, a
 signal) asked for, and how its actions ended. runs show RUN lists every action of one
 run with its reason. Runs are kept for 7 days.

@@ -14,7 +14,7 @@ func newSchemaCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "schema [event|record|command|signal|dead-letter]",
-		Short: "Print the JSON Schema of the policy file, for editors, or of messages",
+		Short: "Print the JSON Schema of the policy file, or of messages",
 		Long: `schema prints a JSON Schema (draft 2020-12) of the policy file. With it an editor
 completes keys, shows what they are, and marks what is wrong while it is written.
 For editors with the YAML language server the first line of a policy file is

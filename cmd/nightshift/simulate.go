@@ -75,7 +75,7 @@ func newSimulateCommand() *cobra.Command {
 	var skips bool
 	cmd := &cobra.Command{
 		Use:   "simulate",
-		Short: "Show what would happen over a week: a plot of who runs when, and a timeline",
+		Short: "Show what would happen over a week: a plot, and a timeline",
 		Long: `simulate lets a time go by with the code that acts, over a fleet that does as it
 is told: nobody changes anything by hand, no alert fires and no command comes;
 what waits for approval is approved at once. It touches nothing.

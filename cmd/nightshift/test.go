@@ -25,7 +25,8 @@ func newTestCommand() *cobra.Command {
 says what an instance should be at an instant, and by which policy:
 
   tests:
-    - { instance: { name: dev-1, tags: [env=dev] }, at: "2026-12-25 10:00", want: stopped, by: dev-hours }
+    - { instance: { name: dev-1, tags: [env=dev] }, at: "2026-12-25 10:00",
+        want: stopped, by: dev-hours }
 
 It asks the code that decides, and nobody else: no token, no daemon, no clock.
 want is running, stopped, or any where nobody wants either; without by any

@@ -23,7 +23,7 @@ func newWhenCommand() *cobra.Command {
 	var w whenFlags
 	cmd := &cobra.Command{
 		Use:   "when [SPEC]",
-		Short: "Say what a window, a cron line or a tag means, and when it comes next",
+		Short: "Say what a window, cron line or tag means, and when it is next",
 		Long: `when explains a spec: a window ("Mon-Fri 08:00-19:00", "22:00-06:00",
 "Sun 22:00 - Fri 19:00", "Mon#1 09:00-12:00"), a cron line ("30 5 * * MON-FRI"), or the value
 of a tag, and lists the next times at which something happens.

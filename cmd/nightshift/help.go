@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+)
+
+// helpWidth is that of the terminals that people have.
+const helpWidth = 80
+
+// fitHelp lets the help of a command and of all below it fit a terminal.
+func fitHelp(root *cobra.Command) {
+	t := strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", helpWidth))
+	root.SetUsageTemplate(strings.ReplaceAll(t, "for more information about a command", "for more about a command"))
+	var fit func(*cobra.Command)
+	fit = func(cmd *cobra.Command) {
+		cmd.Long = reflow(cmd.Long)
+		for _, c := range cmd.Commands() {
+			fit(c)
+		}
+	}
+	fit(root)
+}
+
+// reflow breaks the lines of prose anew. What is indented stands as it is.
+func reflow(text string) string {
+	var out []string
+	var words []string // of the paragraph
+	flush := func() {
+		line := ""
+		for _, w := range words {
+			switch {
+			case line == "":
+				line = w
+			case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(w) > helpWidth:
+				out = append(out, line)
+				line = w
+			default:
+				line += " " + w
+			}
+		}
+		if line != "" {
+			out = append(out, line)
+		}
+		words = nil
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if line == "" || strings.HasPrefix(line, " ") {
+			flush()
+			out = append(out, line)
+			continue
+		}
+		words = append(words, strings.Fields(line)...)
+	}
+	flush()
+	return strings.Join(out, "\n")
+}
