@@ -182,6 +182,7 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 	add("act", newRunActCommands()...)
 	defer fitHelp(root)
 	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newChaosCommand(), newInstancesCommand(), newImportCommand(), newDeadCommand(), newSettleCommand(), newNATSCommand(), newBackupCommand(), newRestoreCommand(), newAccountCommand(), newSchemaCommand(), newVersionCommand())
+	fitHelp(root)
 	return root
 }
 
