@@ -153,6 +153,7 @@ func newScenario(seed uint64, trouble time.Duration) *scenario {
 	s.alone = len(s.offsets) == 1 && s.chance(0.5)
 	s.people()
 	s.signals()
+	s.collisions()
 	s.edits()
 	s.faults()
 	s.kills()
@@ -306,6 +307,59 @@ func (s *scenario) signals() {
 	}
 }
 
+// collisions are things that go wrong only together.
+func (s *scenario) collisions() {
+	command := func(at time.Duration, id, action, instance string) {
+		c := events.Command{Who: "local", Instance: instance, Region: regionOf(instance), Action: action, ID: id}
+		if action == "retag" {
+			c.Add = []string{"at=" + id}
+		}
+		s.add(at, "command "+action+" "+instance, func(w *world) {
+			if _, err := w.own.PublishCommand(w.t.Context(), c); err != nil {
+				w.t.Errorf("command: %v", err)
+			}
+		})
+	}
+	alert := func(at time.Duration, id, instance string) {
+		sig := events.Signal{Source: "prometheus", Region: regionOf(instance), Instance: instance, Alert: "InstanceDown", Fingerprint: id, StartsAt: s.begin.Add(at)}
+		s.add(at, "alert InstanceDown of "+instance, func(w *world) {
+			if _, err := w.own.PublishSignal(w.t.Context(), sig); err != nil {
+				w.t.Errorf("signal: %v", err)
+			}
+		})
+	}
+	for n := range s.times(1) { // two that want the same instance at the same instant
+		at, instance := s.some(), pick(s, "web-1", "web-2")
+		command(at, fmt.Sprintf("x%d", n), "retag", instance)
+		command(at, fmt.Sprintf("y%d", n), pick(s, "stop", "start", "reboot"), instance)
+	}
+	for n := range s.times(0.7) { // a reboot whose answer is lost
+		at, f := s.some(), civosim.Fault{Op: pick(s, "soft_reboot", "*"), Kind: pick(s, civosim.CutAfter, civosim.CutBefore)}
+		s.add(at, "the cloud: the answer to the next "+f.Op+" is lost, "+string(f.Kind), func(w *world) { w.sim.Inject(f) })
+		command(at+time.Millisecond, fmt.Sprintf("z%d", n), "reboot", pick(s, "web-1", "web-2", "api-1"))
+	}
+	for n := range s.times(0.7) { // somebody starts what is off on purpose, and it is missed
+		at := s.some()
+		s.add(at, "a person makes dev-4 ACTIVE", func(w *world) {
+			w.snapshot()
+			w.sim.SetStatus("dev-4", "ACTIVE")
+			w.hand("dev-4", "ACTIVE")
+		})
+		alert(at+time.Duration(2+s.dice.IntN(12))*time.Minute, fmt.Sprintf("o%d", n), "dev-4")
+	}
+	for range s.times(0.4) { // a pause of what is put off
+		at := s.begin.Add(s.some()).Truncate(time.Hour).Add(time.Hour).Sub(s.begin)
+		if at > s.trouble {
+			continue
+		}
+		s.add(at-5*time.Second, "the cloud lists nothing for 4m", func(w *world) {
+			w.sim.Inject(civosim.Fault{Op: "list", Kind: civosim.ServerError, Count: -1})
+		})
+		s.ask(at+10*time.Second, "pause", worker.PauseRequest{All: true, For: "40m"}, "pause everything for 40m")
+		s.add(at+4*time.Minute, "the cloud is well", func(w *world) { w.sim.ClearFaults() })
+	}
+}
+
 // edits change the file, which the daemons take up one after another.
 func (s *scenario) edits() {
 	for range s.times(0.4) {
@@ -343,11 +397,7 @@ func (d *daemon) takeUp() {
 	if !d.isUp() {
 		return
 	}
-	select {
-	case <-d.ready:
-	case <-d.life:
-		return
-	}
+	<-d.ready
 	if d.worker == nil || d.w.past.Files[d.file].Set == d.w.set {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -39,6 +40,7 @@ type wire struct {
 
 	mu      sync.Mutex
 	away    bool // the bus cannot be reached
+	backAt  time.Time
 	killed  bool
 	conns   []net.Conn
 	fuse    fuse
@@ -117,7 +119,14 @@ func (w *wire) cut() {
 func (w *wire) restore() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.away = false
+	w.away, w.backAt = false, time.Now()
+}
+
+// isUnsettled reports whether the bus is away, or came back only just now.
+func (w *wire) isUnsettled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.away || time.Since(w.backAt) < rest
 }
 
 // hangUp is called with mu held.

@@ -32,6 +32,7 @@ type world struct {
 	file   string      // the newest, and what it says
 	set    *policies.Set
 	daemon []*daemon
+	dead   []chan struct{} // ends of processes that were killed
 
 	past  promise.History
 	steps []string // what happened to the world, as the trace shows it
@@ -41,16 +42,21 @@ type world struct {
 
 // daemon is one replica, killed and started again as often as may be.
 type daemon struct {
-	w      *world
-	name   string
-	offset time.Duration // of its plan clock
+	w        *world
+	name     string
+	offset   time.Duration // of its plan clock
+	*process               // nil: there is none, or it was killed
+	up       int           // index of its open span in History.Up; -1: none
+	file     int           // index of its open file in History.Files; -1: none
+}
+
+// process is one life of a daemon.
+type process struct {
 	wire   *wire
-	life   chan struct{} // closed when the present process has ended
+	life   chan struct{} // closed when it has ended
 	stop   context.CancelFunc
-	worker *worker.Worker // nil until it is put together
-	ready  chan struct{}  // closed then
-	up     int            // index of its open span in History.Up; -1: none
-	file   int            // index of its open file in History.Files; -1: none
+	ready  chan struct{}  // closed when it is put together, or will not be
+	worker *worker.Worker // nil until then
 }
 
 const apiRate = 10 // requests a second of each daemon
@@ -99,11 +105,12 @@ func (w *world) snapshot() { w.past.Fleets = append(w.past.Fleets, promise.Fleet
 func (d *daemon) start() {
 	w := d.w
 	ctx, stop := context.WithCancel(context.Background())
-	d.wire, d.stop, d.life, d.ready, d.worker = newWire(w.nats, w.sim), stop, make(chan struct{}), make(chan struct{}), nil
+	p := &process{wire: newWire(w.nats, w.sim), stop: stop, life: make(chan struct{}), ready: make(chan struct{})}
+	d.process = p
 	d.reads(w.set)
 	w.past.Up = append(w.past.Up, promise.Span{Daemon: d.name, From: time.Now()})
 	d.up = len(w.past.Up) - 1
-	api, err := civo.New("secret", civo.Options{HTTPClient: &http.Client{Transport: d.wire}, BaseURL: "http://civo.test", Rate: apiRate})
+	api, err := civo.New("secret", civo.Options{HTTPClient: &http.Client{Transport: p.wire}, BaseURL: "http://civo.test", Rate: apiRate})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -111,17 +118,18 @@ func (d *daemon) start() {
 	if d.offset == 0 {
 		o.Clock = worker.Clock{}
 	}
-	set, wire, life, ready := w.set, d.wire, d.life, d.ready
+	set, opened := w.set, make(chan *events.Bus, 1)
 	go func() { // until stop, or until it is dead
-		defer close(life)
-		bus, err := events.Open(ctx, events.Options{URL: "nats://127.0.0.1:4222", Memory: true, Dialer: wire})
+		defer close(p.life)
+		bus, err := events.Open(ctx, events.Options{URL: "nats://127.0.0.1:4222", Memory: true, Dialer: p.wire})
 		if err != nil {
-			close(ready)
+			close(p.ready)
 			return
 		}
-		d.worker = worker.New(set, api, bus, o)
-		close(ready)
-		if err := d.worker.Run(ctx); err != nil && !wire.isDead() {
+		opened <- bus
+		p.worker = worker.New(set, api, bus, o)
+		close(p.ready)
+		if err := p.worker.Run(ctx); err != nil && !p.wire.isDead() {
 			w.t.Errorf("daemon %s ended: %v", d.name, err)
 		}
 		closing, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -130,14 +138,25 @@ func (d *daemon) start() {
 			w.t.Errorf("daemon %s: %v", d.name, err)
 		}
 	}()
-	go func() { // until the process ends: whoever is killed is told to go
+	go func() { // until the process ends: what is left of one that was killed is told to go
 		select {
-		case <-wire.dead:
+		case <-p.wire.dead:
+			select {
+			case bus := <-opened:
+				bus.Conn().Close()
+				time.Sleep(rest)
+			default:
+			}
 			stop()
-		case <-life:
+		case <-p.life:
 		}
 	}()
 }
+
+// rest is how long what is left of a killed process goes on, without a way to the
+// world. Told to stop at once it would wait for a mutex of nats.go whose holder
+// sleeps until a connection comes back, and in a bubble time waits for mutexes.
+const rest = 30 * time.Second
 
 // reads writes down which file is in force on a daemon.
 func (d *daemon) reads(set *policies.Set) {
@@ -154,15 +173,14 @@ func (d *daemon) reads(set *policies.Set) {
 
 // isUp reports whether a daemon has a living process; it takes up that one was killed.
 func (d *daemon) isUp() bool {
-	if d.wire == nil {
+	if d.process == nil {
 		return false
 	}
 	if d.wire.isDead() {
 		d.down()
 		d.w.tell("daemon %s is found killed", d.name)
-		d.stop()
-		<-d.life
-		d.wire = nil
+		d.w.dead = append(d.w.dead, d.life)
+		d.process = nil
 		return false
 	}
 	return true
@@ -177,13 +195,17 @@ func (d *daemon) down() {
 
 // end is an ordered stop.
 func (d *daemon) end() {
-	if d.wire == nil {
+	if d.process == nil {
 		return
 	}
 	d.down()
-	d.stop()
+	if d.wire.isUnsettled() { // see rest
+		d.wire.kill()
+	} else {
+		d.stop()
+	}
 	<-d.life
-	d.wire = nil
+	d.process = nil
 }
 
 // note is what is written down each hour, and at the end.
@@ -283,6 +305,9 @@ func (w *world) until(t time.Time) {
 func (w *world) close() {
 	for _, d := range w.daemon {
 		d.end()
+	}
+	for _, life := range w.dead {
+		<-life
 	}
 	if err := w.own.Close(context.Background()); err != nil {
 		w.t.Errorf("close: %v", err)
