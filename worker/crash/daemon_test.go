@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		// The cases hardly work, they wait: for a planned time, for a state.
-		if err := f.Value.Set(strconv.Itoa(8 * runtime.GOMAXPROCS(0))); err != nil {
+		if err := f.Value.Set(strconv.Itoa(6 * runtime.GOMAXPROCS(0))); err != nil {
 			panic(err)
 		}
 	}
