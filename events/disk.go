@@ -140,7 +140,7 @@ func (b *Bus) LookAfterStore(ctx context.Context, told func(ctx context.Context,
 	}
 	ticker := time.NewTicker(diskLook)
 	defer ticker.Stop()
-	marked := time.Now()
+	marked, said := time.Now(), time.Time{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -155,9 +155,12 @@ func (b *Bus) LookAfterStore(ctx context.Context, told func(ctx context.Context,
 			}
 			continue
 		}
-		if detail, err := b.takeUpStore(); err != nil {
+		switch detail, err := b.takeUpStore(); {
+		case err != nil && time.Since(said) < time.Minute: // it has been said
+		case err != nil:
+			said = time.Now()
 			b.log.Error("the store cannot be written: nothing is acknowledged, what comes in waits where it came from", zap.Error(err))
-		} else {
+		default:
 			b.log.Warn("the store is written again", zap.String("detail", detail))
 			told(ctx, detail)
 		}

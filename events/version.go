@@ -99,7 +99,8 @@ func (b *Bus) writeVersion(ctx context.Context, old stateVersion, o Options) err
 func writeWhole(path string, text []byte) error {
 	temp := path + ".new"
 	if err := os.WriteFile(temp, text, 0o600); err != nil {
-		return errors.Join(err, os.Remove(temp))
+		_ = os.Remove(temp)
+		return fmt.Errorf("%w: %w; make room, or let this user write in %s", ErrStore, err, filepath.Dir(path))
 	}
 	return os.Rename(temp, path)
 }
