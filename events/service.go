@@ -49,6 +49,11 @@ func (b *Bus) newService(version string) *service {
 
 // Serve answers the control service "nightshift" until ctx ends.
 func (b *Bus) Serve(ctx context.Context, version string, endpoints []Endpoint) error {
+	return b.ServeThen(ctx, version, endpoints, func() {})
+}
+
+// ServeThen is Serve, and calls begun once questions are heard.
+func (b *Bus) ServeThen(ctx context.Context, version string, endpoints []Endpoint, begun func()) error {
 	s := b.newService(version)
 	defer s.stop()
 	for _, e := range endpoints {
@@ -59,6 +64,10 @@ func (b *Bus) Serve(ctx context.Context, version string, endpoints []Endpoint) e
 	if err := s.addVerbs(); err != nil {
 		return fmt.Errorf("begin the control service: %w", err)
 	}
+	flushing, cancel := context.WithTimeout(ctx, publishTimeout)
+	_ = b.nc.FlushWithContext(flushing) // where NATS is away they are heard when it is back
+	cancel()
+	begun()
 	var answers sync.WaitGroup // each until answerTimeout
 	defer answers.Wait()
 	for {

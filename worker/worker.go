@@ -137,7 +137,10 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	idle := make(chan struct{}) // closed when the last run is finished or handed back
 	g, intake := errgroup.WithContext(ctx)
-	g.Go(func() error { return w.bus.Serve(intake, w.o.Version, w.endpoints(planner)) })                 // until intake ends
+	heard := make(chan struct{}) // closed when questions are
+	g.Go(func() error {          // until intake ends
+		return w.bus.ServeThen(intake, w.o.Version, w.endpoints(planner), func() { close(heard) })
+	})
 	g.Go(func() error { return scheduler.run(intake) })                                                  // until intake ends
 	g.Go(func() error { return w.bus.ConsumeIn(intake, triggersAtOnce, signalsInHand, planner.handle) }) // until intake ends
 	g.Go(func() error {                                                                                  // until intake ends and the calls under way have ended
@@ -170,6 +173,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	g.Go(func() error { return scheduler.lookForDrift(intake) }) // until intake ends
 	g.Go(func() error { return newWarner(w).run(intake) })       // until intake ends
 	g.Go(func() error { w.checkRegions(intake); return nil })    // until intake ends
+	select {                                                     // who is told that it is ready may ask at once
+	case <-heard:
+	case <-intake.Done():
+	}
 	w.ready.Store(true)
 	w.o.Log.Info("ready", zap.Strings("regions", w.set().Regions), zap.Int("policies", len(w.set().Policies)),
 		zap.String("mode", string(w.set().Mode)), zap.String("nats", w.bus.URL()))
