@@ -184,7 +184,7 @@ func (s *site) start(crashAt string) *daemon {
 		args = append(args, "--nats-listen", s.nats)
 	}
 	d := &daemon{t: s.t, Cmd: exec.Command(binary, args...), more: make(chan struct{}, 1), done: make(chan struct{})}
-	d.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "CIVO_TOKEN=" + token, "CRASH_AT=" + crashAt}
+	d.Env = []string{"GOGC=off", "PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "CIVO_TOKEN=" + token, "CRASH_AT=" + crashAt}
 	d.Stdout, d.Stderr = d, d
 	if err := d.Start(); err != nil {
 		s.t.Fatal(err)
