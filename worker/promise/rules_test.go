@@ -33,6 +33,7 @@ policies:
     do: { reboot: soft }
 protect: { all: [protected] }
 limits: { per_run: 3, per_hour: 4 }
+floors: [ { select: { all: [role=web] }, running: 1 } ]
 `
 
 const (
@@ -198,6 +199,11 @@ func TestEachRuleIsFoundBroken(t *testing.T) {
 		"limits": func(b *book) {
 			at := nineteen.Add(70 * time.Minute)
 			b.act("prometheus-2", "signal", item("reboot", web2, "web-down", at, false), at)
+		},
+		"floors": func(b *book) {
+			at := nineteen.Add(2 * time.Hour)
+			b.act("local-1", "command", item("stop", web2, "", at, false), at)
+			b.act("local-2", "command", item("stop", web, "", at, false), at.Add(time.Minute))
 		},
 		"rate":              func(b *book) { b.Rate, b.Requests[1].Time = 0.1, b.Requests[0].Time.Add(time.Second) },
 		"no blank firewall": func(b *book) { b.act("local-1", "command", item("firewall", web, "", nineteen, false), nineteen) },
