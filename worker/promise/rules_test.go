@@ -274,3 +274,23 @@ func TestAFleetThatAPersonChangedIsNoBreach(t *testing.T) {
 		t.Error(breach)
 	}
 }
+
+func TestWhatSomebodyStartedByHandIsNotOffOnPurpose(t *testing.T) {
+	b := good(t)
+	b.act("local-1", "command", item("stop", web2, "", nineteen, false), nineteen)
+	at := nineteen.Add(2 * time.Hour)
+	alert := item("reboot", web2, "web-down", at, false)
+	spoilt := *b
+	spoilt.act("prometheus-2", "signal", alert, at)
+	isFound := func(b *book) bool {
+		return slices.ContainsFunc(promise.Check(&b.History), func(br promise.Breach) bool { return br.Rule == "off on purpose" })
+	}
+	if !isFound(&spoilt) {
+		t.Fatal("a reboot of what a command stopped is not found")
+	}
+	b.Events = append(b.Events, events.Record{Action: "power", Outcome: events.Noticed, Reason: string(policies.ReasonHand), Instance: web2, After: policies.StatusActive, Planned: at.Add(-time.Hour)})
+	b.act("prometheus-2", "signal", alert, at)
+	if isFound(b) {
+		t.Error("a reboot of what somebody started by hand since is taken for one of what is off on purpose")
+	}
+}
