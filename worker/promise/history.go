@@ -10,6 +10,7 @@ import (
 	"nightshift/civo/civosim"
 	"nightshift/events"
 	"nightshift/policies"
+	"nightshift/policies/schedule"
 )
 
 // History is what happened. All times are machine time unless they say plan time.
@@ -254,7 +255,8 @@ func (s *story) looks(id string, from, to time.Time) (looks []policies.Instance)
 	return looks
 }
 
-// exceptions are the keeps and pauses that held on an instance all through a span.
+// exceptions are the keeps and pauses that held on an instance all through a span,
+// and the newest change by hand.
 func (s *story) exceptions(id string, from, to time.Time) policies.Facts {
 	from, to = s.planAt(from), s.planAt(to)
 	facts := policies.Facts{Keeps: make(map[string]policies.Keep)}
@@ -282,6 +284,16 @@ func (s *story) exceptions(id string, from, to time.Time) policies.Facts {
 		if p := newest[scope]; p.Holds(from) && p.Holds(to) {
 			facts.Pauses = append(facts.Pauses, p)
 		}
+	}
+	for _, rec := range s.byInstance[id] { // what somebody did by hand ends a want that has no end of its own
+		if rec.Reason != string(policies.ReasonHand) || rec.Outcome != events.Noticed || rec.Planned.After(to) {
+			continue
+		}
+		hand := policies.Hand{State: schedule.Running, At: rec.Planned}
+		if rec.After == policies.StatusShutoff {
+			hand.State = schedule.Stopped
+		}
+		facts.Hands = map[string]policies.Hand{id: hand}
 	}
 	return facts
 }

@@ -28,6 +28,7 @@ var Rules = []Rule{
 	{"off on purpose", "no alert or load reboots, resizes or stops what is meant to be off", false, offOnPurpose},
 	{"cool-down", "a trigger's policy leaves an instance alone for its cool-down", false, cooledDown},
 	{"limits", "per_run, per_hour and at_most hold over all daemons", false, withinLimits},
+	{"floors", "no call takes an instance down where too few would be left", false, aboveFloors},
 	{"rate", "the API is not asked faster than it may be", false, withinRate},
 	{"no blank firewall", "a blank firewall, which would open the default one, is never asked for", false, noBlankFirewall},
 	{"edges are known", "no planned time of before a policy was known is acted upon", false, edgesAreKnown},

@@ -33,6 +33,7 @@ policies:
     do: { reboot: soft }
 protect: { all: [protected] }
 limits: { per_run: 3, per_hour: 4 }
+floors: [ { select: { all: [role=web] }, running: 1 } ]
 `
 
 const (
@@ -199,6 +200,11 @@ func TestEachRuleIsFoundBroken(t *testing.T) {
 			at := nineteen.Add(70 * time.Minute)
 			b.act("prometheus-2", "signal", item("reboot", web2, "web-down", at, false), at)
 		},
+		"floors": func(b *book) {
+			at := nineteen.Add(2 * time.Hour)
+			b.act("local-1", "command", item("stop", web2, "", at, false), at)
+			b.act("local-2", "command", item("stop", web, "", at, false), at.Add(time.Minute))
+		},
 		"rate":              func(b *book) { b.Rate, b.Requests[1].Time = 0.1, b.Requests[0].Time.Add(time.Second) },
 		"no blank firewall": func(b *book) { b.act("local-1", "command", item("firewall", web, "", nineteen, false), nineteen) },
 		"edges are known":   func(b *book) { b.Files[0].From = nineteen.Add(time.Second) },
@@ -266,5 +272,25 @@ func TestAFleetThatAPersonChangedIsNoBreach(t *testing.T) {
 	b.fleet(b.Started, policies.StatusActive)
 	for _, breach := range promise.Check(&b.History) {
 		t.Error(breach)
+	}
+}
+
+func TestWhatSomebodyStartedByHandIsNotOffOnPurpose(t *testing.T) {
+	b := good(t)
+	b.act("local-1", "command", item("stop", web2, "", nineteen, false), nineteen)
+	at := nineteen.Add(2 * time.Hour)
+	alert := item("reboot", web2, "web-down", at, false)
+	spoilt := *b
+	spoilt.act("prometheus-2", "signal", alert, at)
+	isFound := func(b *book) bool {
+		return slices.ContainsFunc(promise.Check(&b.History), func(br promise.Breach) bool { return br.Rule == "off on purpose" })
+	}
+	if !isFound(&spoilt) {
+		t.Fatal("a reboot of what a command stopped is not found")
+	}
+	b.Events = append(b.Events, events.Record{Action: "power", Outcome: events.Noticed, Reason: string(policies.ReasonHand), Instance: web2, After: policies.StatusActive, Planned: at.Add(-time.Hour)})
+	b.act("prometheus-2", "signal", alert, at)
+	if isFound(b) {
+		t.Error("a reboot of what somebody started by hand since is taken for one of what is off on purpose")
 	}
 }

@@ -47,6 +47,7 @@ type variant struct {
 	cooldown string
 	cron     string
 	more     string // policies
+	floors   string
 }
 
 var windows = []string{
@@ -94,7 +95,7 @@ policies:
 %sprotect: { all: [protected] }
 allow: [%s]
 limits: { per_run: %d, per_hour: %d }
-`, v.mode, v.windows, v.extra, v.cron, v.cooldown, v.more, v.allow, v.perRun, v.perHour)
+%s`, v.mode, v.windows, v.extra, v.cron, v.cooldown, v.more, v.allow, v.perRun, v.perHour, v.floors)
 }
 
 const allVerbs = "start, stop, reboot, retag, firewall, resize"
@@ -375,6 +376,7 @@ func (s *scenario) edits() {
 		case 5:
 			s.v.perRun = pick(s, 50, 1, 2)
 			s.v.cooldown = pick(s, "10m", "30m", "1h")
+			s.v.floors = pick(s, "", "floors: [ { select: { all: [role=web] }, running: 1 } ]\n", "floors: [ { select: { all: [env=dev] }, running: 2 } ]\n")
 		case 6:
 			s.v.cron = pick(s, "5 * * * *", "35 * * * *", "*/20 * * * *")
 			s.v.more = pick(s, "", "  - name: nightly\n    select: { all: [batch] }\n    schedule: { stopped: [\"00:00-04:00\"] }\n")

@@ -144,7 +144,10 @@ func (d *daemon) start() {
 			select {
 			case bus := <-opened:
 				bus.Conn().Close()
-				time.Sleep(rest)
+				select {
+				case <-time.After(rest):
+				case <-p.life:
+				}
 			default:
 			}
 			stop()
