@@ -37,13 +37,17 @@ func (c *chaos) calm(ctx context.Context) (restless string) {
 	repair := began.Add(time.Second)
 	odd := make(map[string]int) // in how many looks an instance was neither on nor off
 	left := &line{}
+	var ready time.Time // since when a daemon is
 	for sleep(ctx, 50*time.Millisecond) {
 		if time.Now().After(repair) {
 			repair = time.Now().Add(time.Second)
 			c.repair(ctx, odd)
 			c.approve(ctx)
 		}
-		if time.Since(began) < settle {
+		if ready.IsZero() && c.outside.isReady(ctx) {
+			ready = time.Now()
+		}
+		if ready.IsZero() || time.Since(ready) < settle {
 			continue
 		}
 		if err := c.outside.do(ctx, left.look); err != nil {
@@ -59,6 +63,9 @@ func (c *chaos) calm(ctx context.Context) (restless string) {
 		if err := r.conclude(); err != nil {
 			c.found("%v", err)
 		}
+	}
+	if ready.IsZero() {
+		left.says = "no daemon was ready"
 	}
 	if !left.isOver() {
 		restless = fmt.Sprintf("it did not come to rest within %s: %s", took.Round(time.Second), left.says)
