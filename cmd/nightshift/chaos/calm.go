@@ -11,14 +11,15 @@ import (
 	"nightshift/policies"
 )
 
-// calmPatience is how long everything may take to come to rest: what was put off
-// last waits for as long again as it had waited altogether, a minute at most.
+// calmPatience is how long everything may take to come to rest: a plan waits half a
+// minute for ticks that a crash has kept back; what was put off last waits for as
+// long again as it had waited altogether, a minute at most.
 // With replicas a call that nobody answers for is let alone until its deadline.
 func (c *chaos) calmPatience() time.Duration {
 	if c.nats != nil {
 		return 2 * time.Minute
 	}
-	return min(2*time.Minute, max(25*time.Second, c.o.For))
+	return min(2*time.Minute, max(36*time.Second, c.o.For))
 }
 
 // settle is how long all is well before a line is drawn: what came until then must
