@@ -24,6 +24,8 @@ type Tick struct {
 	// Upto ends that range, of an edge that was known too late to be planned for its
 	// own time; else it ends at Planned.
 	Upto time.Time `json:"upto,omitzero"`
+
+	StoredAt time.Time `json:"-"` // set by [Bus.Ticks]: the server's time
 }
 
 // Command is a request to act on one instance.

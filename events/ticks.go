@@ -19,7 +19,9 @@ func (b *Bus) Ticks(ctx context.Context, since time.Time) iter.Seq2[Tick, error]
 			if err != nil {
 				continue
 			}
-			if !yield(*elements[0].in.Tick, nil) {
+			t := *elements[0].in.Tick
+			t.StoredAt = msg.Time
+			if !yield(t, nil) {
 				return
 			}
 		}

@@ -47,6 +47,15 @@ func TestTheAdminSide(t *testing.T) {
 	if len(ledger) != 1 || !ledger[0].Effect || ledger[0].Op != "stop" {
 		t.Errorf("ledger: got %+v, want the newest stop", ledger)
 	}
+	for after, want := range map[string]int{"0": 3, "1": 2, "3": 0, "9": 0, "1&n=1": 1} {
+		var rest []civosim.Request
+		if err := json.Unmarshal([]byte(s.send("GET", "/sim/ledger?after="+after, "").body), &rest); err != nil {
+			t.Fatal(err)
+		}
+		if len(rest) != want {
+			t.Errorf("%d requests after %s, want %d", len(rest), after, want)
+		}
+	}
 	s.accepted(s.send("DELETE", "/sim/instances/"+machineID, ""))
 	if st := state(); len(st.Instances) != 0 || st.Requests != 3 {
 		t.Errorf("got %+v, want no instance, and three requests", st)

@@ -19,6 +19,9 @@ import (
 // chaosLine is how often it is told how a chaos goes where a line cannot be updated.
 const chaosLine = 5 * time.Second
 
+// chaosShown bounds the breaches that are told; all are kept in a file.
+const chaosShown = 12
+
 func newChaosCommand() *cobra.Command {
 	o := chaos.Options{}
 	var errorShare, lostShare float64
@@ -139,8 +142,8 @@ func (p *chaosProgress) tell(g chaos.Progress) {
 	for _, n := range g.Outcomes {
 		ended += n
 	}
-	text := fmt.Sprintf("%4s %-7s plan time %s  kills %d  hands %d  commands %d  signals %d  actions %d, %d under way  requests %d, %d struck",
-		g.Elapsed.Truncate(time.Second), g.Phase, g.Plan.Format("Mon 15:04"), g.Kills+g.BusKills, g.Hands, g.Commands, g.Signals, ended, g.Under, g.Requests, g.Faults)
+	text := fmt.Sprintf("%4s %-7s it is %s, kills %d, actions %d and %d under way, requests %d, struck %d",
+		g.Elapsed.Truncate(time.Second), g.Phase, g.Plan.Format("Mon 15:04"), g.Kills+g.BusKills, ended, g.Under, g.Requests, g.Faults)
 	switch {
 	case p.line:
 		p.clear()
@@ -164,7 +167,11 @@ func concludeChaos(w io.Writer, o chaos.Options, v *chaos.Verdict) error {
 	for _, name := range v.Unmatched {
 		fmt.Fprintf(w, "policy %s was not tried: no tags can be read off its selector\n", name)
 	}
-	for _, b := range v.Breaches {
+	for n, b := range v.Breaches {
+		if n == chaosShown {
+			fmt.Fprintf(w, "and %d more, in breaches.txt\n", len(v.Breaches)-n)
+			break
+		}
 		fmt.Fprintf(w, "BROKEN: %s\n", b)
 	}
 	t := v.Tally
@@ -178,7 +185,7 @@ func concludeChaos(w io.Writer, o chaos.Options, v *chaos.Verdict) error {
 		fmt.Fprintln(w, "promise held: "+sum)
 		return nil
 	}
-	fmt.Fprintf(w, "events, plans, requests, logs and the store are in %s\nagain: %s\n", v.Dir, chaosAgain(o))
+	fmt.Fprintf(w, "breaches, events, plans, requests, logs and the store are in %s\nagain: %s\n", v.Dir, chaosAgain(o))
 	fmt.Fprintf(w, "promise broken %s: %s\n", times(len(v.Breaches)), sum)
 	return errSilent
 }

@@ -195,7 +195,7 @@ func edgesAreDecided(s *story) {
 		if t.Policy == policies.DriftSource {
 			continue // what a look finds is told; that it finds nothing is not
 		}
-		if !s.Rest.IsZero() && t.Planned.After(s.planAt(s.Rest)) {
+		if s.isLate(t.StoredAt) {
 			continue
 		}
 		edge := edgeOf(t)

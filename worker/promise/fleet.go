@@ -28,7 +28,7 @@ func fleetIsAsWanted(s *story) {
 		if !ok || win.State == schedule.Any || statusFor(win.State) == inst.Status || set.ModeOf(win.Source) != policies.ModeAct {
 			continue
 		}
-		if calls := callsOf(s.byInstance[inst.ID]); !s.Rest.IsZero() && win.Since.After(s.planAt(s.Rest)) || len(calls) > 0 && s.isLate(calls[len(calls)-1].StoredAt) {
+		if calls := callsOf(s.byInstance[inst.ID]); s.beganLate(win) || len(calls) > 0 && s.isLate(calls[len(calls)-1].StoredAt) {
 			continue // it is being brought there
 		}
 		verb := policies.Start
@@ -58,6 +58,20 @@ func (s *story) isOnItsWay(id string) bool {
 		}
 	}
 	return false
+}
+
+// beganLate reports whether a want is so new that its tick need not have come to
+// anything, or to be stored.
+func (s *story) beganLate(win policies.Want) bool {
+	if s.Rest.IsZero() {
+		return false
+	}
+	for _, t := range s.Ticks {
+		if announces(t, policies.Edge{Policy: win.Source, Planned: win.Since}) {
+			return s.isLate(t.StoredAt)
+		}
+	}
+	return win.Since.After(s.planAt(s.Rest.Add(-Grace)))
 }
 
 func statusFor(state schedule.State) string {

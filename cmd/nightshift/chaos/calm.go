@@ -11,14 +11,15 @@ import (
 	"nightshift/policies"
 )
 
-// calmPatience is how long everything may take to come to rest: what was put off
-// last waits for as long again as it had waited altogether, a minute at most.
+// calmPatience is how long everything may take to come to rest: a plan waits half a
+// minute for ticks that a crash has kept back; what was put off last waits for as
+// long again as it had waited altogether, a minute at most.
 // With replicas a call that nobody answers for is let alone until its deadline.
 func (c *chaos) calmPatience() time.Duration {
 	if c.nats != nil {
 		return 2 * time.Minute
 	}
-	return min(2*time.Minute, max(25*time.Second, c.o.For))
+	return min(2*time.Minute, max(36*time.Second, c.o.For))
 }
 
 // settle is how long all is well before a line is drawn: what came until then must
@@ -37,13 +38,17 @@ func (c *chaos) calm(ctx context.Context) (restless string) {
 	repair := began.Add(time.Second)
 	odd := make(map[string]int) // in how many looks an instance was neither on nor off
 	left := &line{}
+	var ready time.Time // since when a daemon is
 	for sleep(ctx, 50*time.Millisecond) {
 		if time.Now().After(repair) {
 			repair = time.Now().Add(time.Second)
 			c.repair(ctx, odd)
 			c.approve(ctx)
 		}
-		if time.Since(began) < settle {
+		if ready.IsZero() && c.outside.isReady(ctx) {
+			ready = time.Now()
+		}
+		if ready.IsZero() || time.Since(ready) < settle {
 			continue
 		}
 		if err := c.outside.do(ctx, left.look); err != nil {
@@ -59,6 +64,9 @@ func (c *chaos) calm(ctx context.Context) (restless string) {
 		if err := r.conclude(); err != nil {
 			c.found("%v", err)
 		}
+	}
+	if ready.IsZero() {
+		left.says = "no daemon was ready"
 	}
 	if !left.isOver() {
 		restless = fmt.Sprintf("it did not come to rest within %s: %s", took.Round(time.Second), left.says)

@@ -252,7 +252,7 @@ func (c *chaos) storm(ctx, life context.Context) error {
 
 // calmShare is the part of the time in which nothing goes wrong any more.
 func calmShare(d time.Duration) time.Duration {
-	return min(d/4, 15*time.Second)
+	return min(d/2, 15*time.Second)
 }
 
 // tell tells how it goes until ctx ends.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -258,10 +257,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// isFree reports whether an address can be listened on.
-func isFree(address string) bool {
-	ln, err := net.Listen("tcp", address)
-	return err == nil && ln.Close() == nil
 }

@@ -93,7 +93,7 @@ func (c *chaos) judge(ctx context.Context, restless string) (*Verdict, error) {
 		v.Breaches = append(v.Breaches, restless)
 	}
 	if len(v.Breaches) > 0 {
-		return v, c.write(h)
+		return v, errors.Join(c.write(h), os.WriteFile(filepath.Join(c.dir, "breaches.txt"), []byte(strings.Join(v.Breaches, "\n")+"\n"), 0o600))
 	}
 	return v, nil
 }
