@@ -2,6 +2,7 @@ package worker
 
 import (
 	"sync"
+	"time"
 
 	"nightshift/events"
 	"nightshift/policies"
@@ -82,7 +83,7 @@ func (l *lives) open(run uint64, it events.Item) *life {
 	}
 	n := &life{id: it.ID, key: lifeKey{it.Region, it.Instance, it.Kind}, run: run, overtaken: make(chan struct{})}
 	l.byID[it.ID] = n
-	if !wins(it) {
+	if !wins(it) || isGivenUp(it) {
 		return n
 	}
 	switch old := l.newest[n.key]; {
@@ -107,7 +108,7 @@ func (l *lives) planned(run *events.Run) {
 	defer l.mu.Unlock()
 	for i := range run.Items {
 		it := &run.Items[i]
-		if !wins(*it) {
+		if !wins(*it) || isGivenUp(*it) {
 			continue
 		}
 		n := &life{id: it.ID, key: lifeKey{it.Region, it.Instance, it.Kind}, run: run.Seq, elsewhere: true, overtaken: make(chan struct{})}
@@ -187,6 +188,11 @@ func (n *life) isOvertaken() bool {
 		return false
 	}
 }
+
+// isGivenUp reports whether an action can only expire. An older trigger's may come
+// after a newer one's, when a restart plans both: it does not end what is still to
+// be done.
+func isGivenUp(it events.Item) bool { return !it.NotAfter.IsZero() && time.Now().After(it.NotAfter) }
 
 // wins reports whether an action overtakes older ones: a message does not.
 func wins(it events.Item) bool {

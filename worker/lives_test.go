@@ -1,26 +1,27 @@
-package worker
+package worker_test
 
 import (
 	"testing"
+	"time"
 
 	"nightshift/events"
-	"nightshift/policies"
 )
 
-// What a process that was killed had decided last stands, also where it needed no
-// call and so is not delivered again.
-func TestAnOlderActionThatIsDeliveredAgainAfterARestartIsOvertaken(t *testing.T) {
-	stop := events.Item{ID: "a", Kind: string(policies.KindPower), Action: "stop", Region: "lon1", Instance: "i"}
-	start := stop
-	start.ID, start.Action, start.Skip = "b", "start", skipAlready
-	l := newLives(true)
-	for seq, it := range []events.Item{stop, start} {
-		l.planned(&events.Run{Seq: uint64(seq + 1), Items: []events.Item{it}})
-	}
-	if !l.open(1, stop).isOvertaken() {
-		t.Error("the older stop goes on after a start")
-	}
-	if l.open(2, start).isOvertaken() {
-		t.Error("the newest is overtaken")
-	}
+// A restart plans two triggers at once, and the plan of the older one is stored
+// last: what it asks for is over already.
+func TestAnActionThatCanOnlyExpireEndsNoOther(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.sim.SetStatus(web1, "MIGRATING")
+		w.command(events.Command{Instance: web1, Action: "stop"})
+		w.after(10 * time.Second)
+		old := events.Item{ID: "0123456789abcdef01234567", Kind: "power", Action: "stop", Region: "lon1", Instance: web1, Hostname: "web-1", Planned: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(-time.Minute)}
+		if _, err := w.bus.StoreRun(t.Context(), events.Run{Trigger: "local-old", Kind: "command", Who: "local", Region: "lon1", Planned: old.Planned, StoredAt: time.Now(), Items: []events.Item{old}}); err != nil {
+			t.Fatal(err)
+		}
+		w.after(10 * time.Second)
+		w.sim.SetStatus(web1, "ACTIVE")
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop web-1 expired", "stop web-1 done")
+		w.wantStatus(web1, "SHUTOFF")
+	})
 }
