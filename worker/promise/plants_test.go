@@ -70,7 +70,10 @@ var plants = []plant{
 	{"off on purpose ignored", "off on purpose", []put{{"policies/signal.go",
 		"	if !ok || win.State != schedule.Stopped {\n", `
 	if !ok || win.State != schedule.Stopped || planted("off on purpose ignored") {
-`}}},
+`}, {"worker/purpose.go",
+		"	case ok && win.State == schedule.Stopped && win.Source != it.Policy:", `
+	case planted("off on purpose ignored"):
+	case ok && win.State == schedule.Stopped && win.Source != it.Policy:`}}},
 	{"reboot sent again", "never twice", []put{{"worker/act.go",
 		"func repeatable(it events.Item) bool { return it.Kind != string(policies.KindReboot) }\n", `
 func repeatable(it events.Item) bool { return it.Kind != string(policies.KindReboot) || planted("reboot sent again") }
