@@ -64,7 +64,7 @@ var deeds = []deed{
 const it = "11111111-0000-4000-8000-000000000001"
 
 func approve(ctx context.Context, s *site, bus *events.Bus) error {
-	return bus.Ask(ctx, "approve", worker.ApproveRequest{Run: fmt.Sprintf("t%d", noon.Unix())}, new(worker.ApproveAnswer))
+	return bus.Ask(ctx, "approve", worker.ApproveRequest{Run: fmt.Sprintf("at-noon@%d", noon.Unix())}, new(worker.ApproveAnswer))
 }
 
 func command(ctx context.Context, _ *site, bus *events.Bus) error {
