@@ -64,7 +64,7 @@ var deeds = []deed{
 const it = "11111111-0000-4000-8000-000000000001"
 
 func approve(ctx context.Context, s *site, bus *events.Bus) error {
-	return bus.Ask(ctx, "approve", worker.ApproveRequest{Run: fmt.Sprintf("t%d", noon.Unix())}, new(worker.ApproveAnswer))
+	return bus.Ask(ctx, "approve", worker.ApproveRequest{Run: fmt.Sprintf("at-noon@%d", noon.Unix())}, new(worker.ApproveAnswer))
 }
 
 func command(ctx context.Context, _ *site, bus *events.Bus) error {
@@ -224,7 +224,10 @@ func (d *deed) check(t *testing.T, s *site, st *story, point string) {
 		}
 	}
 	mayBeLost := d.lost != "" && (point == "started-stored" || point == "cooldown-stored" || point == "request-sent" || point == "answer-read" || strings.Contains(d.fault, "cut"))
-	ended = ended || mayBeLost && slices.Contains(got, d.lost)
+	// These are passed while the run may be in work already, in another goroutine.
+	isBeside := d.lost != "" && (point == "tick-remembered" || point == "plan-stored" || point == "trigger-acknowledged")
+	isLost := slices.Contains(got, d.lost)
+	ended = ended || (mayBeLost || isBeside) && isLost
 	if !ended || len(got) != 1 {
 		t.Errorf("outcomes %q, want %q", got, d.want)
 	}
@@ -240,7 +243,7 @@ func (d *deed) check(t *testing.T, s *site, st *story, point string) {
 	if d.op == "" || d.op == "soft_reboot" && (point == "started-stored" || point == "cooldown-stored") {
 		want = 0 // it may have been sent: it is not sent again
 	}
-	if calls != want {
+	if calls != want && !(isBeside && isLost && calls == 0) {
 		t.Errorf("%d requests, want %d", calls, want)
 	}
 }
