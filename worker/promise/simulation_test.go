@@ -22,7 +22,6 @@ var (
 	trace   = flag.Bool("trace", false, "TestSimulation prints what happened, also where nothing was broken")
 )
 
-
 func TestSimulation(t *testing.T) {
 	for n := range uint64(cmp.Or(*seeds, fewSeeds)) {
 		seed := *first + n
