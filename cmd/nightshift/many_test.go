@@ -255,6 +255,7 @@ type manyEvent struct {
 	Outcome  string    `json:"outcome"`
 	Reason   string    `json:"reason"`
 	Detail   string    `json:"detail"`
+	Error    string    `json:"error"`
 	Trigger  string    `json:"trigger"`
 	Policy   string    `json:"policy"`
 	Instance string    `json:"instance"`
@@ -654,10 +655,15 @@ func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
 	old := m.worker(0)
 	old.says(t, `"(ready)"`)
 	from := m.plan(time.Now())
+	edge := time.Time{}
 	for round, around := range []time.Duration{-200 * time.Millisecond, 0, 50 * time.Millisecond, 300 * time.Millisecond} {
 		next := m.worker(round % 2)
 		next.says(t, `"(ready)"`)
-		edge := m.machine(m.plan(time.Now()).Truncate(time.Minute).Add(time.Minute))
+		upcoming := m.machine(m.plan(time.Now()).Truncate(time.Minute).Add(time.Minute))
+		if !upcoming.After(edge) { // a command of the round before would be superseded by this one's
+			upcoming = m.machine(m.plan(edge).Add(time.Minute))
+		}
+		edge = upcoming
 		pause(t.Context(), time.Until(edge.Add(around-time.Second)))
 		for n := range manyProbes { // wait in the hands of both, and are due when the old one has gone
 			id := fmt.Sprintf("w%d-%d", round, n)
@@ -688,6 +694,9 @@ func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
 		if e.Outcome == "started" && strings.HasPrefix(e.Policy, "pulse-") {
 			begun[e.Policy+"@"+strconv.FormatInt(e.Planned.Unix(), 10)+" "+e.Instance]++
 			late = max(late, e.at.Sub(m.machine(e.Planned)))
+		}
+		if e.Outcome == "put-off" && strings.HasPrefix(e.Policy, "pulse-") && strings.HasPrefix(e.Error, "not sent") { // taken back: the replica was told to end
+			begun[e.Policy+"@"+strconv.FormatInt(e.Planned.Unix(), 10)+" "+e.Instance]--
 		}
 	}
 	edges := 0
