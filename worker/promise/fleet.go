@@ -28,7 +28,7 @@ func fleetIsAsWanted(s *story) {
 		if !ok || win.State == schedule.Any || statusFor(win.State) == inst.Status || set.ModeOf(win.Source) != policies.ModeAct {
 			continue
 		}
-		if calls := callsOf(s.byInstance[inst.ID]); s.beganLate(win) || len(calls) > 0 && s.isLate(calls[len(calls)-1].StoredAt) {
+		if calls := callsOf(s.byInstance[inst.ID]); s.beganLate(win) || s.wonLate(inst, win) || len(calls) > 0 && s.isLate(calls[len(calls)-1].StoredAt) {
 			continue // it is being brought there
 		}
 		verb := policies.Start
@@ -72,6 +72,23 @@ func (s *story) beganLate(win policies.Want) bool {
 		}
 	}
 	return win.Since.After(s.planAt(s.Rest.Add(-Grace)))
+}
+
+// announcing is how long before Rest (machine time) an edge may lie that nobody has
+// announced yet.
+const announcing = 5 * time.Second
+
+// wonLate reports whether a want won only after Rest, or a moment before: such as
+// because the impulse that overruled it ended when the daemons had ended, too.
+func (s *story) wonLate(inst policies.Instance, win policies.Want) bool {
+	if s.Rest.IsZero() {
+		return false
+	}
+	at := s.Rest.Add(-announcing)
+	facts := s.exceptions(inst.ID, at, at)
+	facts.Impulses = s.impulses(inst.ID, at, "")
+	before, ok := s.Files[len(s.Files)-1].Set.Winner(inst, facts, s.planAt(at))
+	return !ok || before.Source != win.Source || before.State != win.State
 }
 
 func statusFor(state schedule.State) string {
