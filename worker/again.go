@@ -222,7 +222,7 @@ func (w *Worker) storeAgain(ctx context.Context, p *planner, a *again, trig poli
 	if len(trig.Command.Each) == 0 {
 		return events.Refuse(503, "nothing is asked for: %s", strings.Join(answer.Left, "; "))
 	}
-	plan := policies.Decide(w.set(), inv, w.memory.facts(), trig, trig.At)
+	plan := policies.Decide(w.set(), inv, w.facts(), trig, trig.At)
 	for _, run := range p.runs(trig, regions, plan) {
 		a.mark(&run)
 		if run.Held != "" {
