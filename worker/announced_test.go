@@ -9,6 +9,7 @@ import (
 
 	"nightshift/civo/civosim"
 	"nightshift/events"
+	"nightshift/policies"
 )
 
 // Killed after the first ticks were stored and before it was remembered, the
@@ -79,5 +80,41 @@ func TestEdgesOfOneInstantAnnouncedApartAreBothPlanned(t *testing.T) {
 		w.after(10 * time.Minute)
 		w.wantOutcomes("stop dev-1 done", "stop web-1 done")
 		w.wantStatus(dev1, "SHUTOFF")
+	})
+}
+
+// Killed when it had stored the newest of two edges that it found missed, and not
+// yet the tick for the older, the scheduler finds both missed again, behind a third
+// one, and the place of the tick that is to stand for both is taken.
+func TestAnEdgeBehindOneThatAKilledProcessAnnouncedHasItsEvent(t *testing.T) {
+	file := with(`  - name: web-off
+    select: { all: [role=web] }
+    cron: "0 * * * *"
+    do: stop
+`)
+	inBubble(t, "2026-03-04 12:59", file, func(t *testing.T, w *world) {
+		w.end()
+		w.after(2*time.Hour + 2*time.Minute)
+		edges := w.set.Edges(time.Now().Add(-150*time.Minute), time.Now())
+		if len(edges) != 3 {
+			t.Fatalf("%d edges, want those of 13, 14 and 15 o'clock", len(edges))
+		}
+		killed := events.Tick{Policy: edges[1].Policy, Planned: edges[1].Planned, Hash: edges[1].Hash, Trigger: fmt.Sprintf("t%d-abcdef", edges[1].Planned.Unix()), Edges: []string{edges[1].ID()}}
+		if _, err := w.bus.PublishTick(t.Context(), killed); err != nil {
+			t.Fatal(err)
+		}
+		w.begin()
+		w.after(5 * time.Minute)
+		told := 0
+		for _, o := range []events.Outcome{events.Skipped, events.Superseded, events.Expired} {
+			for _, rec := range w.records(o) {
+				if rec.ActionID == policies.ActionID(edges[0].ID(), 0, events.None, "none") {
+					told++
+				}
+			}
+		}
+		if told != 1 {
+			t.Errorf("%d events say why the edge of 13 o'clock did not run, want one", told)
+		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"nightshift/events"
 	"nightshift/policies"
 )
 
@@ -126,4 +127,56 @@ func (s *scheduler) fireOneLate(ctx context.Context, e policies.Edge, now time.T
 		}
 	}
 	return fmt.Errorf("no second of the next %d is free for an edge of %s that became known late", lateTries, e.Policy)
+}
+
+// fireBefore stores what a tick stands for besides its own edge, where another tick
+// has its place: one that a process announced that was killed before it announced
+// the older ones, which a later start finds missed together with it.
+func (s *scheduler) fireBefore(ctx context.Context, t events.Tick, now time.Time) error {
+	for !t.Since.IsZero() && t.Since.Before(t.Planned) {
+		there, found, err := s.bus.LoadTick(ctx, edgeOf(&t).ID())
+		if err != nil {
+			return fmt.Errorf("read tick of policy %s: %w", t.Policy, err)
+		}
+		begin := t.Planned // of what the tick that has the place stands for
+		if found && !there.Since.IsZero() {
+			begin = there.Since
+		}
+		older := s.edgesOf(t.Policy, t.Since, begin, now)
+		if len(older) == 0 {
+			return nil
+		}
+		rest := tickOf(older[len(older)-1])
+		if rest.Since = t.Since; t.Missed > 0 {
+			rest.Missed = len(older)
+		}
+		rest.Edges = []string{edgeOf(&rest).ID()}
+		rest.Trigger = triggerOf(rest.Planned, rest.Edges)
+		stored, err := s.bus.PublishTick(ctx, rest)
+		if err != nil {
+			return fmt.Errorf("store tick of policy %s: %w", t.Policy, err)
+		}
+		if stored {
+			s.log.Info("edges behind one that was announced before", zap.String(keyPolicy, t.Policy), zap.Time(keyPlanned, rest.Planned), zap.Time("since", rest.Since))
+			return nil
+		}
+		t = rest
+	}
+	return nil
+}
+
+// edgesOf are those of a source from an instant until before another.
+func (s *scheduler) edgesOf(source string, from, before, now time.Time) (edges []policies.Edge) {
+	since := func(name string) time.Time {
+		if name == source {
+			return from.Add(-time.Nanosecond)
+		}
+		return now
+	}
+	for _, e := range s.ahead(now).EdgesSince(since, now) {
+		if e.Policy == source && e.Planned.Before(before) {
+			edges = append(edges, e)
+		}
+	}
+	return edges
 }

@@ -45,6 +45,11 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 		return err
 	}
 	for i, t := range ticks {
+		if !stored[i] {
+			if err := s.fireBefore(ctx, t, now); err != nil {
+				return err
+			}
+		}
 		passed(tickStored, "")
 		s.log.Debug("tick", zap.String(keyPolicy, t.Policy), zap.Time(keyPlanned, t.Planned),
 			zap.Duration(keyLateness, now.Sub(t.Planned)), zap.Bool("stored", stored[i]), zap.Int("missed", t.Missed))
