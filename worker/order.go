@@ -51,6 +51,7 @@ type turns struct {
 
 	begin  time.Time       // of the run; machine time
 	alive  time.Time       // newest event of the run before it was taken up; zero: there was none
+	idle   time.Duration   // how long nobody had worked on it until then
 	called map[string]bool // by action id: a call was made before the run was taken up
 
 	isCrowded bool // the run has more actions than may be under way at once
@@ -151,6 +152,9 @@ func (r *runner) recallCrowd(ctx context.Context, d *events.RunDelivery, t *turn
 		if rec.RunSeq != d.Seq {
 			continue
 		}
+		if gap := rec.StoredAt.Sub(maxTime(t.alive, t.begin)); gap > aliveGap {
+			t.idle += gap
+		}
 		t.alive = maxTime(t.alive, rec.StoredAt)
 		if rec.Outcome == events.Started {
 			t.called[rec.ActionID] = true
@@ -158,6 +162,11 @@ func (r *runner) recallCrowd(ctx context.Context, d *events.RunDelivery, t *turn
 	}
 	return nil
 }
+
+// aliveGap is how long a run in work whose actions only wait for a place may say
+// nothing: as long as a call, and a look before and after it, may take. Longer, and
+// nobody was there: that counts against the give-up times.
+const aliveGap = 2 * callTimeout
 
 // isPaced reports whether a pace is for an action: it shakes its instance.
 func isPaced(it events.Item) bool {
@@ -270,7 +279,7 @@ func (t *turns) waited(it events.Item) time.Duration {
 	if m := t.at[it.ID]; m != nil {
 		until = maxTime(until, minTime(m.stage.free, time.Now()))
 	}
-	return max(0, until.Sub(maxTime(t.begin, it.NotBefore)))
+	return max(0, until.Sub(maxTime(t.begin, it.NotBefore))-t.idle)
 }
 
 // began takes up that an action makes its first call.

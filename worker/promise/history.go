@@ -43,6 +43,9 @@ type History struct {
 	// Imposed is how long waits of our own, which do not count against a give-up
 	// time, may be altogether: order, pace, a place among the calls under way.
 	Imposed time.Duration
+	// Places is how many calls one daemon has under way at a time: what waits for one
+	// waits for us, however long. 0: nothing waits.
+	Places int
 	// Apart is by how much the clocks of two daemons may differ.
 	Apart time.Duration
 }

@@ -22,11 +22,41 @@ func notBeforeDue(s *story) {
 func notAfterGiveUp(s *story) {
 	for _, rec := range s.started {
 		p, ok := s.item[rec.ActionID]
-		if ok && !p.NotAfter.IsZero() && rec.StoredAt.After(p.NotAfter.Add(s.Imposed+s.Apart+storeLasts)) {
+		if ok && !p.NotAfter.IsZero() && rec.StoredAt.After(p.NotAfter.Add(max(s.Imposed, s.inLine(p.run, rec.StoredAt))+s.Apart+storeLasts)) {
 			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began at %s, its give-up time was %s", rec.Action, host(rec), stamp(rec.StoredAt), stamp(p.NotAfter)), lines(s.byAction[rec.ActionID])...)
 		}
 	}
 }
+
+// inLine is how long an action of a run with more actions than places among the
+// calls under way may have stood in line until an instant: all the time since the
+// run was stored, but for what is longer than restarts that follow each other and
+// was nobody's.
+func (s *story) inLine(run *events.Run, until time.Time) time.Duration {
+	if s.Places == 0 || len(run.Items) <= s.Places || len(s.Up) == 0 {
+		return 0
+	}
+	stood, at := until.Sub(run.StoredAt), run.StoredAt // of which somebody was there until at
+	for _, u := range slices.SortedFunc(slices.Values(s.Up), func(a, b Span) int { return a.From.Compare(b.From) }) {
+		if u.From.After(until) {
+			break
+		}
+		if down := u.From.Sub(at); down > restartsWithin {
+			stood -= down
+		}
+		if u.Until.IsZero() {
+			break
+		}
+		if u.Until.After(at) {
+			at = u.Until
+		}
+	}
+	return stood
+}
+
+// restartsWithin is how soon a daemon that ended runs again, where it is only
+// restarted.
+const restartsWithin = time.Minute
 
 func notWatched(s *story) {
 	for _, rec := range s.started {

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"nightshift/civo/civosim"
+	"nightshift/configs"
 	"nightshift/events"
 	"nightshift/policies"
 	"nightshift/worker/promise"
@@ -105,7 +106,7 @@ func (c *chaos) history(ctx context.Context, settled bool) (_ *promise.History, 
 		return nil, fmt.Errorf("read what is stored: %w", err)
 	}
 	defer func() { err = errors.Join(err, bus.Close(context.WithoutCancel(ctx))) }()
-	h := &promise.History{Now: time.Now(), Settled: settled, Rest: c.rest, Started: c.machine, Plan: c.clock.Plan, Imposed: 30 * time.Second, Apart: 20 * time.Millisecond, Approved: make(map[string]time.Time)}
+	h := &promise.History{Now: time.Now(), Settled: settled, Rest: c.rest, Started: c.machine, Plan: c.clock.Plan, Imposed: 30 * time.Second, Places: configs.DefaultWorkers, Apart: 20 * time.Millisecond, Approved: make(map[string]time.Time)}
 	for rec, err := range bus.Records(ctx, "", time.Time{}) {
 		if err != nil {
 			return nil, err
