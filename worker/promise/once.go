@@ -2,6 +2,7 @@ package promise
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,7 +143,7 @@ func neverTwice(s *story) {
 			shown = append(shown, line(other))
 			for _, r := range s.requests[rec.Instance] {
 				within := !r.Time.Before(other.StoredAt.Add(-s.Apart)) && !r.Time.After(s.endOf(other).Add(s.Apart))
-				if within && verbOf(r.Op) == policies.Verb(rec.Action) && (r.Effect || r.Status == 0 || r.Status >= 500) {
+				if within && s.isOf(r, other) && verbOf(r.Op) == policies.Verb(rec.Action) && (r.Effect || r.Status == 0 || r.Status >= 500) {
 					sent = append(sent, r)
 					shown = append(shown, requestLine(r))
 				}
@@ -152,6 +153,14 @@ func neverTwice(s *story) {
 			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("one %s of %s was sent %d times", rec.Action, host(rec), len(sent)), shown...)
 		}
 	}
+}
+
+// isOf reports whether a request is of the call that a started event announced, and
+// not of one to the same instance that was announced since.
+func (s *story) isOf(r civosim.Request, started events.Record) bool {
+	return !slices.ContainsFunc(s.byInstance[started.Instance], func(rec events.Record) bool {
+		return rec.Outcome == events.Started && rec.Seq > started.Seq && rec.Action == started.Action && !rec.StoredAt.After(r.Time)
+	})
 }
 
 // endOf is when a call had ended: with the next event that says so, or with its

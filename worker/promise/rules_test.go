@@ -255,6 +255,27 @@ func TestLimitsPerRunAndPerHourAreFoundBroken(t *testing.T) {
 	}
 }
 
+func TestARebootRightAfterOneThatCameToNothingIsNotItsSecond(t *testing.T) {
+	b := good(t)
+	at := nineteen.Add(2 * time.Hour)
+	lost := b.run(at, "local-1", "command")
+	b.plan(lost, item("reboot", web2, "", at, false))
+	b.event(lost, 0, events.Started, at)
+	b.Requests = append(b.Requests, civosim.Request{Time: at.Add(time.Second), Op: "soft_reboot", Instance: web2, Fault: "cut-before"})
+	b.event(lost, 0, events.Unknown, at.Add(4*time.Second))
+	next := b.run(at, "local-2", "command")
+	b.plan(next, item("reboot", web2, "", at, false))
+	b.event(next, 0, events.Started, at.Add(4*time.Second+5*time.Millisecond))
+	b.request("hard_reboot", web2, at.Add(4*time.Second+10*time.Millisecond))
+	b.event(next, 0, events.Done, at.Add(30*time.Second))
+	b.Apart = 20 * time.Millisecond
+	for _, breach := range promise.Check(&b.History) {
+		if breach.Rule == "never twice" {
+			t.Error(breach)
+		}
+	}
+}
+
 func TestWhatWasTrueAMomentBeforeTheCallIsNoBreach(t *testing.T) {
 	b := good(t)
 	b.Keeps = []promise.Keep{{Instance: dev, Keep: policies.Keep{State: schedule.Running, Since: nineteen.Add(-time.Second), Until: nineteen.Add(time.Hour)}}}
