@@ -116,7 +116,9 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 	if trig.Signal != nil && trig.Signal.Load != "" {
 		p.loads.say(plan, trig.At)
 	}
-	p.memory.putSizes(ctx, plan.Sizes)
+	if len(faults) == 0 { // else a part of the run is still to come, and is asked about, too
+		p.memory.putSizes(ctx, plan.Sizes)
+	}
 	p.logPlan(trig, plan)
 	return errors.Join(faults...)
 }
