@@ -97,7 +97,7 @@ func onTrial(ctx context.Context, l *look) (next, bool, error) {
 	case now.Before(seen.Until):
 		return l.skip(policies.ReasonPaused, "policy "+it.Policy+" is silent until "+seen.Until.Format(time.RFC3339)+": "+seen.words())
 	}
-	return l.later(ctx, l.now.Add(l.r.verifyBy.Poll), "policy "+it.Policy+" failed of late: waits until the one action that is tried, "+seen.Trial+", has ended")
+	return l.queue(ctx, l.now.Add(l.r.verifyBy.Poll), "policy "+it.Policy+" failed of late: waits until the one action that is tried, "+seen.Trial+", has ended")
 }
 
 // words say why a policy is silent.

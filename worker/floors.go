@@ -32,12 +32,9 @@ func (r *runner) forgottenAfter() time.Duration {
 	return r.verifyBy.Within + callTimeout + railReadingAge
 }
 
-// standing is who of those that a floor counts is running, and how many are on
-// their way between two states.
-type standing struct {
-	up   map[string]bool
-	busy int
-}
+// standing is who of those that a floor counts is running, and who is on the way
+// between two states.
+type standing struct{ up, busy map[string]bool }
 
 func (s *standing) add(f *policies.Floor, inv []policies.Instance) {
 	for i := range inv {
@@ -47,7 +44,7 @@ func (s *standing) add(f *policies.Floor, inv []policies.Instance) {
 		case inst.Status == policies.StatusActive:
 			s.up[inst.ID] = true
 		default:
-			s.busy++
+			s.busy[inst.ID] = true
 		}
 	}
 }
@@ -78,19 +75,22 @@ func aboveFloors(ctx context.Context, l *look) (next, bool, error) {
 	}
 	for _, n := range over {
 		f := &set.Floors[n]
-		s := standing{up: make(map[string]bool)}
+		s := standing{up: make(map[string]bool), busy: make(map[string]bool)}
 		for _, part := range inv {
 			s.add(f, part)
 		}
-		var down int
+		var down, ours int // count as down still, and are on their way by a call of ours
 		took, err := count(ctx, l.r.counters, floorKey(f), "", func(c *floorCount) bool {
-			down = 0
+			down, ours = 0, 0
 			for id, e := range c.Down {
 				switch {
 				case l.now.Sub(e.At) > l.r.forgottenAfter():
 					delete(c.Down, id)
-				case id != it.Instance && s.up[id]:
-					down++
+				case id == it.Instance:
+				case s.up[id]:
+					down, ours = down+1, ours+1
+				case s.busy[id]:
+					ours++
 				}
 			}
 			if len(s.up)-down-1 < f.Running {
@@ -113,8 +113,10 @@ func aboveFloors(ctx context.Context, l *look) (next, bool, error) {
 			return next{}, true, err
 		}
 		words := fmt.Sprintf("%s, and %d are", f.Words(), len(s.up)-down)
-		if coming := down + s.busy; coming > 0 {
-			return l.later(ctx, l.now.Add(l.r.verifyBy.Poll), fmt.Sprintf("floors: %s; waits for %d on their way", words, coming))
+		if coming := down + len(s.busy); coming > 0 {
+			n, stop, err := l.queue(ctx, l.now.Add(l.r.verifyBy.Poll), fmt.Sprintf("floors: %s; waits for %d on their way", words, coming))
+			n.ours = ours > 0 // else it is somebody else's machine that is on its way, perhaps for ever
+			return n, stop, err
 		}
 		return l.skip(policies.ReasonFloor, words)
 	}

@@ -148,12 +148,15 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 		if n.turn != nil {
 			err = r.await(ctx, a, n.turn)
 		} else {
-			release := func() {}
+			began, release := time.Now(), func() {}
 			if n.ours {
 				release = a.turns.keep(a.item.ID)
 			}
 			err = r.wait(ctx, a, n.after)
 			release()
+			if n.ours {
+				a.imposed += time.Since(began)
+			}
 		}
 		if err != nil {
 			return err
