@@ -146,6 +146,12 @@ func (r *runner) leaveFloors(ctx context.Context, a *attempt) error {
 // reading shows it; so does one of which nobody knows.
 func (r *runner) endFloors(ctx context.Context, a *attempt, o events.Outcome) {
 	verb := policies.Verb(a.item.Action)
+	if verb == policies.Start && o == events.Done && len(r.set().Floors) > 0 {
+		if err := r.rise(context.WithoutCancel(ctx), a.item); err != nil {
+			r.log.Warn("a started instance counts as down for floors for a while longer", zap.String(keyInstance, strings.ToLower(a.item.Instance)), zap.Error(err))
+		}
+		return
+	}
 	isDown := o == events.Unknown || o == events.Superseded && a.made > 0 || o == events.Done && verb != policies.Reboot && verb != policies.Resize
 	if len(r.set().Floors) == 0 || !verb.Lowers() || !a.floored && a.made == 0 || isDown {
 		return
@@ -153,4 +159,40 @@ func (r *runner) endFloors(ctx context.Context, a *attempt, o events.Outcome) {
 	if err := r.leaveFloors(context.WithoutCancel(ctx), a); err != nil {
 		r.log.Warn("an instance counts as down for floors for a while longer", zap.String(keyInstance, strings.ToLower(a.item.Instance)), zap.Error(err))
 	}
+}
+
+// rise lets an instance that was started count as running again, unless something
+// newer is taking it down meanwhile.
+func (r *runner) rise(ctx context.Context, it events.Item) error {
+	set := r.set()
+	for n := range set.Floors {
+		key := floorKey(&set.Floors[n])
+		var by string
+		if _, err := count(ctx, r.counters, key, "", func(c *floorCount) bool {
+			by = c.Down[it.Instance].Action
+			return false
+		}); err != nil || by == "" {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		trail, err := r.bus.Trail(ctx, it.Region, it.Instance, by)
+		if err != nil {
+			return fmt.Errorf("read the ledger of action %s: %w", by, err)
+		}
+		if _, isEnded := trail.Outcome(); !isEnded {
+			continue
+		}
+		if _, err := count(ctx, r.counters, key, "", func(c *floorCount) bool {
+			if c.Down[it.Instance].Action != by {
+				return false
+			}
+			delete(c.Down, it.Instance)
+			return true
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

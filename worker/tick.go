@@ -135,6 +135,9 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 			a.end = verdict{outcome: end.Outcome, reason: policies.Reason(end.Reason)}
 			r.lives.end(a.item.ID)
 			a.canary.ended(a.item.ID, end.Outcome, cmp.Or(end.Error, end.Detail), end.StoredAt)
+			if r.memory.breakerOf(a.item.Policy).Trial == a.item.ID { // whoever stored the outcome was killed before he counted it
+				r.judge(ctx, a.item, verdict{outcome: end.Outcome, reason: policies.Reason(end.Reason), detail: end.Detail, err: end.Error})
+			}
 			return nil
 		}
 		a.made = attempts(trail)
