@@ -215,12 +215,20 @@ func (r *reader) nothing(n *yaml.Node, path string) {
 // span reads a duration that may be 0.
 func (r *reader) span(into *time.Duration) func(*yaml.Node, string) {
 	return func(n *yaml.Node, path string) {
-		if d := deref(n); d.Value == "0" || d.Value == "0s" {
+		if isNothing(deref(n).Value) {
 			*into = 0
 			return
 		}
 		r.duration(into)(n, path)
 	}
+}
+
+// isNothing reports whether a duration is 0, in whichever unit.
+func isNothing(s string) bool {
+	if s == "0" {
+		return true
+	}
+	return s != "" && durationForm.MatchString(s) && !strings.ContainsAny(s, "123456789")
 }
 
 // readFromTag reads { from_tag: KEY, grammar: G, settings: {…}, timezone: Z }.

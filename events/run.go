@@ -149,6 +149,32 @@ func checkItems(items []Item) error {
 		if err := checkTokens([]string{"action id", "action", "region", "instance"}, it.ID, it.Action, it.Region, it.Instance); err != nil {
 			return fmt.Errorf("%w: %w", errUnreadable, err)
 		}
+		if err := it.Stage.check(); err != nil {
+			return fmt.Errorf("%w: action %s: %w", errUnreadable, it.ID, err)
+		}
+	}
+	return nil
+}
+
+const (
+	// MaxStageDeadline is the longest that a stage of a stored plan may take: as long as
+	// plans are kept.
+	MaxStageDeadline = 7 * 24 * time.Hour
+	maxStages        = 10_000
+)
+
+// check refuses a stage that no planner makes: others would wait for it for ever.
+func (s *Stage) check() error {
+	switch {
+	case s == nil:
+	case s.Action != "start" && s.Action != "stop":
+		return fmt.Errorf("its stage is one to %q, not to start or stop", s.Action)
+	case s.Of < 1 || s.Of > maxStages || s.Turn < 1 || s.Turn > s.Of:
+		return fmt.Errorf("its stage is turn %d of %d", s.Turn, s.Of)
+	case s.Deadline <= 0 || s.Deadline > MaxStageDeadline:
+		return fmt.Errorf("the deadline of its stage is %s, not more than 0 and at most %s", s.Deadline, MaxStageDeadline)
+	case s.TCP < 0 || s.TCP > 65535:
+		return fmt.Errorf("its stage asks port %d", s.TCP)
 	}
 	return nil
 }

@@ -61,6 +61,7 @@ var LintRules = []Rule{
 	{"cooldown", "a cooldown that is shorter than what it follows"},
 	{"load", "a clear_below that nothing asks for"},
 	{"order", "an order that does not wait for what it seems to, or for nothing"},
+	{"floor", "a floor that counts nothing, or no more than it keeps running"},
 	{"owners", "keys of owners that nothing follows"},
 	{"tag", "a tag that cannot be read, is nearly ours, or is past its time"},
 	{"tag-trap", "a tag in another tool's grammar that means something else than it looks"},

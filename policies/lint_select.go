@@ -48,6 +48,7 @@ func (l *lint) selectors() {
 		l.unusedPatterns(p, words)
 	}
 	l.orders(words)
+	l.floors(words)
 	if l.known && !l.set.Protect.IsZero() && !slices.ContainsFunc(l.inv, l.set.Protect.Matches) {
 		msg, hint := words.missing(l.set.Protect)
 		l.add(SevereWarning, "protects-nothing", "", hint, "protect protects nothing: %s", msg)

@@ -233,12 +233,14 @@ func (d *decision) limitByPolicy(run []*Action, hold func(string, func(*Action) 
 		p := &d.set.Policies[i]
 		mine := func(a *Action) bool { return a.Policy == p.Name }
 		switch {
-		case inTime && !d.facts.Partial:
-			n := d.selected(i)
-			if d.plan.Sizes == nil {
-				d.plan.Sizes = make(map[string]int)
+		case inTime:
+			n := d.selected(i) // where a region was never read: at least so many
+			if !d.facts.Partial {
+				if d.plan.Sizes == nil {
+					d.plan.Sizes = make(map[string]int)
+				}
+				d.plan.Sizes[p.Name] = n
 			}
-			d.plan.Sizes[p.Name] = n
 			if last, known := d.facts.Sizes[p.Name]; known && n >= FewInstances && n >= growth*last {
 				hold(fmt.Sprintf("policy %s selects %d instances, it was %d at its last run: what has at least doubled is asked about once", p.Name, n, last), mine)
 			}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -95,9 +96,12 @@ func onTrial(ctx context.Context, l *look) (next, bool, error) {
 	case took || !seen.isOpen():
 		return pass()
 	case now.Before(seen.Until):
+		if err := m.silence(ctx, it.Policy, seen); err != nil { // whoever counted the failure may have been killed before he did
+			return next{}, true, err
+		}
 		return l.skip(policies.ReasonPaused, "policy "+it.Policy+" is silent until "+seen.Until.Format(time.RFC3339)+": "+seen.words())
 	}
-	return l.later(ctx, l.now.Add(l.r.verifyBy.Poll), "policy "+it.Policy+" failed of late: waits until the one action that is tried, "+seen.Trial+", has ended")
+	return l.queue(ctx, l.now.Add(l.r.verifyBy.Poll), "policy "+it.Policy+" failed of late: waits until the one action that is tried, "+seen.Trial+", has ended")
 }
 
 // words say why a policy is silent.
@@ -159,13 +163,42 @@ func (m *memory) failed(ctx context.Context, it events.Item, fault string) error
 		return err
 	}
 	m.log.Error("the policy's actions fail, it falls silent", zap.String(keyPolicy, it.Policy), zap.Time("until", b.Until), zap.String(keyDetail, b.Last))
-	pause := policies.Pause{Policy: it.Policy, Since: now, Until: b.Until, Who: breakerName, Reason: b.words()}
-	if old, ok := m.pauseOf(pause); !ok || !old.Holds(now) || !old.Until.IsZero() && old.Until.Before(b.Until) {
-		if err := m.putPause(ctx, pause); err != nil {
-			return err
+	return m.silence(ctx, it.Policy, b)
+}
+
+// silence pauses a policy whose breaker is open, and says so, unless that was done.
+func (m *memory) silence(ctx context.Context, policy string, b breaker) error {
+	now := m.clock.Now()
+	pause := policies.Pause{Policy: policy, Since: now, Until: b.Until, Who: breakerName, Reason: b.words()}
+	if old, ok := m.pauseOf(pause); ok && old.Holds(now) && (old.Until.IsZero() || !old.Until.Before(b.Until)) {
+		if old.Who != breakerName {
+			return m.noticeBroken(ctx, policy, b)
+		}
+		return nil // and said
+	}
+	if err := m.noticeBroken(ctx, policy, b); err != nil {
+		return err
+	}
+	return m.putPause(ctx, pause)
+}
+
+// silenceBroken does what a process that was killed in the middle of it left undone.
+func (m *memory) silenceBroken(ctx context.Context) error {
+	m.mu.Lock()
+	open := maps.Clone(m.breakers)
+	m.mu.Unlock()
+	for policy, b := range open {
+		if m.clock.Now().Before(b.Until) {
+			if err := m.silence(ctx, policy, b); err != nil {
+				return err
+			}
 		}
 	}
-	return m.noticeBreaker(ctx, it.Policy, "broken", fmt.Sprintf("policy %s falls silent until %s: %s; nightshift resume --policy %s ends it", it.Policy, b.Until.Format(time.RFC3339), b.words(), it.Policy), b)
+	return nil
+}
+
+func (m *memory) noticeBroken(ctx context.Context, policy string, b breaker) error {
+	return m.noticeBreaker(ctx, policy, "broken", fmt.Sprintf("policy %s falls silent until %s: %s; nightshift resume --policy %s ends it", policy, b.Until.Format(time.RFC3339), b.words(), policy), b)
 }
 
 // worked forgets failures: one went well.

@@ -21,12 +21,20 @@ type canary struct {
 	order []events.Item // the first of each instance, in the order in which they are due
 
 	mu      sync.Mutex
-	at      int           // whose turn it is
-	since   time.Time     // machine time: since when that one is done; zero: it is not
-	proven  bool          // the others may go
-	fault   string        // why they may not
-	left    bool          // this process does not go on with the run
-	changed chan struct{} // closed, and made anew, with each change
+	at      int                  // whose turn it is
+	since   time.Time            // machine time: since when that one is done; zero: it is not
+	proven  bool                 // the others may go
+	fault   string               // why they may not
+	left    bool                 // this process does not go on with the run
+	ends    map[string]canaryEnd // by action id: of those in order
+	changed chan struct{}        // closed, and made anew, with each change
+}
+
+// canaryEnd is how an action of a run ended.
+type canaryEnd struct {
+	outcome events.Outcome
+	words   string
+	at      time.Time // machine time
 }
 
 // canaries are those of a run, by policy. Starts by schedule wait for nobody.
@@ -42,7 +50,7 @@ func canaries(set *policies.Set, items []events.Item) map[string]*canary {
 		}
 		c := all[p.Name]
 		if c == nil {
-			c = &canary{stay: p.Canary, changed: make(chan struct{})}
+			c = &canary{stay: p.Canary, changed: make(chan struct{}), ends: make(map[string]canaryEnd)}
 			all[p.Name] = c
 		}
 		if !slices.ContainsFunc(c.order, func(o events.Item) bool { return o.Instance == it.Instance }) {
@@ -77,28 +85,29 @@ func (c *canary) change(f func()) {
 	c.changed = make(chan struct{})
 }
 
-// ended takes up how an action ended, if it is the one that goes first.
+// ended takes up how an action ended. Where it is not the one that goes first that is
+// kept until it is: after a restart outcomes are read in any order.
 func (c *canary) ended(id string, o events.Outcome, words string, at time.Time) {
 	if c == nil {
 		return
 	}
-	c.mu.Lock()
-	own := c.at < len(c.order) && c.order[c.at].ID == id && c.since.IsZero()
-	c.mu.Unlock()
-	if !own {
-		return
-	}
 	c.change(func() {
-		switch o {
-		case events.Done:
-			c.since = at
-		case events.Failed, events.Unknown, events.Expired:
-			c.fault = string(o)
-			if words != "" {
-				c.fault += ": " + words
+		c.ends[id] = canaryEnd{o, words, at}
+		for c.at < len(c.order) && c.since.IsZero() && c.fault == "" {
+			end, ok := c.ends[c.order[c.at].ID]
+			switch {
+			case !ok:
+				return
+			case end.outcome == events.Done:
+				c.since = end.at
+			case end.outcome == events.Failed || end.outcome == events.Unknown || end.outcome == events.Expired:
+				c.fault = string(end.outcome)
+				if end.words != "" {
+					c.fault += ": " + end.words
+				}
+			default:
+				c.at++
 			}
-		default:
-			c.at++
 		}
 	})
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -20,8 +22,15 @@ const (
 	stateBreaker = "breaker."    // <policy>
 )
 
-// counterTries bounds how often a change is tried that others are always faster with.
-const counterTries = 100
+const (
+	// counterTries bounds how often a change is tried that others are always faster with.
+	counterTries = 100
+	// counterRush is how many times it is tried at once; then after waits (machine time)
+	// that grow, by chance, so that rivals do not meet again.
+	counterRush    = 3
+	counterWait    = 2 * time.Millisecond
+	counterWaitMax = 200 * time.Millisecond
+)
 
 // counters are records of ns_state in which all replicas count. A change is stored
 // on the condition that nobody has changed the record since it was read, so that
@@ -68,7 +77,12 @@ func count[T any](ctx context.Context, t *counters, key, former string, f func(v
 		return false, context.Cause(ctx)
 	}
 	defer func() { <-e.turn }()
-	for range counterTries {
+	for n := range counterTries {
+		if n > counterRush {
+			if err := sleepUntil(ctx, time.Now().Add(rand.N(min(counterWait<<min(n-counterRush, 10), counterWaitMax)))); err != nil {
+				return false, err
+			}
+		}
 		fresh := !e.known
 		if fresh {
 			if err := t.read(ctx, e, key, former); err != nil {

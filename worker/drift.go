@@ -69,7 +69,13 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 			continue // it is being brought there
 		}
 		if s.Reason == policies.ReasonFloor {
-			continue // its edge has said so, and nothing has changed
+			said, err := p.isFloorSaid(ctx, &s, facts)
+			if err != nil {
+				return err
+			}
+			if said {
+				continue
+			}
 		}
 		if err := p.noticeDrift(ctx, s); err != nil {
 			return err
@@ -102,8 +108,31 @@ func (p *planner) planDrift(ctx context.Context, in *events.Incoming) error {
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
 		}
 	}
-	p.memory.putSizes(ctx, plan.Sizes)
-	return nil
+	return nil // a mend of one or two is no run that anybody has seen: how many a policy selects is learned at its edges
+}
+
+// isFloorSaid reports whether the edge that a mend is about has said itself that a
+// floor keeps the instance up. Else the mend says so, once for that edge.
+func (p *planner) isFloorSaid(ctx context.Context, s *policies.Skip, facts policies.Facts) (bool, error) {
+	last := p.inv.last(s.Region)
+	if last == nil {
+		return true, nil
+	}
+	inst, _ := last.Instance(s.Instance)
+	w, ok := p.set().Winner(inst, facts, p.clock.Now())
+	if !ok {
+		return true, nil // it is wanted so no longer
+	}
+	s.Planned = w.Since
+	for rec, err := range p.bus.Records(ctx, events.InstanceFilter(strings.ToLower(s.Region), s.Instance), p.clock.Machine(w.Since).Add(-time.Minute)) {
+		switch {
+		case err != nil:
+			return false, fmt.Errorf("see whether it was said that a floor keeps instance %s: %w", s.Instance, err)
+		case rec.Reason == string(policies.ReasonFloor):
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // isOpen reports whether this replica or another is about to bring an instance to

@@ -32,12 +32,9 @@ func (r *runner) forgottenAfter() time.Duration {
 	return r.verifyBy.Within + callTimeout + railReadingAge
 }
 
-// standing is who of those that a floor counts is running, and how many are on
-// their way between two states.
-type standing struct {
-	up   map[string]bool
-	busy int
-}
+// standing is who of those that a floor counts is running, and who is on the way
+// between two states.
+type standing struct{ up, busy map[string]bool }
 
 func (s *standing) add(f *policies.Floor, inv []policies.Instance) {
 	for i := range inv {
@@ -47,7 +44,7 @@ func (s *standing) add(f *policies.Floor, inv []policies.Instance) {
 		case inst.Status == policies.StatusActive:
 			s.up[inst.ID] = true
 		default:
-			s.busy++
+			s.busy[inst.ID] = true
 		}
 	}
 }
@@ -78,19 +75,22 @@ func aboveFloors(ctx context.Context, l *look) (next, bool, error) {
 	}
 	for _, n := range over {
 		f := &set.Floors[n]
-		s := standing{up: make(map[string]bool)}
+		s := standing{up: make(map[string]bool), busy: make(map[string]bool)}
 		for _, part := range inv {
 			s.add(f, part)
 		}
-		var down int
+		var down, ours int // count as down still, and are on their way by a call of ours
 		took, err := count(ctx, l.r.counters, floorKey(f), "", func(c *floorCount) bool {
-			down = 0
+			down, ours = 0, 0
 			for id, e := range c.Down {
 				switch {
 				case l.now.Sub(e.At) > l.r.forgottenAfter():
 					delete(c.Down, id)
-				case id != it.Instance && s.up[id]:
-					down++
+				case id == it.Instance:
+				case s.up[id]:
+					down, ours = down+1, ours+1
+				case s.busy[id]:
+					ours++
 				}
 			}
 			if len(s.up)-down-1 < f.Running {
@@ -113,8 +113,10 @@ func aboveFloors(ctx context.Context, l *look) (next, bool, error) {
 			return next{}, true, err
 		}
 		words := fmt.Sprintf("%s, and %d are", f.Words(), len(s.up)-down)
-		if coming := down + s.busy; coming > 0 {
-			return l.later(ctx, l.now.Add(l.r.verifyBy.Poll), fmt.Sprintf("floors: %s; waits for %d on their way", words, coming))
+		if coming := down + len(s.busy); coming > 0 {
+			n, stop, err := l.queue(ctx, l.now.Add(l.r.verifyBy.Poll), fmt.Sprintf("floors: %s; waits for %d on their way", words, coming))
+			n.ours = ours > 0 // else it is somebody else's machine that is on its way, perhaps for ever
+			return n, stop, err
 		}
 		return l.skip(policies.ReasonFloor, words)
 	}
@@ -144,6 +146,12 @@ func (r *runner) leaveFloors(ctx context.Context, a *attempt) error {
 // reading shows it; so does one of which nobody knows.
 func (r *runner) endFloors(ctx context.Context, a *attempt, o events.Outcome) {
 	verb := policies.Verb(a.item.Action)
+	if verb == policies.Start && o == events.Done && len(r.set().Floors) > 0 {
+		if err := r.rise(context.WithoutCancel(ctx), a.item); err != nil {
+			r.log.Warn("a started instance counts as down for floors for a while longer", zap.String(keyInstance, strings.ToLower(a.item.Instance)), zap.Error(err))
+		}
+		return
+	}
 	isDown := o == events.Unknown || o == events.Superseded && a.made > 0 || o == events.Done && verb != policies.Reboot && verb != policies.Resize
 	if len(r.set().Floors) == 0 || !verb.Lowers() || !a.floored && a.made == 0 || isDown {
 		return
@@ -151,4 +159,40 @@ func (r *runner) endFloors(ctx context.Context, a *attempt, o events.Outcome) {
 	if err := r.leaveFloors(context.WithoutCancel(ctx), a); err != nil {
 		r.log.Warn("an instance counts as down for floors for a while longer", zap.String(keyInstance, strings.ToLower(a.item.Instance)), zap.Error(err))
 	}
+}
+
+// rise lets an instance that was started count as running again, unless something
+// newer is taking it down meanwhile.
+func (r *runner) rise(ctx context.Context, it events.Item) error {
+	set := r.set()
+	for n := range set.Floors {
+		key := floorKey(&set.Floors[n])
+		var by string
+		if _, err := count(ctx, r.counters, key, "", func(c *floorCount) bool {
+			by = c.Down[it.Instance].Action
+			return false
+		}); err != nil || by == "" {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		trail, err := r.bus.Trail(ctx, it.Region, it.Instance, by)
+		if err != nil {
+			return fmt.Errorf("read the ledger of action %s: %w", by, err)
+		}
+		if _, isEnded := trail.Outcome(); !isEnded {
+			continue
+		}
+		if _, err := count(ctx, r.counters, key, "", func(c *floorCount) bool {
+			if c.Down[it.Instance].Action != by {
+				return false
+			}
+			delete(c.Down, it.Instance)
+			return true
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -26,22 +26,38 @@ type loadsSaid struct {
 type loadSaid struct {
 	why string
 	at  time.Time // of the newest measurement (plan time)
+	run time.Time // of the measurement that was stored as a run
+}
+
+// prolongs reports whether a measurement makes a want last longer by enough to be
+// worth a run: by a tenth of its lasts. Without one it lasts to the next edge anyway.
+func (s *loadSaid) prolongs(skip *policies.Skip, at time.Time) bool {
+	every := loadQuiet
+	if lasts := skip.HoldsUntil.Sub(skip.Planned); !skip.HoldsUntil.IsZero() {
+		every = min(every, lasts/10)
+	}
+	return at.Sub(s.run) >= every
 }
 
 // isSaid reports whether a plan for a load does nothing, and says nothing new.
-// What is so already is new: it makes the want last longer.
+// What is so already is new now and then: it makes the want last longer.
 func (l *loadsSaid) isSaid(plan policies.Plan, at time.Time) bool {
 	if len(plan.Actions) > 0 {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range plan.Skips {
-		if was, ok := l.said[loadKey(s)]; !ok || s.Reason == policies.ReasonAlready || was.why != loadWhy(s) || at.Sub(was.at) >= loadQuiet {
+	for i := range plan.Skips {
+		s := &plan.Skips[i]
+		if was, ok := l.said[loadKey(*s)]; !ok || s.Reason == policies.ReasonAlready && was.prolongs(s, at) || was.why != loadWhy(*s) || at.Sub(was.at) >= loadQuiet {
 			return false
 		}
 	}
-	l.take(plan, at)
+	for _, s := range plan.Skips {
+		was := l.said[loadKey(s)]
+		was.at = at
+		l.said[loadKey(s)] = was
+	}
 	return true
 }
 
@@ -49,15 +65,11 @@ func (l *loadsSaid) isSaid(plan policies.Plan, at time.Time) bool {
 func (l *loadsSaid) say(plan policies.Plan, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.take(plan, at)
-}
-
-func (l *loadsSaid) take(plan policies.Plan, at time.Time) {
 	if l.said == nil {
 		l.said = make(map[string]loadSaid)
 	}
 	for _, s := range plan.Skips {
-		l.said[loadKey(s)] = loadSaid{loadWhy(s), at}
+		l.said[loadKey(s)] = loadSaid{loadWhy(s), at, at}
 	}
 }
 

@@ -31,3 +31,35 @@ func TestAHighLoadDuringACoolDownIsSaidOnceAndALowOneNotAtAll(t *testing.T) {
 		}
 	})
 }
+
+func TestALoadThatStaysHighProlongsWhatItStartedWithFewRuns(t *testing.T) {
+	const file = `
+version: 1
+regions: [LON1]
+timezone: Europe/London
+policies:
+  - name: burst
+    select: { all: [role=api] }
+    trigger: { load: queue, above: 85 }
+    do: start
+    lasts: 30m
+`
+	inBubble(t, "2026-03-04 12:00", file, func(t *testing.T, w *world) {
+		w.sim.SetStatus(api1, "SHUTOFF")
+		w.after(time.Minute)
+		high := 93.0
+		for range 80 { // 20 minutes
+			w.signal(events.Signal{Instance: api1, Load: "queue", Value: &high})
+			w.after(15 * time.Second)
+		}
+		var a worker.RunsAnswer
+		w.ask("runs", worker.RunsRequest{}, &a)
+		if n := len(a.Runs); n < 5 || n > 12 {
+			t.Errorf("%d runs for 80 measurements in 20 minutes", n)
+		}
+		w.after(26 * time.Minute)
+		w.wantStatus(api1, "ACTIVE") // a tenth of 30m is the most that is lost
+		w.after(6 * time.Minute)
+		w.wantStatus(api1, "SHUTOFF")
+	})
+}

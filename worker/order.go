@@ -35,7 +35,7 @@ func stageOf(a policies.Action) *events.Stage {
 	}
 	spec := &a.Place.Order.Stages[a.Place.Stage]
 	s := &events.Stage{Order: a.Place.Order.Name, Group: a.Place.Group, Action: string(a.Verb), Turn: a.Place.Turn(a.Verb), Of: len(a.Place.Order.Stages),
-		Deadline: cmp.Or(spec.Deadline, policies.DefaultStageDeadline)}
+		Deadline: min(cmp.Or(spec.Deadline, policies.DefaultStageDeadline), events.MaxStageDeadline)}
 	if a.Verb == policies.Start {
 		s.TCP, s.HTTP, s.Private = spec.Ready.TCP, spec.Ready.HTTP, spec.Ready.Private
 	}

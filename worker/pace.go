@@ -13,6 +13,8 @@ type pacer struct {
 	gate   chan struct{} // holds whoever begins next
 	apart  time.Duration
 	last   time.Time       // when the newest began; changed by who holds the gate
+	newest string          // its action id
+	before time.Time       // when the one before it began
 	taken  map[string]bool // by action id: under way when the run was taken up, with a place
 }
 
@@ -41,16 +43,20 @@ func (*pacer) try(c chan struct{}) bool {
 	}
 }
 
+// begin takes up that an action begins now. Callers hold the gate.
+func (p *pacer) begin(id string) {
+	p.before, p.last, p.newest = p.last, time.Now(), id
+}
+
 // takeNow takes a place if an action may begin at once.
-func (p *pacer) takeNow() bool {
+func (p *pacer) takeNow(id string) bool {
 	if !p.try(p.places) {
 		return false
 	}
 	if p.try(p.gate) {
-		now := time.Now()
-		free := !now.Before(p.last.Add(p.apart))
+		free := !time.Now().Before(p.last.Add(p.apart))
 		if free {
-			p.last = now
+			p.begin(id)
 		}
 		<-p.gate
 		if free {
@@ -63,7 +69,7 @@ func (p *pacer) takeNow() bool {
 
 // take waits for a place, and until the one before began long enough ago. Without
 // a place it returns when the action is overtaken, or ctx ends, or its run is broken off.
-func (p *pacer) take(ctx context.Context, overtaken <-chan struct{}, t *turns) (taken bool, err error) {
+func (p *pacer) take(ctx context.Context, id string, overtaken <-chan struct{}, t *turns) (taken bool, err error) {
 	wait := func(c chan struct{}, timer <-chan time.Time) (ok bool, err error) {
 		select {
 		case c <- struct{}{}:
@@ -97,7 +103,7 @@ func (p *pacer) take(ctx context.Context, overtaken <-chan struct{}, t *turns) (
 	if ok, err := wait(nil, timer.C); !ok {
 		return false, err
 	}
-	p.last = time.Now()
+	p.begin(id)
 	return true, nil
 }
 
@@ -108,18 +114,35 @@ func (p *pacer) release() {
 	}
 }
 
+// leavePace gives the place of an action back that waits for something else. Where
+// nothing came of it the next need not keep its distance.
+func (a *attempt) leavePace() {
+	if !a.placed {
+		return
+	}
+	p := a.turns.pace
+	a.placed = false
+	p.release()
+	if a.calls == 0 && p.try(p.gate) {
+		if p.newest == a.item.ID {
+			p.last, p.newest = p.before, ""
+		}
+		<-p.gate
+	}
+}
+
 // inPace waits until the pace of the run lets one more begin.
 func inPace(ctx context.Context, l *look) (next, bool, error) {
 	a, t := l.a, l.a.turns
 	if t.pace == nil || !t.paced[a.item.ID] || a.placed {
 		return pass()
 	}
-	if t.pace.takeNow() {
+	if t.pace.takeNow(a.item.ID) {
 		a.placed = true
 		return pass()
 	}
 	n := next{turn: func(ctx context.Context, overtaken <-chan struct{}) (err error) {
-		a.placed, err = t.pace.take(ctx, overtaken, t)
+		a.placed, err = t.pace.take(ctx, a.item.ID, overtaken, t)
 		return err
 	}}
 	return n, true, l.noteTurn(ctx, "waits by pace")

@@ -82,6 +82,7 @@ func (w *Worker) resume(ctx context.Context, req PauseRequest) (answer PauseAnsw
 		}
 		if wasOpen && (!ok || !p.Until.IsZero() && !now.Before(p.Until)) {
 			answer.Pause.Until = now
+			w.noticeAsked(ctx, asked{action: "pause", reason: "resumed", detail: scopeName(answer) + " needs no trial any more", claim: req.Who, why: req.Reason, policy: req.Policy})
 			return answer, nil
 		}
 	}

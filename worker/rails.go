@@ -52,10 +52,10 @@ var rails = []rail{
 	alreadySo,
 	rightStatus,
 	inTurn,
-	inPace,
 	onTrial, // behind the order: who is tried waits for no other
 	roomInHour,
-	aboveFloors,  // from here on places are taken
+	inPace, // from here on places are taken; who waits on gives his place in the pace back
+	aboveFloors,
 	withinAtMost, // what it takes stays with the instance
 	withinHour,   // what it takes is gone: the last
 }
@@ -74,6 +74,16 @@ func (l *look) at() time.Time { return maxTime(l.r.clock.Now(), l.a.item.Planned
 func (l *look) later(ctx context.Context, until time.Time, why string) (next, bool, error) {
 	l.a.notBefore = until
 	return lookAgain(until), true, l.r.note(ctx, l.a, why, "")
+}
+
+// queue is later behind a limit of ours, which does not count against the give-up
+// time. Meanwhile the place in the pace is another's: perhaps of the one that is
+// waited for.
+func (l *look) queue(ctx context.Context, until time.Time, why string) (next, bool, error) {
+	l.a.leavePace()
+	n, stop, err := l.later(ctx, until, why)
+	n.ours = true
+	return n, stop, err
 }
 
 // overtaken ends what a newer run wants otherwise; after a restart, too, when
@@ -420,9 +430,12 @@ func roomInHour(ctx context.Context, l *look) (next, bool, error) {
 }
 
 func (l *look) laterInHour(ctx context.Context, until time.Time, limit int) (next, bool, error) {
-	n, stop, err := l.later(ctx, until, fmt.Sprintf("limits.per_hour: %d actions began within the last hour", limit))
-	n.ours = true
-	return n, stop, err
+	if l.a.floored { // it may be long
+		if err := l.r.leaveFloors(ctx, l.a); err != nil {
+			return next{}, true, err
+		}
+	}
+	return l.queue(ctx, until, fmt.Sprintf("limits.per_hour: %d actions began within the last hour", limit))
 }
 
 // withinHour takes a place under limits.per_hour. What is not counted takes one

@@ -288,7 +288,7 @@ func (r *runner) keep(ctx context.Context, store func(context.Context) error) er
 type next struct {
 	outcome *verdict
 	after   time.Time
-	ours    bool                                                       // a limit of ours keeps it back until then
+	ours    bool                                                       // a limit of ours keeps it back until then: that does not count against the give-up time
 	turn    func(ctx context.Context, overtaken <-chan struct{}) error // waits, if not nil, for its turn
 }
 

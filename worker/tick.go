@@ -116,7 +116,9 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 	if trig.Signal != nil && trig.Signal.Load != "" {
 		p.loads.say(plan, trig.At)
 	}
-	p.memory.putSizes(ctx, plan.Sizes)
+	if len(faults) == 0 { // else a part of the run is still to come, and is asked about, too
+		p.memory.putSizes(ctx, plan.Sizes)
+	}
 	p.logPlan(trig, plan)
 	return errors.Join(faults...)
 }
@@ -133,6 +135,9 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 			a.end = verdict{outcome: end.Outcome, reason: policies.Reason(end.Reason)}
 			r.lives.end(a.item.ID)
 			a.canary.ended(a.item.ID, end.Outcome, cmp.Or(end.Error, end.Detail), end.StoredAt)
+			if r.memory.breakerOf(a.item.Policy).Trial == a.item.ID { // whoever stored the outcome was killed before he counted it
+				r.judge(ctx, a.item, verdict{outcome: end.Outcome, reason: policies.Reason(end.Reason), detail: end.Detail, err: end.Error})
+			}
 			return nil
 		}
 		a.made = attempts(trail)
@@ -146,12 +151,15 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 		if n.turn != nil {
 			err = r.await(ctx, a, n.turn)
 		} else {
-			release := func() {}
+			began, release := time.Now(), func() {}
 			if n.ours {
 				release = a.turns.keep(a.item.ID)
 			}
 			err = r.wait(ctx, a, n.after)
 			release()
+			if n.ours {
+				a.imposed += time.Since(began)
+			}
 		}
 		if err != nil {
 			return err

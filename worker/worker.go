@@ -201,7 +201,7 @@ func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
 		return fmt.Errorf("count the actions of the last hour: %w", err)
 	}
 	r.hour.began = began
-	return nil
+	return w.memory.silenceBroken(ctx)
 }
 
 func (w *Worker) housekeeping(ctx context.Context, p *planner) error {

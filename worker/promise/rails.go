@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"nightshift/events"
@@ -22,7 +23,7 @@ func notBeforeDue(s *story) {
 func notAfterGiveUp(s *story) {
 	for _, rec := range s.started {
 		p, ok := s.item[rec.ActionID]
-		if ok && !p.NotAfter.IsZero() && rec.StoredAt.After(p.NotAfter.Add(max(s.Imposed, s.inLine(p.run, rec.StoredAt))+s.Apart+storeLasts)) {
+		if ok && !p.NotAfter.IsZero() && rec.StoredAt.After(p.NotAfter.Add(max(s.Imposed, s.inLine(p.run, rec.StoredAt))+s.Apart+storeLasts)) && !s.waitedForUs(rec) {
 			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began at %s, its give-up time was %s", rec.Action, host(rec), stamp(rec.StoredAt), stamp(p.NotAfter)), lines(s.byAction[rec.ActionID])...)
 		}
 	}
@@ -57,6 +58,15 @@ func (s *story) inLine(run *events.Run, until time.Time) time.Duration {
 // restartsWithin is how soon a daemon that ended runs again, where it is only
 // restarted.
 const restartsWithin = time.Minute
+
+// waitedForUs reports whether a limit of ours kept an action back before a call: how
+// long it did so nobody says, and it does not count against the give-up time.
+func (s *story) waitedForUs(started events.Record) bool {
+	return slices.ContainsFunc(s.byAction[started.ActionID], func(rec events.Record) bool {
+		return rec.Outcome == events.Waiting && rec.StoredAt.Before(started.StoredAt) && slices.ContainsFunc([]string{"limits.per_hour:", "floors:", "policy " + rec.Policy + " failed of late"},
+			func(of string) bool { return strings.HasPrefix(rec.Detail, of) })
+	})
+}
 
 func notWatched(s *story) {
 	for _, rec := range s.started {
