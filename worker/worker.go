@@ -83,7 +83,7 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	w.others = newReplicas(bus, api, &w.rules, o)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
 	w.inv.owner = &accountGuard{bus: bus, log: o.Log, others: make(map[string][]string)}
-	w.wall = &clockCheck{bus: bus, clock: o.Clock, built: o.Built, synced: o.Synced, log: o.Log}
+	w.wall = newClockCheck(bus, o)
 	w.memory.rename(set)
 	w.inv.clock = o.Clock
 	w.inv.shown = w.memory.shown
