@@ -75,13 +75,9 @@ func (b *Bus) TrailFrom(ctx context.Context, region, instance, actionID string, 
 // action; seq is 0 when there was none.
 func (b *Bus) LastStarted(ctx context.Context, region, instance string) (rec Record, seq uint64, err error) {
 	filter := startedFilter(region, instance)
-	s, err := b.stream(ctx, StreamEvt)
-	if err != nil {
-		return rec, 0, err
-	}
 	ask, cancel := bounded(ctx)
 	defer cancel()
-	msg, err := s.GetLastMsgForSubject(ask, filter)
+	msg, err := b.newestOf(ask, StreamEvt, filter)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return rec, 0, nil
 	}
