@@ -467,6 +467,8 @@ var natsShape = shape{
 			about: "The users of the embedded server, as `nightshift nats permissions` prints them. Without it `listen` is on loopback only."},
 		{name: "replicas", is: whole(replicas), variable: true, example: "3",
 			about: "Of the streams on an external NATS. Default: 3 in a cluster, else 1."},
+		{name: "events_size", is: text("a size: `500MiB`, `2GiB`", sizeForm.String()), standard: DefaultEventsSize, variable: true, example: "2GiB",
+			about: "What the stored events may take on each node of NATS; beyond, as beyond 30 days and 500,000 of them, the oldest go. An external NATS counts it as taken."},
 	},
 }
 

@@ -155,7 +155,7 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 		return err
 	}
 	bus, err := events.Open(ctx, events.Options{
-		URL: cfg.NATS.URL, Auth: natsAuth(cfg.NATS), DataDir: cfg.DataDir, Listen: cfg.NATS.Listen, Users: cfg.NATS.UsersFile, Replicas: cfg.NATS.Replicas, Program: thisProgram(), Log: log,
+		URL: cfg.NATS.URL, Auth: natsAuth(cfg.NATS), DataDir: cfg.DataDir, Listen: cfg.NATS.Listen, Users: cfg.NATS.UsersFile, Replicas: cfg.NATS.Replicas, EventsSize: int64(cfg.NATS.EventsSize), Program: thisProgram(), Log: log,
 	})
 	if err != nil {
 		if ctx.Err() != nil {

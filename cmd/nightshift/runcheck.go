@@ -142,7 +142,7 @@ func (c *runCheck) external(ctx context.Context) {
 	n := c.cfg.NATS
 	c.dial(ctx, n.URL, natsAuth(n), func(ctx context.Context, bus *events.Bus) {
 		c.store(ctx, bus)
-		gaps, err := bus.Gaps(ctx, n.Replicas)
+		gaps, err := bus.Gaps(ctx, events.Options{Replicas: n.Replicas, EventsSize: int64(n.EventsSize)})
 		words := "all streams and consumers are as they should be"
 		if len(gaps) > 0 {
 			words = fmt.Sprintf("%d are made or changed at the start, where the rights allow it, else by nightshift nats setup: %v", len(gaps), gaps)
