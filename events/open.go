@@ -78,6 +78,7 @@ type Bus struct {
 	auth           Auth
 	evt, run, tick group // what is on its way into NS_EVT, NS_RUN, and as ticks into NS_IN
 	disk           disk  // of the embedded server
+	users          users // likewise
 
 	beatDenied atomic.Int64 // when a beat was last refused, in nanoseconds
 
@@ -253,6 +254,7 @@ func (b *Bus) embed(o Options) ([]nats.Option, error) {
 		so.StoreDir = o.DataDir
 		b.disk.dir = o.DataDir
 	}
+	b.users.rest = so.Clone() // the server writes into its own
 	s, err := server.NewServer(so)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the embedded NATS: %w", err), b.unlock())
@@ -297,7 +299,8 @@ func (b *Bus) listen(so *server.Options, o Options) error {
 		return fmt.Errorf("nats.listen %q: %q is no port", listen, port)
 	}
 	if o.Users != "" {
-		if err := admit(so, o.Users); err != nil {
+		b.users = users{path: o.Users, self: newSelf()}
+		if err := admit(so, o.Users, b.users.self); err != nil {
 			return err
 		}
 		if !loopback && so.TLSConfig == nil {
