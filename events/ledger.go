@@ -139,6 +139,15 @@ func (b *Bus) PublishNote(ctx context.Context, rec Record) error {
 	return err
 }
 
+// PublishNoteOnce is PublishNote unless something is stored under that action id.
+func (b *Bus) PublishNoteOnce(ctx context.Context, rec Record) error {
+	if rec.Outcome.Ends() || rec.Outcome == Started {
+		return fmt.Errorf("%s is not a note", rec.Outcome)
+	}
+	_, _, err := b.publishRecord(ctx, rec, 0, trailFilter(rec.Region, rec.Instance, rec.ActionID))
+	return err
+}
+
 // AddNote is PublishNote for who wants to know its sequence, for [Bus.TrailFrom].
 func (b *Bus) AddNote(ctx context.Context, rec Record) (seq uint64, err error) {
 	if rec.Outcome.Ends() || rec.Outcome == Started {
