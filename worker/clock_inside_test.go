@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -42,6 +43,10 @@ func TestAClockIsBelievedOrNot(t *testing.T) {
 }
 
 func TestAJumpOfTheClockIsSaid(t *testing.T) {
+	defer func() { // nats.go pools timers: those of one bubble must not reach the next
+		runtime.GC()
+		runtime.GC()
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		bus, err := events.Open(t.Context(), events.Options{Listen: "none", Memory: true})
 		if err != nil {
@@ -73,6 +78,10 @@ func TestAJumpOfTheClockIsSaid(t *testing.T) {
 }
 
 func TestWhileTheClockIsComparedNobodyActsByWhatWasFoundBefore(t *testing.T) {
+	defer func() { // nats.go pools timers: those of one bubble must not reach the next
+		runtime.GC()
+		runtime.GC()
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		server := time.Now
 		slow := make(chan struct{})
