@@ -43,6 +43,7 @@ type NATS struct {
 	Listen                 string // of the embedded one: host:port, or none
 	UsersFile              string // of the embedded one
 	Replicas               int    // 0: by what is there
+	EventsSize             Size   // bound of NS_EVT; 0: the default
 }
 
 // Civo says how the API is called.
@@ -85,7 +86,7 @@ type Overrides struct {
 
 func defaults() *Config {
 	return &Config{
-		NATS:    NATS{Listen: DefaultNATSListen},
+		NATS:    NATS{Listen: DefaultNATSListen, EventsSize: defaultEventsSize},
 		Civo:    Civo{APIURL: DefaultAPIURL, Rate: DefaultRate, Timeout: DefaultTimeout},
 		DataDir: DefaultDataDir, Workers: DefaultWorkers,
 		Verify: Verify{Within: DefaultVerifyWithin, Settle: DefaultVerifySettle, Apart: DefaultVerifyApart},
@@ -202,8 +203,9 @@ func (c *Config) variables() map[string]func(string) error {
 		"NIGHTSHIFT_NATS_NKEY": text(&c.NATS.NKey, nil), "NIGHTSHIFT_NATS_TOKEN_FILE": text(&c.NATS.TokenFile, nil),
 		"NIGHTSHIFT_NATS_TLS_CA": text(&c.NATS.TLSCA, nil), "NIGHTSHIFT_NATS_TLS_CERT": text(&c.NATS.TLSCert, nil), "NIGHTSHIFT_NATS_TLS_KEY": text(&c.NATS.TLSKey, nil),
 		"NIGHTSHIFT_NATS_INBOX": text(&c.NATS.Inbox, checkInbox), "NIGHTSHIFT_NATS_USERS_FILE": text(&c.NATS.UsersFile, nil),
-		"NIGHTSHIFT_HTTP_LISTEN":   text(&c.HTTP.Listen, checkListen),
-		"NIGHTSHIFT_NATS_REPLICAS": whole(&c.NATS.Replicas, replicas), "NIGHTSHIFT_CIVO_API_URL": text(&c.Civo.APIURL, checkAPIURL),
+		"NIGHTSHIFT_HTTP_LISTEN":      text(&c.HTTP.Listen, checkListen),
+		"NIGHTSHIFT_NATS_EVENTS_SIZE": func(s string) (err error) { c.NATS.EventsSize, err = ParseSize(s); return err },
+		"NIGHTSHIFT_NATS_REPLICAS":    whole(&c.NATS.Replicas, replicas), "NIGHTSHIFT_CIVO_API_URL": text(&c.Civo.APIURL, checkAPIURL),
 		"NIGHTSHIFT_CIVO_RATE":    func(s string) (err error) { c.Civo.Rate, err = parseRate(s); return err },
 		"NIGHTSHIFT_CIVO_TIMEOUT": span(&c.Civo.Timeout), "NIGHTSHIFT_DATA_DIR": text(&c.DataDir, checkFilled), "NIGHTSHIFT_WORKERS": whole(&c.Workers, workers),
 		"NIGHTSHIFT_HTTP_URL":      func(s string) error { return c.HTTP.set(s) },

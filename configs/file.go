@@ -121,6 +121,7 @@ func (r *reader) settings() keys {
 			r.mapping(n, path, &natsShape, keys{
 				"url": r.str(&c.NATS.URL, checkNoUser), "creds": r.str(&c.NATS.Creds, nil), "listen": r.str(&c.NATS.Listen, checkListen), "replicas": r.whole(&c.NATS.Replicas, replicas),
 				"nkey": r.str(&c.NATS.NKey, nil), "token_file": r.str(&c.NATS.TokenFile, nil), "inbox": r.str(&c.NATS.Inbox, checkInbox), "users_file": r.str(&c.NATS.UsersFile, nil),
+				"events_size": r.size(&c.NATS.EventsSize),
 				"tls": func(n *yaml.Node, path string) {
 					r.mapping(n, path, &natsTLSShape, keys{"ca": r.str(&c.NATS.TLSCA, nil), "cert": r.str(&c.NATS.TLSCert, nil), "key": r.str(&c.NATS.TLSKey, nil)})
 				},

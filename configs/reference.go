@@ -464,9 +464,11 @@ var natsShape = shape{
 		{name: "listen", is: text("`host:port`, or `none`", `^(none|.*:[0-9]+)$`), standard: DefaultNATSListen, variable: true, example: `"127.0.0.1:4222"`,
 			about: "Where the embedded server answers; port 0 is a free one. `none`: within the process only."},
 		{name: "users_file", is: text("a path", ""), variable: true, example: "/etc/nightshift/users.conf",
-			about: "The users of the embedded server, as `nightshift nats permissions` prints them. Without it `listen` is on loopback only."},
+			about: "The users of the embedded server, as `nightshift nats permissions` prints them; SIGHUP has it read again. Without it `listen` is on loopback only."},
 		{name: "replicas", is: whole(replicas), variable: true, example: "3",
 			about: "Of the streams on an external NATS. Default: 3 in a cluster, else 1."},
+		{name: "events_size", is: text("a size: `500MiB`, `2GiB`", sizeForm.String()), standard: DefaultEventsSize, variable: true, example: "2GiB",
+			about: "What the stored events may take on each node of NATS; beyond, as beyond 30 days and 500,000 of them, the oldest go. An external NATS counts it as taken."},
 	},
 }
 

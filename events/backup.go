@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,10 +98,31 @@ func (b *Bus) Backup(ctx context.Context, path, program string) (m Manifest, err
 	if err = errors.Join(err, file.Close()); err != nil {
 		return m, fmt.Errorf("write the backup: %w", err)
 	}
-	if err := os.Link(file.Name(), path); err != nil { // unlike a rename it replaces nothing
+	if err := putAt(file.Name(), path, os.Link); err != nil {
 		return m, fmt.Errorf("write the backup: %w", err)
 	}
-	return m, os.Remove(file.Name())
+	return m, nil
+}
+
+// putAt gives a file its name, unless there is something under it: a link, unlike a
+// rename, replaces nothing. Where the file system has no links the name is taken by
+// an empty file first, which the rename replaces.
+func putAt(file, path string, link func(from, to string) error) error {
+	err := link(file, path)
+	if err == nil {
+		return os.Remove(file)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	place, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(place.Close(), os.Rename(file, path)); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 func (b *Bus) writeBackup(ctx context.Context, to io.Writer, m *Manifest) (err error) {

@@ -21,8 +21,8 @@ import (
 	"nightshift/events"
 )
 
-// oldStore unpacks a store as a program of before wrote it. Its clock stood in
-// 2099, so that nothing in it is ever too old to be kept.
+// oldStore unpacks a store as a program of before wrote it: store-0 from before forms
+// were written down, store-1 of form 1. Its clock stood in 2099, so that nothing in it is ever too old to be kept.
 func oldStore(t *testing.T, name string) string {
 	t.Helper()
 	file, err := os.Open(filepath.Join("testdata", name))
@@ -123,6 +123,23 @@ func TestAStoreOfAnOlderProgramIsReadAndItsFormWritten(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(dir, "nightshift.version"))
 	if want := fmt.Sprintf("%d nightshift 9\n", events.StateVersion); err != nil || string(text) != want {
 		t.Errorf("the form beside the store is %q, %v, want %q", text, err, want)
+	}
+}
+
+func TestAStoreOfForm1IsRead(t *testing.T) {
+	b := open(t, events.Options{DataDir: oldStore(t, "store-1.tar.gz"), Program: "nightshift 9"})
+	wantOldStore(t, b)
+	if pin, ok, err := b.Pinned(t.Context()); !ok || err != nil || !slices.Equal(pin.IDs, []string{"acc-1"}) {
+		t.Errorf("the account of before: %+v, %v, %v", pin, ok, err)
+	}
+	want := largeRun(2500) // stored in parts
+	got, ok, err := b.LoadRun(t.Context(), want.Region, want.Trigger)
+	if !ok || err != nil {
+		t.Fatalf("the large plan of before: %v, %v", ok, err)
+	}
+	sameItems(t, "the large plan of before", got, want)
+	if form, err := b.Form(t.Context()); err != nil || form != events.StateVersion {
+		t.Errorf("its form is %d now, %v", form, err)
 	}
 }
 

@@ -2,13 +2,11 @@ package events
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
 // backBatch is how many sequences are read with one request going backwards: few,
@@ -81,20 +79,12 @@ func (b *Bus) scanBack(ctx context.Context, stream string, since time.Time, befo
 func (b *Bus) window(ctx context.Context, stream string, start, end uint64) (msgs []*jetstream.RawStreamMsg, err error) {
 	ask, cancel := bounded(ctx)
 	defer cancel()
-	found, err := jetstreamext.GetBatch(ask, b.js, stream, int(end-start), jetstreamext.GetBatchSeq(start))
-	if err != nil {
-		return nil, err
-	}
-	for msg, err := range found {
-		switch {
-		case errors.Is(err, jetstreamext.ErrNoMessages):
-			return msgs, nil
-		case err != nil:
-			return nil, err
-		case msg.Sequence >= end: // a gap: these were read before
-			return msgs, nil
+	found, _, err := b.direct(ask, stream, directAsk{Batch: int(end - start), Seq: start})
+	for _, msg := range found {
+		if msg.Sequence >= end { // a gap: these were read before
+			break
 		}
 		msgs = append(msgs, msg)
 	}
-	return msgs, nil
+	return msgs, err
 }

@@ -118,3 +118,46 @@ func FuzzRun(f *testing.F) {
 		}
 	})
 }
+
+// FuzzEvent: an event that anyone could have written over what the ledger keeps is
+// read or refused, and what is read can be written down again.
+func FuzzEvent(f *testing.F) {
+	f.Add([]byte(`{"specversion":"1.0","id":"a.done","type":"nightshift.stop.done","data":{"action_id":"a","action":"stop","outcome":"done","region":"lon1","instance":"i-1","planned":"2026-01-01T00:00:00Z"}}`))
+	f.Add([]byte(`{"specversion":"1.0","data":{"outcome":"started","deadline":"9999-12-31T23:59:59Z","attempt":-1}}`))
+	f.Add([]byte(`{"specversion":"1.0","data":[]}`))
+	f.Add([]byte(`{"specversion":"0.3"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		rec, err := decodeEvent(body)
+		if err != nil {
+			return
+		}
+		trail := Trail{Seq: 1, Records: []Record{rec, rec}}
+		_, _ = trail.Outcome()
+		_, text, err := encodeEvent(rec, "nightshift", time.Unix(0, 0))
+		if err != nil {
+			t.Fatalf("%q cannot be written down: %v", body, err)
+		}
+		back, err := decodeEvent(text)
+		if err != nil || back.ActionID != rec.ActionID || back.Outcome != rec.Outcome || !back.Deadline.Equal(rec.Deadline) {
+			t.Fatalf("%q came back as %+v, %v", body, back, err)
+		}
+	})
+}
+
+// FuzzPart: so it is with a part of a large plan.
+func FuzzPart(f *testing.F) {
+	f.Add([]byte(`[{"id":"a","action":"stop","region":"lon1","instance":"i"}]`))
+	f.Add([]byte(`[{"id":"a.>","action":"stop","region":"lon1","instance":"i"}]`))
+	f.Add([]byte(`[null]`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		items, err := parseItems(body)
+		if err != nil {
+			return
+		}
+		for _, it := range items {
+			if s := eventSubject(Record{Region: it.Region, Instance: it.Instance, Action: it.Action, Outcome: Done, ActionID: it.ID}); strings.Count(s, ".") != 7 || strings.ContainsAny(s, " *>") {
+				t.Fatalf("subject %q", s)
+			}
+		}
+	})
+}

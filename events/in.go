@@ -62,17 +62,13 @@ func (b *Bus) PublishTicks(ctx context.Context, ticks []Tick) (stored []bool, er
 // has one that can be read. One that cannot be read is a dead letter: it must not
 // keep the place of what is meant.
 func (b *Bus) storeOnce(ctx context.Context, stream string, msg *nats.Msg, with []*nats.Msg, check func(data []byte) error) (stored bool, err error) {
-	s, err := b.stream(ctx, stream)
-	if err != nil {
-		return false, err
-	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	for {
 		if _, stored, err = b.publishExpecting(ctx, msg, 0, "", with...); stored || err != nil {
 			return stored, err
 		}
-		there, err := s.GetLastMsgForSubject(ctx, msg.Subject)
+		there, err := b.newestOf(ctx, stream, msg.Subject)
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 			// A rival's is on its way, and may yet come to nothing; or the node that
@@ -127,13 +123,9 @@ func (b *Bus) LoadTick(ctx context.Context, edgeID string) (Tick, bool, error) {
 // load reads the newest message of a subject. One that cannot be read is as good
 // as none: it is a dead letter, and storeOnce replaces it.
 func (b *Bus) load(ctx context.Context, stream, subject string, read func(data []byte) error) (bool, error) {
-	s, err := b.stream(ctx, stream)
-	if err != nil {
-		return false, err
-	}
 	ask, cancel := bounded(ctx)
 	defer cancel()
-	msg, err := s.GetLastMsgForSubject(ask, subject)
+	msg, err := b.newestOf(ask, stream, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}

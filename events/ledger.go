@@ -75,13 +75,9 @@ func (b *Bus) TrailFrom(ctx context.Context, region, instance, actionID string, 
 // action; seq is 0 when there was none.
 func (b *Bus) LastStarted(ctx context.Context, region, instance string) (rec Record, seq uint64, err error) {
 	filter := startedFilter(region, instance)
-	s, err := b.stream(ctx, StreamEvt)
-	if err != nil {
-		return rec, 0, err
-	}
 	ask, cancel := bounded(ctx)
 	defer cancel()
-	msg, err := s.GetLastMsgForSubject(ask, filter)
+	msg, err := b.newestOf(ask, StreamEvt, filter)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return rec, 0, nil
 	}
@@ -140,6 +136,15 @@ func (b *Bus) PublishOutcomeAfter(ctx context.Context, rec Record, read *Trail) 
 // PublishNote stores what happens on the way to an outcome.
 func (b *Bus) PublishNote(ctx context.Context, rec Record) error {
 	_, err := b.AddNote(ctx, rec)
+	return err
+}
+
+// PublishNoteOnce is PublishNote unless something is stored under that action id.
+func (b *Bus) PublishNoteOnce(ctx context.Context, rec Record) error {
+	if rec.Outcome.Ends() || rec.Outcome == Started {
+		return fmt.Errorf("%s is not a note", rec.Outcome)
+	}
+	_, _, err := b.publishRecord(ctx, rec, 0, trailFilter(rec.Region, rec.Instance, rec.ActionID))
 	return err
 }
 

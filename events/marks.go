@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/synadia-io/orbit.go/jetstreamext"
 	"go.uber.org/zap"
 )
 
@@ -158,26 +157,17 @@ func (b *Bus) damage(ctx context.Context, name string) (d Damage, err error) {
 		}
 		d = Damage{Stream: name}
 		read, next := uint64(0), before.State.FirstSeq
-		for range damageTries { // a message that looks like an answer of NATS ends what is read of it
-			for msg, err := range b.scanFrom(ctx, name, ">", jetstreamext.GetBatchSeq(max(next, 1))) {
-				if err != nil {
-					return d, err
-				}
-				if msg.Sequence > before.State.LastSeq {
-					break
-				}
-				if whole && d.First == 0 && msg.Sequence > next {
-					d.First = next
-				}
-				read, next = read+1, msg.Sequence+1
+		for msg, err := range b.scanFrom(ctx, name, directAsk{Filter: ">", Seq: max(next, 1)}) {
+			if err != nil {
+				return d, err
 			}
-			if next > before.State.LastSeq {
+			if msg.Sequence > before.State.LastSeq {
 				break
 			}
-			if d.First == 0 {
+			if whole && d.First == 0 && msg.Sequence > next {
 				d.First = next
 			}
-			next++
+			read, next = read+1, msg.Sequence+1
 		}
 		after, err := b.info(ctx, name)
 		if err != nil {

@@ -28,10 +28,12 @@ type Options struct {
 	Listen   string // of the embedded server: host:port (port 0: a free one), or "none"; default 127.0.0.1:4222
 	Users    string // of the embedded server: file with its users, without which it listens on loopback only
 	Replicas int    // of streams on an external NATS; 0: 3 in a cluster, else 1
-	Name     string // of the connection; default nightshift
-	Memory   bool   // embedded server keeps nothing on disk: for tests
-	Program  string // that is written beside the form of the store: "nightshift 1.2.3"
-	Log      *zap.Logger
+	// EventsSize bounds NS_EVT in bytes, on each node; default DefaultEventsSize.
+	EventsSize int64
+	Name       string // of the connection; default nightshift
+	Memory     bool   // embedded server keeps nothing on disk: for tests
+	Program    string // that is written beside the form of the store: "nightshift 1.2.3"
+	Log        *zap.Logger
 	// Dialer connects to the external NATS; default: TCP.
 	Dialer nats.CustomDialer
 }
@@ -50,6 +52,10 @@ const (
 	// maxEvents bounds NS_EVT by count: each distinct subject costs the server
 	// about 600 bytes of memory.
 	maxEvents = 500_000
+	// DefaultEventsSize bounds NS_EVT in bytes: about 800,000 events. NATS takes no room
+	// for it beforehand, but counts it as taken: the embedded server has no bound that
+	// this could come up against (see noStoreBound), an external one may have.
+	DefaultEventsSize = 1 << 30
 	// MaxBody bounds what is taken from outside; larger messages are dead letters.
 	MaxBody = 64 << 10
 	// publishTimeout bounds a publish whose context has no deadline.
@@ -72,6 +78,7 @@ type Bus struct {
 	auth           Auth
 	evt, run, tick group // what is on its way into NS_EVT, NS_RUN, and as ticks into NS_IN
 	disk           disk  // of the embedded server
+	users          users // likewise
 
 	beatDenied atomic.Int64 // when a beat was last refused, in nanoseconds
 
@@ -247,6 +254,7 @@ func (b *Bus) embed(o Options) ([]nats.Option, error) {
 		so.StoreDir = o.DataDir
 		b.disk.dir = o.DataDir
 	}
+	b.users.rest = so.Clone() // the server writes into its own
 	s, err := server.NewServer(so)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the embedded NATS: %w", err), b.unlock())
@@ -291,7 +299,8 @@ func (b *Bus) listen(so *server.Options, o Options) error {
 		return fmt.Errorf("nats.listen %q: %q is no port", listen, port)
 	}
 	if o.Users != "" {
-		if err := admit(so, o.Users); err != nil {
+		b.users = users{path: o.Users, self: newSelf()}
+		if err := admit(so, o.Users, b.users.self); err != nil {
 			return err
 		}
 		if !loopback && so.TLSConfig == nil {

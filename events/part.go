@@ -63,11 +63,9 @@ func (b *Bus) join(ctx context.Context, r *Run) error {
 	for n := 1; n <= r.Parts; n++ {
 		subject := partSubject(r.Region, r.Trigger, n)
 		var items []Item
-		found, err := b.loadStored(ctx, StreamRun, subject, func(data []byte) error {
-			if err := json.Unmarshal(data, &items); err != nil {
-				return err
-			}
-			return checkItems(items)
+		found, err := b.loadStored(ctx, StreamRun, subject, func(data []byte) (err error) {
+			items, err = parseItems(data)
+			return err
 		})
 		if err != nil {
 			return err
@@ -79,4 +77,12 @@ func (b *Bus) join(ctx context.Context, r *Run) error {
 	}
 	r.Parts = 0
 	return nil
+}
+
+// parseItems reads a part of a plan, which anyone who may publish could have written.
+func parseItems(data []byte) (items []Item, err error) {
+	if err := json.Unmarshal(data, &items); err != nil {
+		return nil, err
+	}
+	return items, checkItems(items)
 }

@@ -26,6 +26,9 @@ type Pin struct {
 	IDs   []string  `json:"ids"`   // sorted; one, where the API shows one only
 	Since time.Time `json:"since"` // machine time
 	Who   string    `json:"who,omitempty"`
+	// Empty says that somebody has accepted that the account lists no instance: until
+	// it lists one again.
+	Empty bool `json:"empty,omitempty"`
 }
 
 // Keys of ns_state that belong to the store as a whole.

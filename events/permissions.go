@@ -172,6 +172,14 @@ var (
 	durables   = []struct{ stream, name, filter string }{{StreamIn, durablePlanner, prefix + "tick.>"}, {StreamIn, durableCommands, prefix + "cmd.>"}, {StreamIn, durableSignals, prefix + "sig.>"}, {StreamRun, durableRunner, ""}}
 )
 
+// Consumers are the names of the durable consumers.
+func Consumers() (names []string) {
+	for _, d := range durables {
+		names = append(names, d.name)
+	}
+	return names
+}
+
 // ServerConfig writes grants as a block of a NATS server's configuration. Users
 // have an NKey where keys has one for their name, else a password from a variable
 // of the server's environment.

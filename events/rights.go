@@ -56,13 +56,33 @@ func (b *Bus) MissingRights(ctx context.Context) (denied []*Denied, err error) {
 			return denied, fmt.Errorf("try to publish on %s: %w", subject, err)
 		}
 	}
-	var no *Denied
-	if err := b.trySubscribe(ctx, prefix+"ctl.>"); errors.As(err, &no) {
-		denied = append(denied, no)
-	} else if err != nil {
-		return denied, err
+	for _, last := range []struct {
+		try     func(context.Context, string) error
+		subject string
+	}{{b.tryTell, beatSubject}, {b.trySubscribe, beatSubject}, {b.trySubscribe, prefix + "ctl.>"}} {
+		var no *Denied
+		if err := last.try(ctx, last.subject); errors.As(err, &no) {
+			denied = append(denied, no)
+		} else if err != nil {
+			return denied, fmt.Errorf("try what the rights are on %s: %w", last.subject, err)
+		}
 	}
 	return denied, nil
+}
+
+// tryTell publishes nothing on a subject that no stream has.
+func (b *Bus) tryTell(ctx context.Context, subject string) error {
+	ctx, end := b.guard(ctx, subject)
+	err := b.nc.Publish(subject, nil)
+	if err == nil {
+		flush, cancel := bounded(ctx)
+		err = b.nc.FlushWithContext(flush)
+		cancel()
+	}
+	if err == nil {
+		err = sleep(ctx, subscribeWait)
+	}
+	return end(err)
 }
 
 func (b *Bus) tryPublish(ctx context.Context, subject string) error {
@@ -76,7 +96,7 @@ func (b *Bus) tryPublish(ctx context.Context, subject string) error {
 	return err
 }
 
-// subscribeWait is how long a refusal to subscribe may take after a round trip.
+// subscribeWait is how long a refusal may take after a round trip.
 const subscribeWait = 100 * time.Millisecond
 
 func (b *Bus) trySubscribe(ctx context.Context, subject string) error {

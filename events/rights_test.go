@@ -35,8 +35,17 @@ func TestRightsAreTriedAndNothingIsStored(t *testing.T) {
 		t.Errorf("the daemon lacks %v, %v", denied, err)
 	}
 	denied, err := as("observer").MissingRights(t.Context())
-	if err != nil || len(denied) != 8 {
-		t.Errorf("an observer lacks %v, %v, want all eight", denied, err)
+	if err != nil || len(denied) != 10 {
+		t.Errorf("an observer lacks %v, %v, want all ten", denied, err)
+	}
+	beats := 0
+	for _, d := range denied {
+		if d.Subject == "nightshift.v1.beat" {
+			beats++
+		}
+	}
+	if beats != 2 {
+		t.Errorf("an observer lacks %v, want to tell and to hear which replicas live among them", denied)
 	}
 	if after, err := b.Summary(t.Context()); err != nil || after != before {
 		t.Errorf("stored: %s, %v, before %s", after, err, before)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 	"go.uber.org/zap"
 )
 
@@ -186,44 +185,32 @@ const scanBatch = 500
 // and ends at what is newest when it gets there.
 func (b *Bus) scan(ctx context.Context, stream, filter string, since time.Time) iter.Seq2[*jetstream.RawStreamMsg, error] {
 	if since.IsZero() {
-		return b.scanFrom(ctx, stream, filter, jetstreamext.GetBatchSeq(1))
+		return b.scanFrom(ctx, stream, directAsk{Filter: filter, Seq: 1})
 	}
-	return b.scanFrom(ctx, stream, filter, jetstreamext.GetBatchStartTime(since))
+	return b.scanFrom(ctx, stream, directAsk{Filter: filter, Since: &since})
 }
 
-// scanFrom is scan from where first says.
-func (b *Bus) scanFrom(ctx context.Context, stream, filter string, first jetstreamext.GetBatchOpt) iter.Seq2[*jetstream.RawStreamMsg, error] {
+// scanFrom is scan from where ask says.
+func (b *Bus) scanFrom(ctx context.Context, stream string, ask directAsk) iter.Seq2[*jetstream.RawStreamMsg, error] {
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
-		from := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchSubject(filter), first}
+		ask.Batch = scanBatch
 		for {
-			ask, cancel := bounded(ctx)
-			msgs, err := jetstreamext.GetBatch(ask, b.js, stream, scanBatch, from...)
-			n, last := 0, uint64(0)
-			if err == nil {
-				for msg, msgErr := range msgs {
-					if msgErr != nil {
-						err = msgErr
-						break
-					}
-					n, last = n+1, msg.Sequence
-					if !yield(msg, nil) {
-						cancel()
-						return
-					}
-				}
-			}
+			asking, cancel := bounded(ctx)
+			msgs, left, err := b.direct(asking, stream, ask)
 			cancel()
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				return
-			}
 			if err != nil {
 				yield(nil, fmt.Errorf("read stream %s: %w", stream, b.explain(err)))
 				return
 			}
-			if n < scanBatch {
+			for _, msg := range msgs {
+				if !yield(msg, nil) {
+					return
+				}
+			}
+			if len(msgs) == 0 || left == 0 {
 				return
 			}
-			from = []jetstreamext.GetBatchOpt{jetstreamext.GetBatchSubject(filter), jetstreamext.GetBatchSeq(last + 1)}
+			ask = directAsk{Batch: scanBatch, Filter: ask.Filter, Seq: msgs[len(msgs)-1].Sequence + 1}
 		}
 	}
 }

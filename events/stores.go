@@ -42,18 +42,20 @@ type store struct {
 	subject string // on which it is made, or the beginning
 	look    func(context.Context) (differs []string, missing bool, err error)
 	put     func(context.Context) error
+	putLess func(context.Context) error // where NATS has not the room that put reserves; nil: it reserves none
 }
 
 // layout says how streams are kept.
 type layout struct {
-	storage  jetstream.StorageType
-	replicas int
+	storage    jetstream.StorageType
+	replicas   int
+	eventsSize int64
 }
 
 func (b *Bus) layout(o Options) layout {
-	l := layout{jetstream.FileStorage, o.Replicas}
+	l := layout{jetstream.FileStorage, o.Replicas, cmp.Or(o.EventsSize, DefaultEventsSize)}
 	if o.Memory {
-		l.storage = jetstream.MemoryStorage
+		l.storage, l.eventsSize = jetstream.MemoryStorage, 0
 	}
 	if l.replicas == 0 {
 		l.replicas = 1
@@ -69,7 +71,7 @@ func streamConfigs(l layout) []jetstream.StreamConfig {
 	all := []jetstream.StreamConfig{
 		{Name: StreamIn, Subjects: []string{prefix + "tick.>", prefix + "cmd.>", prefix + "sig.>"}, MaxAge: keepIn, Description: "ticks, commands, signals"},
 		{Name: StreamRun, Subjects: []string{prefix + "run.>"}, MaxAge: keepRun, Description: "stored plans"},
-		{Name: StreamEvt, Subjects: []string{EvtAll}, MaxAge: keepEvt, MaxMsgs: maxEvents, DenyDelete: true, DenyPurge: true, Description: "ledger and audit trail"},
+		{Name: StreamEvt, Subjects: []string{EvtAll}, MaxAge: keepEvt, MaxMsgs: maxEvents, MaxBytes: l.eventsSize, DenyDelete: true, DenyPurge: true, Description: "ledger and audit trail"},
 		{Name: StreamDLQ, Subjects: []string{prefix + "dlq.>"}, MaxAge: keepDLQ, Description: "what could not be read"},
 	}
 	for i := range all {
@@ -101,7 +103,7 @@ func (b *Bus) stores(l layout) []store {
 }
 
 func (b *Bus) streamStore(want jetstream.StreamConfig) store {
-	return store{
+	s := store{
 		what: "stream " + want.Name, subject: "$JS.API.",
 		look: func(ctx context.Context) ([]string, bool, error) {
 			s, err := b.js.Stream(ctx, want.Name)
@@ -115,9 +117,15 @@ func (b *Bus) streamStore(want jetstream.StreamConfig) store {
 		},
 		put: func(ctx context.Context) error { _, err := b.js.CreateOrUpdateStream(ctx, want); return err },
 	}
+	if less := want; want.MaxBytes > 0 {
+		less.MaxBytes = 0
+		s.putLess = func(ctx context.Context) error { _, err := b.js.CreateOrUpdateStream(ctx, less); return err }
+	}
+	return s
 }
 
 func streamDiffers(have, want jetstream.StreamConfig) []string {
+	have.MaxBytes = max(have.MaxBytes, 0)
 	if have.MaxMsgs < 0 {
 		have.MaxMsgs = 0 // as the server writes "no bound"
 	}
@@ -128,6 +136,7 @@ func streamDiffers(have, want jetstream.StreamConfig) []string {
 	d.add("subjects", strings.Join(slices.Sorted(slices.Values(have.Subjects)), " "), strings.Join(slices.Sorted(slices.Values(want.Subjects)), " "))
 	d.add("max_age", have.MaxAge, want.MaxAge)
 	d.add("max_msgs", have.MaxMsgs, want.MaxMsgs)
+	d.add("max_bytes", have.MaxBytes, want.MaxBytes)
 	d.add("storage", have.Storage, want.Storage)
 	d.add("retention", have.Retention, want.Retention)
 	d.add("num_replicas", have.Replicas, want.Replicas)
@@ -215,30 +224,54 @@ func (b *Bus) mend(ctx context.Context, s store) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	ctx, end := b.guard(ctx, s.subject)
-	if err := end(s.put(ctx)); err != nil {
+	err := end(s.put(ctx))
+	if isNoRoom(err) && s.putLess != nil {
+		return fmt.Errorf("set up %s: %w: NATS counts what nats.events_size allows as taken: give it more (max_file_store, the limits of the account), or set that lower", s.what, err)
+	}
+	if err != nil {
 		return fmt.Errorf("set up %s: %w", s.what, err)
 	}
 	return nil
 }
 
-// Gaps compares what NATS has with what it should have, and changes nothing.
-// Replicas 0 is as in Options.
-func (b *Bus) Gaps(ctx context.Context, replicas int) ([]Gap, error) {
-	return b.gaps(ctx, replicas, func(context.Context, store) error { return nil })
+// isNoRoom reports whether NATS refuses a stream for the room that it may take.
+func isNoRoom(err error) bool {
+	var refusal *jetstream.APIError
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	if refusal.ErrorCode == errNoPeers { // so a cluster says it
+		return strings.Contains(refusal.Description, "insufficient storage")
+	}
+	return slices.Contains([]jetstream.ErrorCode{errNoStorage, errNoAccountRoom, errStreamTooLarge}, refusal.ErrorCode)
+}
+
+// The server's answers when it has not the room, by itself, for the account, and for
+// one stream of it.
+const (
+	errNoStorage      jetstream.ErrorCode = 10047
+	errNoAccountRoom  jetstream.ErrorCode = 10002
+	errStreamTooLarge jetstream.ErrorCode = 10122
+)
+
+// Gaps compares what NATS has with what it should have, and changes nothing. Of the
+// options those count that say how streams are kept.
+func (b *Bus) Gaps(ctx context.Context, o Options) ([]Gap, error) {
+	return b.gaps(ctx, o, func(context.Context, store) error { return nil })
 }
 
 // SetUp makes what is missing, and brings the rest up to date. It returns what it
 // did, also when it could not do all.
-func (b *Bus) SetUp(ctx context.Context, replicas int) ([]Gap, error) {
-	gaps, err := b.gaps(ctx, replicas, b.mend)
+func (b *Bus) SetUp(ctx context.Context, o Options) ([]Gap, error) {
+	gaps, err := b.gaps(ctx, o, b.mend)
 	for i := range gaps {
 		gaps[i].Mended = true
 	}
 	return gaps, err
 }
 
-func (b *Bus) gaps(ctx context.Context, replicas int, mend func(context.Context, store) error) (gaps []Gap, err error) {
-	for _, s := range b.stores(b.layout(Options{Replicas: replicas})) {
+func (b *Bus) gaps(ctx context.Context, o Options, mend func(context.Context, store) error) (gaps []Gap, err error) {
+	for _, s := range b.stores(b.layout(o)) {
 		gap, is, err := b.gap(ctx, s)
 		if err == nil && is {
 			err = mend(ctx, s)
@@ -288,6 +321,14 @@ func (b *Bus) ensure(ctx context.Context, s store) error {
 	err = b.mend(ctx, s)
 	var denied *Denied
 	switch {
+	case isNoRoom(err) && s.putLess != nil:
+		b.log.Warn("events are not bounded by size, only by age and number", zap.Error(err))
+		if !gap.Missing {
+			return nil
+		}
+		ask, cancel := bounded(ctx)
+		defer cancel()
+		return b.explain(s.putLess(ask))
 	case err == nil || !errors.As(err, &denied):
 		return err
 	case gap.Missing:

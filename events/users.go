@@ -16,7 +16,7 @@ import (
 // nightshift nats permissions prints it: a block authorization with a list of
 // users, and perhaps a block tls. Nothing else may stand there. The last user is
 // this process, under a name and password of this run.
-func admit(so *server.Options, path string) error {
+func admit(so *server.Options, path string, self *server.User) error {
 	what := "nats.users_file"
 	blocks, err := conf.ParseFile(path)
 	if err != nil {
@@ -39,10 +39,37 @@ func admit(so *server.Options, path string) error {
 			return fileError(what, path, fmt.Errorf("user %s has no password", u.Username))
 		}
 	}
-	self := &server.User{Username: "nightshift-" + strings.ToLower(rand.Text()), Password: rand.Text()}
 	so.Users, so.Nkeys = append(slices.Clone(read.Users), self), read.Nkeys
 	so.AuthTimeout = read.AuthTimeout
 	so.TLSConfig, so.TLSTimeout, so.TLSVerify, so.TLSMap, so.TLSPinnedCerts = read.TLSConfig, read.TLSTimeout, read.TLSVerify, read.TLSMap, read.TLSPinnedCerts
+	return nil
+}
+
+func newSelf() *server.User {
+	return &server.User{Username: "nightshift-" + strings.ToLower(rand.Text()), Password: rand.Text()}
+}
+
+// users are those of the embedded server, and how they are read again.
+type users struct {
+	path string // empty: it has none
+	self *server.User
+	rest *server.Options // of the server; what the file says is written over
+}
+
+// ReadUsers reads the users file of the embedded server again, where it has one, and
+// the certificates that it names. Who is not in it any more is disconnected. One with
+// a fault leaves all as it is.
+func (b *Bus) ReadUsers() error {
+	if b.users.path == "" || b.embedded == nil {
+		return nil
+	}
+	so := b.users.rest.Clone()
+	if err := admit(so, b.users.path, b.users.self); err != nil {
+		return err
+	}
+	if err := b.embedded.ReloadOptions(so); err != nil {
+		return fileError("nats.users_file", b.users.path, unquoted(err))
+	}
 	return nil
 }
 

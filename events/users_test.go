@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -170,5 +171,57 @@ func TestAnAnswerIsNoCommand(t *testing.T) {
 	stop()
 	if err := errors.Join(<-served, <-consumed); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestUsersAreReadAgain: who is new comes in, who is gone is put out, the daemon stays,
+// and a file with a fault changes nothing.
+func TestUsersAreReadAgain(t *testing.T) {
+	t.Setenv(events.PasswordVariable("oncall"), "pw-of-oncall")
+	t.Setenv(events.PasswordVariable("grafana"), "pw-of-grafana")
+	both := grants(t)
+	path := file(t, "users.conf", []byte(events.ServerConfig(both[:1], nil)))
+	b := open(t, events.Options{DataDir: t.TempDir(), Listen: "127.0.0.1:0", Users: path})
+	as := func(user string) (*events.Bus, error) {
+		return events.Dial(t.Context(), strings.Replace(b.URL(), "nats://", "nats://"+user+":pw-of-"+user+"@", 1), events.Auth{Inbox: events.InboxOf(user)})
+	}
+	rewrite := func(text string) error {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return b.ReadUsers()
+	}
+	oncall, err := as("oncall")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = oncall.Close(context.Background()) }()
+	if _, err := as("grafana"); !errors.Is(err, events.ErrRefused) {
+		t.Errorf("one who is not in the file: %v", err)
+	}
+	if err := rewrite("authorization { users = ["); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a file with a fault: %v", err)
+	}
+	if !oncall.Conn().IsConnected() {
+		t.Error("a file with a fault put somebody out")
+	}
+	lost := make(chan struct{})
+	oncall.Conn().SetDisconnectErrHandler(func(*nats.Conn, error) { close(lost) })
+	if err := rewrite(events.ServerConfig(both[1:], nil)); err != nil {
+		t.Fatal(err)
+	}
+	grafana, err := as("grafana")
+	if err != nil {
+		t.Fatalf("one who is in the file now: %v", err)
+	}
+	defer func() { _ = grafana.Close(context.Background()) }()
+	select {
+	case <-lost:
+	case <-time.After(5 * time.Second):
+		t.Error("one who is gone from the file was not put out")
+	}
+	if _, err := b.PublishCommand(t.Context(), events.Command{Who: "local", Region: "lon1", Instance: "i-1", Action: "stop"}); err != nil {
+		t.Errorf("the daemon itself: %v", err)
 	}
 }

@@ -14,8 +14,10 @@ import (
 // StateVersion is the form in which this program keeps what it stores. It grows
 // when an older program would misread, or lose, what a newer one has written; a
 // field more that may be passed over does not count. Form 0 is that of before
-// forms were written down, and is the same as 1.
-const StateVersion = 1
+// forms were written down, and is the same as 1. In form 2 a plan may be in parts
+// (Run.Parts) or follow what is held of it (Run.Lead): an older program reads such a
+// plan as empty.
+const StateVersion = 2
 
 const (
 	// versionKey of ns_state says in which form the store is.

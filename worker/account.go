@@ -75,14 +75,27 @@ func (g *gate) refused() bool {
 	return g.wait > 0
 }
 
+// sayEvery is the time in which it is said once over all replicas: each finds it out
+// with its own next call.
+const sayEvery = 2 * gateMax
+
 func (g *gate) say(ctx context.Context, fault error) {
+	ctx = context.WithoutCancel(ctx)
+	g.log.Error("Civo refuses the token: every action is put off until it is accepted again; give it a valid one", zap.Error(fault))
+	window := time.Now().UTC().Truncate(sayEvery)
+	id := func(window time.Time) string {
+		return policies.ActionID(actAccount, 0, window.Format(time.RFC3339), "account")
+	}
+	if before, err := g.bus.Trail(ctx, events.None, events.None, id(window.Add(-sayEvery))); err == nil && len(before.Records) > 0 &&
+		time.Since(before.Records[len(before.Records)-1].StoredAt) < sayEvery {
+		return // said a moment ago, by whichever replica
+	}
 	rec := events.Record{
-		ActionID: policies.ActionID(actAccount, 0, time.Now().UTC().Format(time.RFC3339Nano), "account"), Action: actAccount,
+		ActionID: id(window), Action: actAccount,
 		Outcome: events.PutOff, Detail: "Civo refuses the token: every action is put off until it is accepted again", Error: fault.Error(),
 		Trigger: "account", Region: events.None, Instance: events.None,
 	}
-	if err := g.bus.PublishNote(context.WithoutCancel(ctx), rec); err != nil {
+	if err := g.bus.PublishNoteOnce(ctx, rec); err != nil {
 		g.log.Warn("event not stored", zap.Error(err))
 	}
-	g.log.Error("Civo refuses the token: every action is put off until it is accepted again; give it a valid one", zap.Error(fault))
 }

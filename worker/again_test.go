@@ -46,6 +46,21 @@ func TestARetryAsksOnceWhileItRunsAndReallyAgainWhenItFailedToo(t *testing.T) {
 	})
 }
 
+func TestNothingIsRetriedByAClockThatIsWrong(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
+		w.fault("stop", civosim.CutBefore, -1)
+		w.command(events.Command{ID: "c1", Instance: web1, Action: "stop", GiveUpAfter: "2m"})
+		w.after(10 * time.Minute)
+		w.wantOutcomes("stop web-1 failed")
+		w.restartOff(2 * time.Hour)
+		w.after(time.Minute)
+		w.refused("retry", worker.ApproveRequest{Run: "local-c1"}, "2h0m0s ahead of the clock of NATS")
+		w.restartOff(0)
+		w.after(time.Minute)
+		w.ask("retry", worker.ApproveRequest{Run: "local-c1"}, &worker.ApproveAnswer{})
+	})
+}
+
 func TestARetryOfMoreThanTheLimitIsHeld(t *testing.T) {
 	inBubble(t, "2026-03-04 18:50", with(devHours)+"limits: { per_run: 2 }\n", func(t *testing.T, w *world) {
 		w.fault("stop", civosim.CutBefore, -1)

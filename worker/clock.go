@@ -33,15 +33,21 @@ const actClock = "clock"
 // clockCheck knows whether the clock may be acted by. It is safe for concurrent use.
 type clockCheck struct {
 	bus    *events.Bus
+	times  func(context.Context) (server, newest time.Time, err error) // of NATS: its clock, and when anything was stored last
 	clock  Clock
 	built  time.Time
 	synced func() bool
 	log    *zap.Logger
 
-	mu     sync.Mutex
-	looked time.Time // with a reading of the monotonic clock; zero: never
-	wall   time.Time // what the clock said then
-	err    error
+	mu        sync.Mutex
+	comparing chan struct{} // closed when the comparison under way has ended; nil: there is none
+	looked    time.Time     // with a reading of the monotonic clock; zero: never
+	wall      time.Time     // what the clock said then
+	err       error
+}
+
+func newClockCheck(bus *events.Bus, o Options) *clockCheck {
+	return &clockCheck{bus: bus, times: bus.Times, clock: o.Clock, built: o.Built, synced: o.Synced, log: o.Log}
 }
 
 // ClockError says why nothing is done.
@@ -51,43 +57,69 @@ func (e *ClockError) Error() string {
 	return "the clock is not plausible: " + e.Why + "; nothing is done until it is right (see docs/recovery.md)"
 }
 
-// ok is nil when the clock may be acted by.
+// ok is nil when the clock may be acted by. While one compares, the others wait for
+// what comes of it: an older answer may be that of before a jump, or none at all.
 func (c *clockCheck) ok(ctx context.Context) error {
 	if c.clock.IsFast() {
 		return nil
 	}
-	now := time.Now()
-	wall := c.clock.Plan(now.Round(0))
-	c.mu.Lock()
-	old, looked := c.err, c.looked
-	jump := time.Duration(0)
-	if !looked.IsZero() {
-		jump = wall.Sub(c.wall) - now.Sub(looked)
-	}
-	jumped := jump > clockJump || jump < -clockJump
-	if !looked.IsZero() && now.Sub(looked) < clockLook && !jumped {
+	for {
+		now := time.Now()
+		wall := c.clock.Plan(now.Round(0))
+		c.mu.Lock()
+		if wait := c.comparing; wait != nil {
+			c.mu.Unlock()
+			select {
+			case <-wait:
+				continue
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		jump := time.Duration(0)
+		if !c.looked.IsZero() {
+			jump = wall.Sub(c.wall) - now.Sub(c.looked)
+		}
+		jumped := jump > clockJump || jump < -clockJump
+		if !c.looked.IsZero() && now.Sub(c.looked) < clockLook && !jumped {
+			err := c.err
+			c.mu.Unlock()
+			return err
+		}
+		done := make(chan struct{})
+		c.comparing = done
 		c.mu.Unlock()
-		return old
+		if jumped {
+			c.say(ctx, "jumped", fmt.Sprintf("the clock has jumped by %s, or the machine slept: it says %s", jump.Round(time.Second), wall.Format(time.RFC3339)))
+		}
+		err := c.compare(ctx)
+		c.mu.Lock()
+		c.comparing = nil
+		old := c.err
+		gone := err != nil && ctx.Err() != nil
+		if !gone { // that one caller has gone says nothing of the clock: whoever waits compares for himself
+			c.looked, c.wall, c.err = now, wall, err
+		}
+		c.mu.Unlock()
+		close(done)
+		if !gone {
+			c.tell(ctx, old, err, wall)
+		}
+		return err
 	}
-	c.looked, c.wall = now, wall
-	c.mu.Unlock()
-	if jumped {
-		c.say(ctx, "jumped", fmt.Sprintf("the clock has jumped by %s, or the machine slept: it says %s", jump.Round(time.Second), wall.Format(time.RFC3339)))
-	}
-	err := c.compare(ctx)
-	c.mu.Lock()
-	c.err = err
-	c.mu.Unlock()
+}
+
+// tell says what has changed since the last comparison.
+func (c *clockCheck) tell(ctx context.Context, old, err error, wall time.Time) {
 	switch {
 	case err != nil && (old == nil || old.Error() != err.Error()):
 		c.log.Error("nothing is done", zap.Error(err))
-		if old == nil && ctx.Err() == nil {
+		if old == nil {
 			c.say(ctx, "not plausible", err.Error())
 		}
 	case err == nil && old != nil:
 		c.say(ctx, "plausible", "the clock is plausible again: it says "+wall.Format(time.RFC3339))
 	}
-	return err
 }
 
 // fault is what the last comparison said.
@@ -98,7 +130,7 @@ func (c *clockCheck) fault() error {
 }
 
 func (c *clockCheck) compare(ctx context.Context) error {
-	server, newest, err := c.bus.Times(ctx)
+	server, newest, err := c.times(ctx)
 	if err != nil {
 		return fmt.Errorf("compare the clock with that of NATS: %w", err)
 	}
@@ -107,7 +139,7 @@ func (c *clockCheck) compare(ctx context.Context) error {
 
 // CheckClock compares the machine's clock as the daemon does before it acts.
 func CheckClock(ctx context.Context, bus *events.Bus, built time.Time) error {
-	return (&clockCheck{bus: bus, built: built, synced: kernelSynced}).compare(ctx)
+	return (&clockCheck{times: bus.Times, built: built, synced: kernelSynced}).compare(ctx)
 }
 
 // implausible says what is wrong with a clock that says now, if anything.

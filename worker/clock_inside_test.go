@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -41,13 +43,17 @@ func TestAClockIsBelievedOrNot(t *testing.T) {
 }
 
 func TestAJumpOfTheClockIsSaid(t *testing.T) {
+	defer func() { // nats.go pools timers: those of one bubble must not reach the next
+		runtime.GC()
+		runtime.GC()
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		bus, err := events.Open(t.Context(), events.Options{Listen: "none", Memory: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = bus.Close(context.WithoutCancel(t.Context())) }()
-		c := &clockCheck{bus: bus, synced: func() bool { return false }, log: zap.NewNop()}
+		c := newClockCheck(bus, Options{Synced: func() bool { return false }, Log: zap.NewNop()})
 		if err := c.ok(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -67,6 +73,57 @@ func TestAJumpOfTheClockIsSaid(t *testing.T) {
 		}
 		if len(said) != 1 || !strings.Contains(said[0], "jumped: the clock has jumped by -5h0m0s") {
 			t.Errorf("said %q, want the jump", said)
+		}
+	})
+}
+
+func TestWhileTheClockIsComparedNobodyActsByWhatWasFoundBefore(t *testing.T) {
+	defer func() { // nats.go pools timers: those of one bubble must not reach the next
+		runtime.GC()
+		runtime.GC()
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		server := time.Now
+		slow := make(chan struct{})
+		c := &clockCheck{clock: Clock{}, synced: func() bool { return true }, log: zap.NewNop()}
+		c.times = func(ctx context.Context) (time.Time, time.Time, error) {
+			select {
+			case <-slow:
+				return server(), time.Time{}, nil
+			case <-ctx.Done():
+				return time.Time{}, time.Time{}, ctx.Err()
+			}
+		}
+		bus, err := events.Open(t.Context(), events.Options{Listen: "none", Memory: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = bus.Close(context.WithoutCancel(t.Context())) }()
+		c.bus = bus
+		server = func() time.Time { return time.Now().Add(time.Hour) } // so the clock is wrong
+
+		answers := make(chan error, 3)
+		ask := func(ctx context.Context) { go func() { answers <- c.ok(ctx) }() }
+		first, leave := context.WithCancel(t.Context())
+		ask(first)
+		synctest.Wait()
+		ask(t.Context())
+		ask(t.Context())
+		synctest.Wait()
+		if n := len(answers); n != 0 {
+			t.Fatalf("%d were answered before anything was compared: %v", n, <-answers)
+		}
+		leave() // the one that compares goes: that is no fault of the clock
+		synctest.Wait()
+		if err := <-answers; !errors.Is(err, context.Canceled) || len(answers) != 0 || c.fault() != nil {
+			t.Errorf("whoever goes is answered with %v, %d others too, and the clock's fault is %v", err, len(answers), c.fault())
+		}
+		close(slow)
+		synctest.Wait()
+		for range 2 {
+			if err := <-answers; err == nil || !strings.Contains(err.Error(), "1h0m0s behind the clock of NATS") {
+				t.Errorf("answered with %v, want that the clock is wrong", err)
+			}
 		}
 	})
 }

@@ -283,10 +283,9 @@ func (inv *Inventory) list(ctx context.Context, region string) (*Reading, error)
 	if _, err := inv.account.closed(); err != nil {
 		return nil, err
 	}
-	reading, err := list(ctx, inv.api, region)
-	inv.account.saw(ctx, err)
+	reading, err := inv.ask(ctx, region)
 	if err == nil {
-		err = inv.owner.check(ctx, region, reading.accounts)
+		err = inv.owner.check(ctx, reading)
 	}
 	if err != nil {
 		return nil, err
@@ -299,6 +298,12 @@ func (inv *Inventory) list(ctx context.Context, region string) (*Reading, error)
 		}
 	}
 	return reading, nil
+}
+
+func (inv *Inventory) ask(ctx context.Context, region string) (*Reading, error) {
+	reading, err := list(ctx, inv.api, region)
+	inv.account.saw(ctx, err)
+	return reading, err
 }
 
 func list(ctx context.Context, api *civo.Client, region string) (*Reading, error) {

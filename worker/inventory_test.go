@@ -24,7 +24,7 @@ func TestACallerThatGoesAwaySpoilsNoReading(t *testing.T) {
 			t.Fatal(err)
 		}
 		inv := newInventory(api, []string{"LON1"}, &gate{log: zap.NewNop()})
-		inv.owner = &accountGuard{} // is asked about instances, of which there are none
+		inv.owner = &accountGuard{lists: map[string]listed{"LON1": {believed: true}}} // nothing was ever seen there
 		now := time.Now()
 		impatient, leave := context.WithCancel(t.Context())
 		go func() { // until leave

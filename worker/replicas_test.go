@@ -192,6 +192,38 @@ func TestReplicasWithDifferentFilesAreReportedOnce(t *testing.T) {
 	})
 }
 
+func TestThatTheTokenIsRefusedIsSaidOnceByAllReplicas(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		end := w.second()
+		defer end()
+		w.after(time.Minute)
+		refused := func() (n int) {
+			for _, r := range w.records(events.PutOff) {
+				if r.Action == "account" {
+					n++
+				}
+			}
+			return n
+		}
+		w.sim.Inject(civosim.Fault{Op: "*", Kind: civosim.Unauthorized, Count: -1})
+		for n := range 8 { // whichever of them takes it up
+			w.command(events.Command{ID: fmt.Sprint("c", n), Instance: web1, Action: "stop"})
+			w.after(time.Minute)
+		}
+		if n := refused(); n != 1 {
+			t.Errorf("it is said %d times that the token is refused, want once", n)
+		}
+		w.sim.ClearFaults()
+		w.after(time.Hour)
+		w.sim.Inject(civosim.Fault{Op: "*", Kind: civosim.Unauthorized, Count: -1})
+		w.command(events.Command{ID: "again", Instance: web1, Action: "start"})
+		w.after(15 * time.Minute)
+		if n := refused(); n != 2 {
+			t.Errorf("an hour later it is said %d times in all, want once more", n)
+		}
+	})
+}
+
 // A tick that another revision of the policy stored first is handed back as long
 // as that may be at work; after that it is decided about by this one's.
 func TestAnEdgeOfAnotherRevisionIsTakenByWhoeverIsLeft(t *testing.T) {

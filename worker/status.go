@@ -32,6 +32,9 @@ type Status struct {
 	// belong to instead: every action is put off then.
 	Account      []string `json:"account,omitempty"`
 	OtherAccount []string `json:"other_account,omitempty"`
+	// NoInstance is set while the token lists no instance, though there were some:
+	// every action is put off then, too.
+	NoInstance bool `json:"no_instance,omitempty"`
 	// StoreFaults are what is stored and cannot be read.
 	StoreFaults []string `json:"store_faults,omitempty"`
 	// ClockFault is why nothing acts by this machine's clock; empty: it is plausible.

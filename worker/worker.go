@@ -82,8 +82,8 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	w.rules.put(set, o.Revision)
 	w.others = newReplicas(bus, api, &w.rules, o)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
-	w.inv.owner = &accountGuard{bus: bus, log: o.Log, others: make(map[string][]string)}
-	w.wall = &clockCheck{bus: bus, clock: o.Clock, built: o.Built, synced: o.Synced, log: o.Log}
+	w.inv.owner = &accountGuard{bus: bus, log: o.Log, regions: w.inv.names, list: w.inv.ask, others: make(map[string][]string)}
+	w.wall = newClockCheck(bus, o)
 	w.memory.rename(set)
 	w.inv.clock = o.Clock
 	w.inv.shown = w.memory.shown
@@ -251,7 +251,7 @@ func (w *Worker) Status(ctx context.Context) Status {
 		Timezone: w.zone().String(), TokenRefused: w.inv.account.refused(),
 	}
 	pin, others := w.inv.owner.seen()
-	s.Account, s.OtherAccount, s.StoreFaults = pin.IDs, others, w.storeFaults()
+	s.Account, s.OtherAccount, s.NoInstance, s.StoreFaults = pin.IDs, others, w.inv.owner.isEmpty(), w.storeFaults()
 	if err := w.wall.fault(); err != nil {
 		s.ClockFault = err.Error()
 	}

@@ -294,7 +294,9 @@ func (w *world) command(c events.Command) {
 	if c.Who == "" {
 		c.Who = "local"
 	}
-	c.Region = "lon1"
+	if c.Region == "" {
+		c.Region = "lon1"
+	}
 	if _, err := w.bus.PublishCommand(w.t.Context(), c); err != nil {
 		w.t.Fatal(err)
 	}

@@ -21,7 +21,8 @@ func newAccountCommand() *cobra.Command {
 		Long: `account shows which Civo account the daemon's store belongs to, and which one the
 instances belong to that the token lists now. The first list with instances decides;
 with a token of another account every action is put off until the token is the right
-one again, or the other account is accepted.
+one again, or the other account is accepted. So it is with a token that lists no
+instance at all, where there were some.
 
 Exit codes: 0 they are the same, or nothing is known yet; 1 they differ, or no daemon;
 64 wrong usage.`,
@@ -63,7 +64,8 @@ func newAccountAcceptCommand() *cobra.Command {
 		Long: `accept says that the account of the token is meant: the daemon acts in it from now
 on. With ACCOUNT only when the token is of that one. What waits is taken up again where
 its time is not over; actions on instances of the old account end as gone. That it was
-accepted, and by whom, is an event.
+accepted, and by whom, is an event. Where the token lists no instance it says that they
+are all gone indeed.
 
 Exit codes: 0 accepted, or it was so; 1 refused (with the reason), or no daemon; 64
 wrong usage.`,
@@ -97,6 +99,10 @@ func printAccount(w io.Writer, a worker.AccountAnswer) error {
 	switch {
 	case seen == "" && len(a.Unread) > 0:
 		seen = "not known: no region could be listed"
+	case a.Empty && seen == "":
+		seen = "lists no instance, which was accepted"
+	case seen == "" && len(a.Pinned) > 0:
+		seen = "not known: it lists no instance; when they are all gone indeed: nightshift account accept"
 	case seen == "":
 		seen = "not known: it lists no instance"
 	}

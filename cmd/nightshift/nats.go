@@ -95,15 +95,16 @@ func newNATSSetupCommand() *cobra.Command {
 	var n natsFlags
 	var check bool
 	var replicas int
-	var output string
+	var size, output string
 	cmd := &cobra.Command{
 		Use:   "setup",
 		Short: "Make the streams, the bucket and the consumers on an external NATS",
 		Long: `setup makes what the daemon needs on a NATS with JetStream: the streams NS_IN,
-NS_RUN, NS_EVT and NS_DLQ, the bucket ns_state, and its two consumers. What is
-there is brought up to date. The daemon does the same at its start when its
-rights allow it; after setup it needs only those that nightshift nats permissions
-worker prints.
+NS_RUN, NS_EVT and NS_DLQ, the bucket ns_state, and the consumers
+` + strings.Join(events.Consumers(), ", ") + `.
+What is there is brought up to date. The daemon does the same at its start when
+its rights allow it; after setup it needs only those that nightshift nats
+permissions worker prints.
 
 With --check nothing is changed: it prints what is missing or differs.
 
@@ -125,15 +126,23 @@ missing or differs; 64 wrong usage.`,
 			if replicas < 0 || replicas > 5 {
 				return usagef("--replicas %d: 1 to 5, or 0 for 3 in a cluster, else 1", replicas)
 			}
+			o := events.Options{Replicas: replicas}
+			if text := firstOf(size, env("NIGHTSHIFT_NATS_EVENTS_SIZE")); text != "" {
+				bound, err := configs.ParseSize(text)
+				if err != nil {
+					return usagef("--events-size (NIGHTSHIFT_NATS_EVENTS_SIZE): %v", err)
+				}
+				o.EventsSize = int64(bound)
+			}
 			if n.who == "" && env("NIGHTSHIFT_NATS_WHO") == "" && n.name() == events.DefaultWho {
 				n.who = string(events.Provisioner)
 			}
 			var gaps []events.Gap
 			err := n.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) (err error) {
 				if check {
-					gaps, err = bus.Gaps(ctx, replicas)
+					gaps, err = bus.Gaps(ctx, o)
 				} else {
-					gaps, err = bus.SetUp(ctx, replicas)
+					gaps, err = bus.SetUp(ctx, o)
 				}
 				return err
 			})
@@ -149,6 +158,7 @@ missing or differs; 64 wrong usage.`,
 	n.add(cmd)
 	cmd.Flags().BoolVar(&check, "check", false, "change nothing, print what is missing or differs")
 	cmd.Flags().IntVar(&replicas, "replicas", 0, "of the streams (default NIGHTSHIFT_NATS_REPLICAS, else 3 in a cluster and 1 on a single server)")
+	cmd.Flags().StringVar(&size, "events-size", "", "what stored events may take, as in nats.events_size (default NIGHTSHIFT_NATS_EVENTS_SIZE, else "+configs.DefaultEventsSize+")")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return cmd
 }

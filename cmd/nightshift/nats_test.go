@@ -106,13 +106,13 @@ func TestEachRoleCanDoItsWorkAndNoMore(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	provisioner := dialAs(t, s, "provisioner")
-	if gaps, err := provisioner.Gaps(ctx, 0); err != nil || len(gaps) != 9 {
+	if gaps, err := provisioner.Gaps(ctx, events.Options{}); err != nil || len(gaps) != 9 {
 		t.Fatalf("got %v, %v, want 9 that are missing", gaps, err)
 	}
-	if gaps, err := provisioner.SetUp(ctx, 0); err != nil || len(gaps) != 9 {
+	if gaps, err := provisioner.SetUp(ctx, events.Options{}); err != nil || len(gaps) != 9 {
 		t.Fatalf("got %v, %v, want 9 that were made", gaps, err)
 	}
-	if gaps, err := provisioner.Gaps(ctx, 0); err != nil || len(gaps) != 0 {
+	if gaps, err := provisioner.Gaps(ctx, events.Options{}); err != nil || len(gaps) != 0 {
 		t.Fatalf("got %v, %v, want none", gaps, err)
 	}
 
@@ -252,7 +252,7 @@ func TestEachRoleCanDoItsWorkAndNoMore(t *testing.T) {
 			return grafana.Watch(ctx, events.WatchOptions{Since: time.Now().Add(-time.Hour)}, nil)
 		}, "$JS.API.CONSUMER.CREATE.NS_EVT."},
 		{"the provisioner acts", ask(provisioner, "status"), "nightshift.v1.ctl.status"},
-		{"a worker creates", func() error { _, err := bus.SetUp(ctx, 3); return err }, "$JS.API.STREAM.UPDATE.NS_IN"},
+		{"a worker creates", func() error { _, err := bus.SetUp(ctx, events.Options{Replicas: 3}); return err }, "$JS.API.STREAM.UPDATE.NS_IN"},
 	} {
 		begun := time.Now()
 		err := tt.do()

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"nightshift/configs"
+	"nightshift/events"
 	"nightshift/worker"
 	"nightshift/worker/console"
 	"nightshift/worker/notify"
@@ -19,8 +20,9 @@ import (
 const lookEvery = 2 * time.Second
 
 // followFile puts each edit of the policy file in force, until ctx ends. A file
-// with a fault is reported once, and the old one stays. SIGHUP looks at once.
-func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worker.Worker, web *console.Server, told *notify.Notifier, log *zap.Logger) {
+// with a fault is reported once, and the old one stays. SIGHUP looks at once, and also
+// has the users of the embedded NATS read again.
+func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, bus *events.Bus, w *worker.Worker, web *console.Server, told *notify.Notifier, log *zap.Logger) {
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
 	defer signal.Stop(hangUp)
@@ -36,6 +38,9 @@ func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worke
 		case <-hangUp:
 			asked = true
 		case <-tick.C:
+		}
+		if asked {
+			readUsers(cfg.NATS.UsersFile, bus, log)
 		}
 		if !asked && fault == "" && !cfg.Changed() {
 			continue
@@ -66,6 +71,18 @@ func followFile(ctx context.Context, f *fileFlags, cfg *configs.Config, w *worke
 			w.Refuse(ctx, err)
 		}
 	}
+}
+
+// readUsers reads the users of the embedded NATS again.
+func readUsers(path string, bus *events.Bus, log *zap.Logger) {
+	if path == "" || !bus.OwnsStore() {
+		return
+	}
+	if err := bus.ReadUsers(); err != nil {
+		log.Error("the users of NATS stay as they were", zap.Error(err))
+		return
+	}
+	log.Info("the users of NATS are read again", zap.String("file", path))
 }
 
 // settling is what a look at the file found: somebody may be writing it still, and

@@ -155,7 +155,7 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 		return err
 	}
 	bus, err := events.Open(ctx, events.Options{
-		URL: cfg.NATS.URL, Auth: natsAuth(cfg.NATS), DataDir: cfg.DataDir, Listen: cfg.NATS.Listen, Users: cfg.NATS.UsersFile, Replicas: cfg.NATS.Replicas, Program: thisProgram(), Log: log,
+		URL: cfg.NATS.URL, Auth: natsAuth(cfg.NATS), DataDir: cfg.DataDir, Listen: cfg.NATS.Listen, Users: cfg.NATS.UsersFile, Replicas: cfg.NATS.Replicas, EventsSize: int64(cfg.NATS.EventsSize), Program: thisProgram(), Log: log,
 	})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -183,9 +183,9 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 	var follower sync.WaitGroup
 	defer follower.Wait()
 	defer stop()
-	follower.Go(func() { followFile(following, f, cfg, w, web, told, log) }) // until the worker ends
-	follower.Go(func() { told.Run(following) })                              // likewise
-	follower.Go(func() { tellSystemd(following, w.NotReady, log) })          // likewise
+	follower.Go(func() { followFile(following, f, cfg, bus, w, web, told, log) }) // until the worker ends
+	follower.Go(func() { told.Run(following) })                                   // likewise
+	follower.Go(func() { tellSystemd(following, w.NotReady, log) })               // likewise
 	if web == nil {
 		return w.Run(ctx)
 	}

@@ -27,7 +27,7 @@ type runCheck struct {
 	cfg    *configs.Config
 	faults int
 	usedBy string // the daemon that uses the data directory now
-	pinned []string
+	pin    events.Pin
 }
 
 // checkPatience bounds each look.
@@ -116,7 +116,7 @@ func (c *runCheck) store(ctx context.Context, bus *events.Bus) {
 		c.say("store", err, "")
 		return
 	} else if ok {
-		c.pinned = pin.IDs
+		c.pin = pin
 	}
 	held, err := bus.Summary(ctx)
 	if err == nil && !strings.Contains(held, "not there yet") {
@@ -142,7 +142,7 @@ func (c *runCheck) external(ctx context.Context) {
 	n := c.cfg.NATS
 	c.dial(ctx, n.URL, natsAuth(n), func(ctx context.Context, bus *events.Bus) {
 		c.store(ctx, bus)
-		gaps, err := bus.Gaps(ctx, n.Replicas)
+		gaps, err := bus.Gaps(ctx, events.Options{Replicas: n.Replicas, EventsSize: int64(n.EventsSize)})
 		words := "all streams and consumers are as they should be"
 		if len(gaps) > 0 {
 			words = fmt.Sprintf("%d are made or changed at the start, where the rights allow it, else by nightshift nats setup: %v", len(gaps), gaps)
@@ -192,6 +192,7 @@ func (c *runCheck) cloud(ctx context.Context) {
 		return
 	}
 	var seen []string
+	listed := 0 // regions without a fault
 	for _, region := range c.cfg.Policies.Regions {
 		if !slices.ContainsFunc(known, func(r civo.Region) bool { return strings.EqualFold(r.Code, region) }) {
 			c.say("region "+region, errors.New("the account does not know it"), "")
@@ -199,6 +200,9 @@ func (c *runCheck) cloud(ctx context.Context) {
 		}
 		list, err := api.ListInstances(ctx, region)
 		c.say("region "+region, err, "%s", count(len(list), "instance"))
+		if err == nil {
+			listed++
+		}
 		for _, id := range worker.Accounts(list) {
 			if !slices.Contains(seen, id) {
 				seen = append(seen, id)
@@ -208,12 +212,14 @@ func (c *runCheck) cloud(ctx context.Context) {
 	slices.Sort(seen)
 	var other error
 	words := strings.Join(seen, ", ")
-	switch {
+	switch regions := c.cfg.Policies.Regions; {
+	case len(seen) == 0 && len(c.pin.IDs) > 0 && !c.pin.Empty && listed == len(regions):
+		other = &worker.EmptyAccountError{Regions: regions, Pinned: c.pin.IDs}
 	case len(seen) == 0:
 		words = "not known: no instance is listed"
-	case len(c.pinned) > 0 && slices.ContainsFunc(seen, func(id string) bool { return !slices.Contains(c.pinned, id) }):
-		other = &worker.OtherAccountError{Region: strings.Join(c.cfg.Policies.Regions, ", "), Is: seen, Pinned: c.pinned}
-	case len(c.pinned) == 0:
+	case len(c.pin.IDs) > 0 && slices.ContainsFunc(seen, func(id string) bool { return !slices.Contains(c.pin.IDs, id) }):
+		other = &worker.OtherAccountError{Region: strings.Join(regions, ", "), Is: seen, Pinned: c.pin.IDs}
+	case len(c.pin.IDs) == 0:
 		words += ", to which the store belongs from the start on"
 	}
 	c.say("account", other, "%s", words)

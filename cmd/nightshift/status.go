@@ -137,6 +137,9 @@ func printStatus(w io.Writer, s worker.Status) {
 	if len(s.OtherAccount) > 0 {
 		fmt.Fprintf(w, "THE TOKEN IS OF ANOTHER ACCOUNT (%s; the store belongs to %s): every action is put off until it is the right one again, or nightshift account accept\n", strings.Join(s.OtherAccount, ", "), strings.Join(s.Account, ", "))
 	}
+	if s.NoInstance {
+		fmt.Fprintf(w, "THE TOKEN LISTS NO INSTANCE ANY MORE (the store belongs to %s): every action is put off until it lists one, or nightshift account accept\n", strings.Join(s.Account, ", "))
+	}
 	for _, fault := range s.StoreFaults {
 		fmt.Fprintf(w, "THE STORE IS DAMAGED: %s; docs/recovery.md says what to do\n", fault)
 	}

@@ -582,18 +582,44 @@ func TestHealth(t *testing.T) {
 // BenchmarkWebhook is one alert delivered: authenticated, read, resolved in a fresh
 // inventory, and stored on disk.
 func BenchmarkWebhook(b *testing.B) {
-	p := newPlace(b, events.Options{DataDir: b.TempDir()})
-	bodies := make([]string, 64)
-	for i := range bodies {
-		bodies[i] = group(alert("firing", "InstanceDown", p.private+":9100", fmt.Sprint("FINGERPRINT-", i)))
-	}
-	n := 0
-	for b.Loop() {
-		n++
-		body := strings.Replace(bodies[n%len(bodies)], "FINGERPRINT", fmt.Sprint(n), 1)
-		if got := p.post("alerts", body); got.Stored != 1 {
-			b.Fatal(got.text)
+	deliver := func(b *testing.B, one func(p *place, body string)) {
+		p := newPlace(b, events.Options{DataDir: b.TempDir()})
+		bodies := make([]string, 64)
+		for i := range bodies {
+			bodies[i] = group(alert("firing", "InstanceDown", p.private+":9100", fmt.Sprint("FINGERPRINT-", i)))
 		}
+		n := 0
+		for b.Loop() {
+			n++
+			one(p, strings.Replace(bodies[n%len(bodies)], "FINGERPRINT", fmt.Sprint(n), 1))
+		}
+		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "deliveries/s")
 	}
-	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "deliveries/s")
+	b.Run("nightshift", func(b *testing.B) {
+		deliver(b, func(p *place, body string) {
+			if got := p.post("alerts", body); got.Stored != 1 {
+				b.Fatal(got.text)
+			}
+		})
+	})
+	b.Run("bare", func(b *testing.B) { // one synced publish of the body, and the same answer
+		var bus *events.Bus
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err == nil {
+				_, err = bus.Conn().RequestWithContext(r.Context(), "nightshift.v1.sig.alerts._._", body)
+			}
+			if err != nil {
+				b.Error(err)
+			}
+			w.WriteHeader(http.StatusAccepted)
+		})
+		deliver(b, func(p *place, body string) {
+			bus = p.bus
+			w := httptest.NewRecorder()
+			if h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "http://127.0.0.1/v1/hooks/alerts", strings.NewReader(body)).WithContext(b.Context())); w.Code != http.StatusAccepted {
+				b.Fatal(w.Code)
+			}
+		})
+	})
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,7 +24,8 @@ var (
 	descFileFault  = desc("policy_file_fault", "1 while a newer policy file is not in force because of a fault; nightshift status says where.")
 	descReady      = desc("ready", "1 while the daemon is ready, as /readyz says.")
 	descToken      = desc("token_refused", "1 from when Civo refuses the token until it accepts one.")
-	descAccount    = desc("other_account", "1 while the token is of another account than the store: every action is put off.")
+	descAccount    = desc("other_account", "1 while the token is of another account than the store, or lists no instance any more: every action is put off.")
+	descDiffer     = desc("policies_differ", "1 while another replica has another policy file, as far as this one hears.")
 	descDamaged    = desc("store_damaged", "1 when something that is stored cannot be read; nightshift status says what.")
 	descClock      = desc("clock_fault", "1 while the clock is not plausible: nothing acts.")
 	descPaused     = desc("paused", "1 for each pause that holds now.", "scope", "policy", "instance")
@@ -69,7 +71,8 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 	gauge(descFileFault, oneIf(s.PolicyFault != ""))
 	gauge(descReady, oneIf(s.Ready))
 	gauge(descToken, oneIf(s.TokenRefused))
-	gauge(descAccount, oneIf(len(s.OtherAccount) > 0))
+	gauge(descAccount, oneIf(len(s.OtherAccount) > 0 || s.NoInstance))
+	gauge(descDiffer, oneIf(slices.ContainsFunc(s.Replicas, func(r worker.ReplicaStatus) bool { return r.Revision != s.Revision })))
 	gauge(descDamaged, oneIf(len(s.StoreFaults) > 0))
 	gauge(descClock, oneIf(s.ClockFault != ""))
 	gauge(descOpen, float64(s.Open))

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"net/http"
@@ -15,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"nightshift/events"
+	"nightshift/worker"
+	"nightshift/worker/console"
 )
 
 func (p *place) scrape() string {
@@ -59,6 +62,7 @@ func TestMetricsSayWhatStatusSays(t *testing.T) {
 		"nightshift_policy_file_fault 0",
 		"nightshift_token_refused 0",
 		"nightshift_other_account 0",
+		"nightshift_policies_differ 0",
 		"nightshift_store_damaged 0",
 		"nightshift_clock_fault 0",
 		"nightshift_actions_open 0",
@@ -128,5 +132,29 @@ func TestTheDocumentationHasEveryMetric(t *testing.T) {
 	}
 	if !maps.Equal(told, said) {
 		t.Errorf("docs/operating.md has %v, the program %v", slices.Sorted(maps.Keys(said)), slices.Sorted(maps.Keys(told)))
+	}
+}
+
+// among is a daemon that hears another replica with a policy file.
+type among struct {
+	taker
+	revision string
+}
+
+func (a among) Status(context.Context) worker.Status {
+	return worker.Status{Revision: "one", Replicas: []worker.ReplicaStatus{{Name: "second", Revision: a.revision}}}
+}
+
+func TestThatReplicasHaveDifferentPolicyFilesIsAMetric(t *testing.T) {
+	for revision, want := range map[string]string{"one": "\nnightshift_policies_differ 0\n", "two": "\nnightshift_policies_differ 1\n"} {
+		web, err := console.New(among{taker{t}, revision}, console.Options{Listen: "127.0.0.1:0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		web.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1/metrics", nil))
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("the other has revision %s: want %q in %s", revision, want, w.Body)
+		}
 	}
 }
