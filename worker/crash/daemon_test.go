@@ -56,9 +56,18 @@ func withBinary(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "nightshift")
-	if out, err := exec.Command("go", "build", "-tags", "crashpoints", "-o", binary, "nightshift/cmd/nightshift").CombinedOutput(); err != nil {
+	// As it is released (Dockerfile); that also starts and links sooner.
+	build := exec.Command("go", "build", "-tags", "crashpoints", "-ldflags", "-s -w", "-o", binary, "nightshift/cmd/nightshift")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the daemon: %v\n%s", err, out)
 		return 1
+	}
+	if stores, err := inMemory(); err == nil {
+		defer func() { _ = os.RemoveAll(stores) }()
+		if err := os.Setenv("TMPDIR", stores); err != nil {
+			panic(err)
+		}
 	}
 	return m.Run()
 }
@@ -210,6 +219,13 @@ func (d *daemon) forget() {
 
 func (d *daemon) kill() {
 	_ = d.Process.Kill()
+	<-d.done
+}
+
+// diesAfter returns when it is dead: killed after a while, if nothing else ended it.
+func (d *daemon) diesAfter(life time.Duration) {
+	strike := time.AfterFunc(life, func() { _ = d.Process.Kill() })
+	defer strike.Stop()
 	<-d.done
 }
 
