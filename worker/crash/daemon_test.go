@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -128,15 +129,26 @@ func newSite(t *testing.T, external bool, sim civosim.Options, fleet, policies, 
 		s.nats = n.Addr().String()
 		return s
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.nats = ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.nats = freeAddr()
 	return s
+}
+
+var ports atomic.Int32 // that freeAddr has given away
+
+// freeAddr is an address at which nobody listens until a child does. It is below
+// the ports that the system gives to whoever asks for any: a test beside this one
+// could be given it meanwhile.
+func freeAddr() string {
+	for {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+(os.Getpid()*97+int(ports.Add(1)))%20_000)
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue // somebody is there
+		}
+		if err := ln.Close(); err == nil {
+			return addr
+		}
+	}
 }
 
 // store is the directory of NATS, whoever runs it.
