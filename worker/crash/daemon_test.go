@@ -57,9 +57,15 @@ func withBinary(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "nightshift")
-	// As it is released (Dockerfile); that also starts and links sooner.
-	build := exec.Command("go", "build", "-tags", "crashpoints", "-ldflags", "-s -w", "-o", binary, "nightshift/cmd/nightshift")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	args := []string{"build", "-tags", "crashpoints", "-o", binary}
+	env := os.Environ()
+	if isRaced {
+		args = append(args, "-race")
+	} else { // as it is released (Dockerfile); that also starts and links sooner
+		args, env = append(args, "-ldflags", "-s -w"), append(env, "CGO_ENABLED=0")
+	}
+	build := exec.Command("go", append(args, "nightshift/cmd/nightshift")...)
+	build.Env = env
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the daemon: %v\n%s", err, out)
 		return 1
@@ -215,6 +221,7 @@ func (s *site) start(crashAt string) *daemon {
 	go func() { d.err = d.Wait(); life.until = time.Now(); close(d.done) }() // until the process ends
 	s.t.Cleanup(func() {
 		d.kill()
+		d.wantNoRace()
 		if s.t.Failed() && d.output() != "" {
 			s.t.Logf("daemon %d, CRASH_AT=%s:\n%s", d.Process.Pid, crashAt, d.output())
 		}
@@ -222,8 +229,18 @@ func (s *site) start(crashAt string) *daemon {
 	return d
 }
 
+// wantNoRace fails when the detector has said something: what is killed has no
+// exit code of its own.
+func (d *daemon) wantNoRace() {
+	d.t.Helper()
+	if _, report, ok := strings.Cut(d.output(), "WARNING: DATA RACE"); ok {
+		d.t.Errorf("a data race in the daemon:%s", report)
+	}
+}
+
 // forget drops what it said.
 func (d *daemon) forget() {
+	d.wantNoRace()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.out.Reset()
