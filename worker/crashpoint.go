@@ -20,6 +20,7 @@ const (
 	requestSent     crashPoint = "request-sent"
 	answerRead      crashPoint = "answer-read"
 	acceptedNoted   crashPoint = "accepted-noted"
+	stageNoticed    crashPoint = "stage-noticed"
 	putOffNoted     crashPoint = "put-off-noted"
 	outcomeKnown    crashPoint = "outcome-known"
 	outcomeStored   crashPoint = "outcome-stored"

@@ -737,34 +737,28 @@ func leadsTo(verb policies.Verb, status string) bool {
 
 // noticeHand remembers a change that somebody else made, and says so.
 func (m *memory) noticeHand(ctx context.Context, c change) error {
-	h := policies.Hand{State: schedule.Running, At: m.clock.Plan(c.reading.Began)}
-	verb := "started"
+	h := storedHand{Hand: policies.Hand{State: schedule.Running, At: m.clock.Plan(c.reading.Began)}, Region: strings.ToLower(c.reading.Region), Hostname: c.inst.Hostname, Before: c.before.status, After: c.inst.Status}
 	if c.inst.Status == policies.StatusShutoff {
-		h.State, verb = schedule.Stopped, "stopped"
+		h.State = schedule.Stopped
 	}
 	first, err := m.takeHand(ctx, c, &h)
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
-	m.hands[c.inst.ID] = h
+	m.hands[c.inst.ID] = h.Hand
 	m.touch()
 	m.mu.Unlock()
 	if !first {
 		return nil
 	}
-	rec := events.Record{
-		ActionID: policies.ActionID("hand", int(h.At.Unix()), c.inst.ID, policies.KindPower), Action: "power", Outcome: events.Noticed, Reason: string(policies.ReasonHand),
-		Detail: verb + " by somebody else", Trigger: "reading", Region: strings.ToLower(c.reading.Region), Instance: c.inst.ID, Hostname: c.inst.Hostname,
-		Before: c.before.status, After: c.inst.Status, Planned: h.At,
-	}
 	m.log.Info("changed by hand", zap.String(keyInstance, c.inst.ID), zap.String(keyHostname, c.inst.Hostname), zap.String("after", c.inst.Status))
-	return m.bus.PublishNoticed(ctx, rec)
+	return m.bus.PublishNoticed(ctx, handNotice(c.inst.ID, h))
 }
 
 // takeHand remembers a hand unless another replica has seen the same: then it
 // returns that one in h.
-func (m *memory) takeHand(ctx context.Context, c change, h *policies.Hand) (first bool, err error) {
+func (m *memory) takeHand(ctx context.Context, c change, h *storedHand) (first bool, err error) {
 	body, err := json.Marshal(h)
 	if err != nil {
 		return false, err
@@ -777,7 +771,7 @@ func (m *memory) takeHand(ctx context.Context, c change, h *policies.Hand) (firs
 	}
 	if err == nil {
 		revision = entry.Revision()
-		var other policies.Hand
+		var other storedHand
 		if json.Unmarshal(entry.Value(), &other) == nil && other.State == h.State && other.At.After(m.clock.Plan(c.before.at)) {
 			*h = other
 			return false, nil

@@ -85,14 +85,16 @@ func BenchmarkRestart(b *testing.B) {
 		waitUntil(b, func() bool { return calls() > before })
 		first := time.Since(began)
 		ended := 0
-		if err := bus.Watch(b.Context(), events.WatchOptions{Since: began.Add(-time.Hour), Filter: "nightshift.v1.evt.*.*.stop.done.*"}, func(events.Record, time.Time, uint64) error {
+		watching, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
+		if err := bus.Watch(watching, events.WatchOptions{Since: began.Add(-time.Hour), Filter: "nightshift.v1.evt.*.*.stop.done.*"}, func(events.Record, time.Time, uint64) error {
 			if ended++; ended == n {
 				return errEnough
 			}
 			return nil
 		}); !errors.Is(err, errEnough) {
-			b.Fatal(err)
+			b.Fatalf("%d of %d actions have an outcome: %v", ended, n, err)
 		}
+		cancel()
 		all := time.Since(began)
 		end()
 		b.ReportMetric(float64(ready.Milliseconds()), "ms-to-ready")

@@ -169,11 +169,12 @@ func (w *Worker) Run(ctx context.Context) error {
 			return err
 		})
 	}
-	g.Go(func() error { return w.lookAfterStore(intake) })       // until intake ends
-	g.Go(func() error { return scheduler.lookForDrift(intake) }) // until intake ends
-	g.Go(func() error { return newWarner(w).run(intake) })       // until intake ends
-	g.Go(func() error { w.checkRegions(intake); return nil })    // until intake ends
-	select {                                                     // who is told that it is ready may ask at once
+	g.Go(func() error { return w.lookAfterStore(intake) })        // until intake ends
+	g.Go(func() error { return scheduler.lookForDrift(intake) })  // until intake ends
+	g.Go(func() error { return newWarner(w).run(intake) })        // until intake ends
+	g.Go(func() error { w.checkRegions(intake); return nil })     // until intake ends
+	g.Go(func() error { w.memory.tellHands(intake); return nil }) // until all are told, or intake ends
+	select {                                                      // who is told that it is ready may ask at once
 	case <-heard:
 	case <-intake.Done():
 	}

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -164,14 +165,22 @@ verify: { within: 30s, settle: 1500ms, apart: 500ms }
 civo: { rate: 50/s }
 `
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+var ports atomic.Int32 // that freeAddr has given away
+
+// freeAddr is an address at which nobody listens until a child does. It is below
+// the ports that the system gives to whoever asks for any: a test beside this one
+// could be given it meanwhile.
+func freeAddr(*testing.T) string {
+	for {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+(os.Getpid()*97+int(ports.Add(1)))%20_000)
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue // somebody is there
+		}
+		if err := ln.Close(); err == nil {
+			return addr
+		}
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
 }
 
 func write(t *testing.T, dir, name, text string) string {

@@ -22,6 +22,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"nightshift/civo/civosim"
+	"nightshift/worker/promise"
 )
 
 // manyFor is how long the storm of TestManyReplicasLoseAndDoubleNothing lasts.
@@ -38,6 +41,8 @@ type crowd struct {
 	speed   int
 	clients []string // addresses of the NATS nodes
 	routes  []string
+	borders []*border // in front of the routes; empty: none
+	asFound promise.Fleet
 	nodes   []*process
 	workers [3]*process
 
@@ -74,7 +79,25 @@ func instanceID(kind, n int) string { return fmt.Sprintf("%08d-0000-4000-8000-%0
 
 func newMany(t *testing.T, nodes, speed int) *crowd {
 	t.Helper()
+	m := layMany(t, nodes, speed)
+	m.begin()
+	return m
+}
+
+// layMany is what newMany starts, with nothing started.
+func layMany(t *testing.T, nodes, speed int) *crowd {
+	t.Helper()
 	m := &crowd{t: t, dir: t.TempDir(), speed: speed, nodes: make([]*process, nodes)}
+	for range nodes {
+		m.clients, m.routes = append(m.clients, freeAddr(t)), append(m.routes, freeAddr(t))
+	}
+	return m
+}
+
+// begin starts all but the replicas.
+func (m *crowd) begin() {
+	t := m.t
+	t.Helper()
 	var fleet strings.Builder
 	fleet.WriteString("instances:\n")
 	for kind, g := range []struct {
@@ -88,17 +111,14 @@ func newMany(t *testing.T, nodes, speed int) *crowd {
 	m.config = write(t, m.dir, "nightshift.yaml", manyPolicies)
 	sim := start(t, nil, "nightshift", "sim", "--listen", "127.0.0.1:0", "--token", e2eToken, "--fleet", write(t, m.dir, "fleet.yaml", fleet.String()), "--delay", "200ms")
 	m.api = sim.says(t, `(http://[0-9.:]+)`)
-	for range nodes {
-		m.clients, m.routes = append(m.clients, freeAddr(t)), append(m.routes, freeAddr(t))
-	}
-	for i := range nodes {
+	for i := range m.nodes {
 		m.node(i)
 	}
 	for _, n := range m.nodes {
 		n.says(t, `Server is ready`)
 	}
 	var err error
-	if m.nc, err = nats.Connect(m.url(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.RetryOnFailedConnect(true)); err != nil {
+	if m.nc, err = nats.Connect(m.url(), nats.DontRandomize(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.RetryOnFailedConnect(true)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.nc.Close)
@@ -106,7 +126,7 @@ func newMany(t *testing.T, nodes, speed int) *crowd {
 		t.Fatal(err)
 	}
 	m.began = time.Now()
-	return m
+	m.asFound = m.fleet()
 }
 
 func (m *crowd) url() string { return "nats://" + strings.Join(m.clients, ",nats://") }
@@ -117,7 +137,12 @@ func (m *crowd) node(i int) {
 	host, port, _ := net.SplitHostPort(m.clients[i])
 	args := []string{"-n", "n" + strconv.Itoa(i), "-a", host, "-p", port, "-js", "-sd", filepath.Join(m.dir, "nats-"+strconv.Itoa(i))}
 	if len(m.nodes) > 1 {
-		args = append(args, "--cluster_name", "many", "--cluster", "nats://"+m.routes[i], "--routes", "nats://"+strings.Join(m.routes, ",nats://"))
+		routes := m.routes
+		if len(m.borders) > 0 {
+			routes = m.crossings()
+			args = append(args, "--cluster_advertise", routes[i])
+		}
+		args = append(args, "--cluster_name", "many", "--cluster", "nats://"+m.routes[i], "--routes", "nats://"+strings.Join(routes, ",nats://"))
 	}
 	m.nodes[i] = start(m.t, nil, "nats-server", args...)
 }
@@ -130,8 +155,14 @@ func (m *crowd) plan(at time.Time) time.Time {
 // worker starts a replica.
 func (m *crowd) worker(i int) *process {
 	m.t.Helper()
-	m.workers[i] = start(m.t, []string{"CIVO_TOKEN=" + e2eToken}, "nightshift", "run", "--config", m.config, "--api-url", m.api, "--nats-url", m.url(),
-		"--plan-start", m.plan(time.Now()).Format(time.RFC3339Nano), "--plan-speed", strconv.Itoa(m.speed))
+	return m.workerAt(i, m.url())
+}
+
+// workerAt starts a replica that knows one address of NATS.
+func (m *crowd) workerAt(i int, url string) *process {
+	m.t.Helper()
+	m.workers[i] = start(m.t, []string{"CIVO_TOKEN=" + e2eToken}, "nightshift", "run", "--config", m.config, "--api-url", m.api, "--nats-url", url,
+		"--plan-start", manyStart.Format(time.RFC3339Nano), "--plan-at", m.began.Format(time.RFC3339Nano), "--plan-speed", strconv.Itoa(m.speed))
 	return m.workers[i]
 }
 
@@ -474,18 +505,15 @@ func (m *crowd) check(sent []string, calm time.Time) {
 	t.Logf("%d commands and alerts, %d actions in stored plans, outcomes: %s", len(sent), items, strings.Join(counts, ", "))
 }
 
-type simRequest struct {
-	Time     time.Time `json:"time"`
-	Op       string    `json:"op"`
-	Instance string    `json:"instance"`
-	Effect   bool      `json:"effect"`
-	Status   int       `json:"status"`
-}
-
-func (m *crowd) requests() (all []simRequest) {
+func (m *crowd) requests() (all []civosim.Request) {
 	m.t.Helper()
-	m.read("/sim/ledger", &all)
-	return all
+	for {
+		var more []civosim.Request
+		m.read("/sim/ledger?n=5000&after="+strconv.Itoa(len(all)), &more)
+		if all = append(all, more...); len(more) < 5000 {
+			return all
+		}
+	}
 }
 
 type simInstance struct {
@@ -603,19 +631,9 @@ func TestManyReplicasLoseAndDoubleNothing(t *testing.T) {
 	stopRain()
 	rain.Wait()
 	ended := time.Now()
-	calm := time.Now()
-	for {
-		left := m.open(sent, began, ended)
-		if len(left) == 0 {
-			break
-		}
-		if patient.Err() != nil {
-			t.Fatalf("these have no outcome: %v", left)
-		}
-		pause(patient, 300*time.Millisecond)
-		calm = time.Now() // before it is looked
-	}
+	calm := m.untilDone(patient, sent, began, ended)
 	m.check(sent, calm)
+	m.judge(ended)
 	t.Logf("%d kills in %s; the last outcome came %s after the storm", kills.Load(), ended.Sub(began).Round(time.Second), calm.Sub(ended).Round(time.Second))
 	longest := make(map[string]time.Duration)
 	for i, b := range blows {

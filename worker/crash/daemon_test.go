@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -56,9 +57,24 @@ func withBinary(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "nightshift")
-	if out, err := exec.Command("go", "build", "-tags", "crashpoints", "-o", binary, "nightshift/cmd/nightshift").CombinedOutput(); err != nil {
+	args := []string{"build", "-tags", "crashpoints", "-o", binary}
+	env := os.Environ()
+	if isRaced {
+		args = append(args, "-race")
+	} else { // as it is released (Dockerfile); that also starts and links sooner
+		args, env = append(args, "-ldflags", "-s -w"), append(env, "CGO_ENABLED=0")
+	}
+	build := exec.Command("go", append(args, "nightshift/cmd/nightshift")...)
+	build.Env = env
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the daemon: %v\n%s", err, out)
 		return 1
+	}
+	if stores, err := inMemory(); err == nil {
+		defer func() { _ = os.RemoveAll(stores) }()
+		if err := os.Setenv("TMPDIR", stores); err != nil {
+			panic(err)
+		}
 	}
 	return m.Run()
 }
@@ -119,15 +135,26 @@ func newSite(t *testing.T, external bool, sim civosim.Options, fleet, policies, 
 		s.nats = n.Addr().String()
 		return s
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.nats = ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.nats = freeAddr()
 	return s
+}
+
+var ports atomic.Int32 // that freeAddr has given away
+
+// freeAddr is an address at which nobody listens until a child does. It is below
+// the ports that the system gives to whoever asks for any: a test beside this one
+// could be given it meanwhile.
+func freeAddr() string {
+	for {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+(os.Getpid()*97+int(ports.Add(1)))%20_000)
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue // somebody is there
+		}
+		if err := ln.Close(); err == nil {
+			return addr
+		}
+	}
 }
 
 // store is the directory of NATS, whoever runs it.
@@ -194,6 +221,7 @@ func (s *site) start(crashAt string) *daemon {
 	go func() { d.err = d.Wait(); life.until = time.Now(); close(d.done) }() // until the process ends
 	s.t.Cleanup(func() {
 		d.kill()
+		d.wantNoRace()
 		if s.t.Failed() && d.output() != "" {
 			s.t.Logf("daemon %d, CRASH_AT=%s:\n%s", d.Process.Pid, crashAt, d.output())
 		}
@@ -201,8 +229,18 @@ func (s *site) start(crashAt string) *daemon {
 	return d
 }
 
+// wantNoRace fails when the detector has said something: what is killed has no
+// exit code of its own.
+func (d *daemon) wantNoRace() {
+	d.t.Helper()
+	if _, report, ok := strings.Cut(d.output(), "WARNING: DATA RACE"); ok {
+		d.t.Errorf("a data race in the daemon:%s", report)
+	}
+}
+
 // forget drops what it said.
 func (d *daemon) forget() {
+	d.wantNoRace()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.out.Reset()
@@ -210,6 +248,13 @@ func (d *daemon) forget() {
 
 func (d *daemon) kill() {
 	_ = d.Process.Kill()
+	<-d.done
+}
+
+// diesAfter returns when it is dead: killed after a while, if nothing else ended it.
+func (d *daemon) diesAfter(life time.Duration) {
+	strike := time.AfterFunc(life, func() { _ = d.Process.Kill() })
+	defer strike.Stop()
 	<-d.done
 }
 

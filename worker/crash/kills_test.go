@@ -93,8 +93,7 @@ func TestRandomKills(t *testing.T) {
 				if rng.IntN(5) > 0 { // else it may die while it starts
 					d.says(`"ready"`)
 				}
-				time.Sleep(time.Duration(rng.Int64N(int64(2 * pause))))
-				d.kill()
+				d.diesAfter(time.Duration(rng.Int64N(int64(2 * pause))))
 				d.forget()
 			}
 			accepted := outside()
@@ -203,13 +202,21 @@ func (s *site) world(rng *rand.Rand) (end func() []string) {
 	var running sync.WaitGroup
 	all := s.sim.Instances()
 	running.Go(func() { // until stop
-		for n := 0; ctx.Err() == nil; {
-			time.Sleep(50 * time.Millisecond)
+		next := time.NewTimer(0)
+		defer next.Stop()
+		for n := 0; ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-next.C:
+			}
+			wait := 50 * time.Millisecond // until NATS may be there again
 			if trigger := s.sendOne(ctx, n, all, rng); trigger != "" {
 				accepted = append(accepted, trigger)
 				n++
-				time.Sleep(time.Duration(rng.Int64N(int64(time.Second))))
+				wait += time.Duration(rng.Int64N(int64(time.Second)))
 			}
+			next.Reset(wait)
 		}
 	})
 	return func() []string { stop(); running.Wait(); return accepted }
