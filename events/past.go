@@ -23,9 +23,10 @@ type Past struct {
 
 // Pin is the account that a store belongs to.
 type Pin struct {
-	IDs   []string  `json:"ids"`   // sorted; one, where the API shows one only
-	Since time.Time `json:"since"` // machine time
-	Who   string    `json:"who,omitempty"`
+	IDs   []string  `json:"ids"`             // sorted; one, where the API shows one only
+	Since time.Time `json:"since"`           // machine time
+	Who   string    `json:"who,omitempty"`   // that NATS vouches for
+	Claim string    `json:"claim,omitempty"` // as the sender says
 }
 
 // Keys of ns_state that belong to the store as a whole.

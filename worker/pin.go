@@ -158,7 +158,7 @@ func (g *accountGuard) say(ctx context.Context, region string, others []string, 
 
 // AccountRequest asks which account the store belongs to, or with Accept says that it
 // belongs to that of the token from now on: nightshift.v1.ctl.account and
-// .account-accept.
+// .account-accept.<who>.
 type AccountRequest struct {
 	Account string `json:"account,omitempty"` // of accept: only when it is this one; empty: whichever the token has
 	Who     string `json:"who,omitempty"`     // as the sender says
@@ -168,8 +168,9 @@ type AccountRequest struct {
 type AccountAnswer struct {
 	Pinned []string  `json:"pinned"` // that the store belongs to; empty: none yet
 	Since  time.Time `json:"since,omitzero"`
-	Who    string    `json:"who,omitempty"` // accepted it, as the sender said
-	Seen   []string  `json:"seen"`          // of the instances that the token lists now
+	Who    string    `json:"who,omitempty"`   // accepted it
+	Claim  string    `json:"claim,omitempty"` // as they said
+	Seen   []string  `json:"seen"`            // of the instances that the token lists now
 	Unread []string  `json:"unread,omitempty"`
 }
 
@@ -179,7 +180,7 @@ func (w *Worker) accountNow(ctx context.Context) (answer AccountAnswer, err erro
 	if err != nil {
 		return answer, err
 	}
-	answer = AccountAnswer{Pinned: append([]string{}, pin.IDs...), Since: pin.Since, Who: pin.Who, Seen: []string{}}
+	answer = AccountAnswer{Pinned: append([]string{}, pin.IDs...), Since: pin.Since, Who: pin.Who, Claim: pin.Claim, Seen: []string{}}
 	for _, region := range w.set().Regions {
 		list, err := w.api.ListInstances(ctx, region)
 		w.inv.account.saw(ctx, err)
@@ -194,7 +195,7 @@ func (w *Worker) accountNow(ctx context.Context) (answer AccountAnswer, err erro
 }
 
 // acceptAccount lets the store belong to the account of the token from now on.
-func (w *Worker) acceptAccount(ctx context.Context, req AccountRequest) (answer AccountAnswer, err error) {
+func (w *Worker) acceptAccount(ctx context.Context, who string, req AccountRequest) (answer AccountAnswer, err error) {
 	if answer, err = w.accountNow(ctx); err != nil {
 		return answer, err
 	}
@@ -209,17 +210,17 @@ func (w *Worker) acceptAccount(ctx context.Context, req AccountRequest) (answer 
 		return answer, nil
 	}
 	was := strings.Join(answer.Pinned, ", ")
-	pin := events.Pin{IDs: answer.Seen, Since: time.Now().UTC(), Who: req.Who}
+	pin := events.Pin{IDs: answer.Seen, Since: time.Now().UTC(), Who: who, Claim: clip(req.Who)}
 	if err := w.bus.RepinAccount(ctx, pin); err != nil {
 		return answer, err
 	}
 	w.inv.owner.take(pin)
-	answer.Pinned, answer.Since, answer.Who = pin.IDs, pin.Since, pin.Who
+	answer.Pinned, answer.Since, answer.Who, answer.Claim = pin.IDs, pin.Since, pin.Who, pin.Claim
 	rec := events.Record{
-		ActionID: policies.ActionID(actAccount, 1, strings.Join(pin.IDs, " "), policies.Kind(pin.Since.Format(time.RFC3339Nano))), Action: actAccount, Reason: "accepted", Who: req.Who,
+		ActionID: policies.ActionID(actAccount, 1, strings.Join(pin.IDs, " "), policies.Kind(pin.Since.Format(time.RFC3339Nano))), Action: actAccount, Reason: "accepted", Who: who, Claim: clip(req.Who),
 		Detail:  fmt.Sprintf("the store belongs to account %s from now on, it belonged to %s", strings.Join(pin.IDs, ", "), was),
 		Trigger: actAccount, Region: events.None, Instance: events.None,
 	}
-	w.o.Log.Warn("another account is accepted", zap.Strings("account", pin.IDs), zap.String("who", req.Who))
+	w.o.Log.Warn("another account is accepted", zap.Strings("account", pin.IDs), zap.String("who", who), zap.String("claim", clip(req.Who)))
 	return answer, w.bus.PublishNoticed(ctx, rec)
 }

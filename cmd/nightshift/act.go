@@ -166,15 +166,18 @@ func (f *actFlags) act(cmd *cobra.Command, c events.Command, name string) (err e
 
 // actOnMany sends a command for all that a selector chooses, as one run.
 func (f *actFlags) actOnMany(cmd *cobra.Command, c events.Command) error {
+	region := events.None // all that the daemon has
+	if f.region != "" {
+		region = strings.ToLower(f.region)
+	}
 	req := worker.RunRequest{
-		Select: worker.SelectForm{All: f.tags}, Action: c.Action, Reason: c.Reason, Size: c.Size, Add: c.Add, Remove: c.Remove, Firewall: c.Firewall,
+		Select: worker.SelectForm{All: f.tags}, NotBefore: c.NotBefore, Reason: c.Reason, Size: c.Size, Add: c.Add, Remove: c.Remove, Firewall: c.Firewall,
 		Hard: c.Hard, GiveUpAfter: c.GiveUpAfter, DryRun: c.DryRun, Who: userName(),
 	}
-	if f.region != "" {
-		req.Select.Region = []string{f.region}
-	}
 	var answer worker.RunAnswer
-	if err := f.nats.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error { return bus.Ask(ctx, "run", req, &answer) }); err != nil {
+	if err := f.nats.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error {
+		return bus.Ask(ctx, strings.Join([]string{"run", c.Who, region, c.Action}, "."), req, &answer)
+	}); err != nil {
 		return err
 	}
 	out := cmd.OutOrStdout()
