@@ -64,6 +64,9 @@ func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (_ any, e
 	if err := c.CheckSubject(); err != nil {
 		return nil, events.Refuse(400, "%v; the subject is do.<who>.<region>.<instance>.<action>, in lower case", err)
 	}
+	if far := tooFar(w.o.Clock, &c); far != "" {
+		return nil, events.Refuse(400, "%s", far)
+	}
 	if isOwn { // before all else: what was asked for may be gone by now
 		if answer, found, err := w.sentBefore(ctx, &c); found || err != nil {
 			return answer, err
@@ -166,6 +169,8 @@ type PlanAnswer struct {
 	Next     []UpcomingEdge `json:"next,omitempty"`
 	Unread   []string       `json:"unread,omitempty"` // regions that could not be read: they are not in the plan
 	Timezone string         `json:"timezone"`         // of the policy file
+	// Instances are those that were looked at: what is neither done nor skipped is left to itself.
+	Instances int `json:"instances"`
 	// ActionsInAll and SkipsInAll are how many there are: of a large plan the answer
 	// lists the first 1,000.
 	ActionsInAll int `json:"actions_in_all"`
@@ -202,6 +207,7 @@ func (w *Worker) plan(ctx context.Context, req PlanRequest) (answer PlanAnswer, 
 	facts := w.facts()
 	plan := policies.Decide(set, inv, facts, policies.Trigger{ID: "look", At: at}, at)
 	answer = PlanAnswer{At: at, Actions: []PlanLine{}, Skips: []PlanLine{}, Unread: unread, Timezone: w.zone().String()}
+	answer.Instances = len(inv)
 	answer.add(plan, req.Policy)
 	for _, e := range set.Agenda(inv, facts, at).NextEdges(at, 8) {
 		answer.Next = append(answer.Next, UpcomingEdge{Policy: e.Policy, Planned: e.Planned, Want: e.Want})

@@ -221,6 +221,9 @@ func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 		c := in.Command
 		return p.refuse(ctx, in, c.Region, c.Instance, c.Action,
 			fmt.Sprintf("region %s is not one of the daemon's (%s)", strings.ToUpper(c.Region), strings.Join(p.set().Regions, ", ")))
+	case in.Command != nil && tooFar(p.clock, in.Command) != "":
+		c := in.Command
+		return p.refuse(ctx, in, c.Region, c.Instance, c.Action, tooFar(p.clock, c))
 	case in.Signal != nil && in.Signal.Region == events.None && in.Signal.Instance != events.None:
 		return p.refuse(ctx, in, events.None, in.Signal.Instance, "plan", "the signal names an instance without its region")
 	case in.Signal != nil && in.Signal.Region != events.None && !p.inv.Has(in.Signal.Region):

@@ -64,6 +64,9 @@ func (w *Worker) sweepOf(c *events.Command, req *RunRequest) (s sweep, err error
 	if err := c.CheckSubject(); err != nil {
 		return s, events.Refuse(400, "%v; the subject is run.<who>.<region>.<action>, in lower case, with _ for all regions", err)
 	}
+	if far := tooFar(w.o.Clock, c); far != "" {
+		return s, events.Refuse(400, "%s", far)
+	}
 	s.regions = w.set().Regions
 	plain := *c
 	if c.Region != events.None {

@@ -46,6 +46,14 @@ func (p *planner) planOnce(ctx context.Context, in *events.Incoming) error {
 	return p.endUsed(ctx, in, &stored)
 }
 
+// tooFar says of a command that it is due when its stored plan is not kept any more.
+func tooFar(clock Clock, c *events.Command) string {
+	if c.NotBefore.IsZero() || time.Until(clock.Machine(c.NotBefore)) <= maxCatchUp-24*time.Hour {
+		return ""
+	}
+	return fmt.Sprintf("not_before %s lies too far ahead: a plan is kept for 7 days, so at most 6", c.NotBefore.Format(time.RFC3339))
+}
+
 // isOf reports whether a stored plan is that of a command. Plans that were stored
 // before they had a hash have the instance and action only.
 func isOf(run *events.Run, c *events.Command) bool {

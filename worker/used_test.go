@@ -187,6 +187,22 @@ func TestARunWithAUsedIdIsAnsweredWithTheStoredPlan(t *testing.T) {
 	})
 }
 
+func TestWhatIsDueWhenItsPlanIsForgottenIsRefused(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		far := time.Now().Add(8 * 24 * time.Hour)
+		if _, code, text := w.do("oncall.lon1."+web1+".stop", events.Command{NotBefore: far}); code != 400 || !strings.Contains(text, "at most 6") {
+			t.Errorf("got %d %s", code, text)
+		}
+		w.refused("run.oncall._.stop", worker.RunRequest{Select: worker.SelectForm{All: []string{"role=web"}}, NotBefore: far}, "at most 6")
+		w.command(events.Command{Instance: web1, Action: "stop", NotBefore: far})
+		w.after(time.Minute)
+		w.wantOutcomes("stop  failed invalid")
+		if _, code, text := w.do("oncall.lon1."+web1+".stop", events.Command{NotBefore: time.Now().Add(5 * 24 * time.Hour)}); code != 0 {
+			t.Errorf("got %d %s", code, text)
+		}
+	})
+}
+
 func TestTheSubjectOfARunBoundsIt(t *testing.T) {
 	inBubbleWith(t, "2026-03-04 12:00", twoRegions, fleetOfTwo, func(t *testing.T, w *world) {
 		var a worker.RunAnswer
