@@ -34,6 +34,7 @@ type Auth struct {
 	Cert, Key string // files of the client's certificate
 
 	Inbox string // beginning of the subjects on which answers come; empty: [InboxOf] the role or who
+	Name  string // under which [Bus.Ask] asks for what is recorded with a name; empty: [DefaultWho]
 }
 
 // InboxOf is where answers come for who asks, or for the role "worker". Permissions

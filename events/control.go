@@ -1,11 +1,13 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -136,7 +138,24 @@ var semverForm = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
 // ErrNoDaemon says that nobody answers the control service.
 var ErrNoDaemon = errors.New("no nightshift daemon answers")
 
-// Ask sends a question to the control service and reads the answer into out.
+// question is the subject of one. What changes something is asked for under the
+// name of the connection.
+func (b *Bus) question(name string) string {
+	if slices.Contains(managing, name) {
+		return ctlSubject(name, cmp.Or(b.auth.Name, DefaultWho))
+	}
+	return ctlSubject(name, "")
+}
+
+// RunQuestion is the subject on which a command for all that a selector chooses is
+// asked for, within a region (lower case) or, with [None], in all of them: rights
+// bound it as they bound a command for one instance.
+func RunQuestion(who, region, action string) string {
+	return ctlSubject("run", who+"."+region+"."+action)
+}
+
+// Ask sends a question to the control service, whatever follows the name in its
+// subject included, and reads the answer into out.
 func (b *Bus) Ask(ctx context.Context, name string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -144,8 +163,9 @@ func (b *Bus) Ask(ctx context.Context, name string, in, out any) error {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	asking, end := b.guard(ctx, ctlSubject(name, ""))
-	msg, err := b.nc.RequestMsgWithContext(asking, traced(ctx, &nats.Msg{Subject: ctlSubject(name, ""), Data: body}))
+	subject := b.question(name)
+	asking, end := b.guard(ctx, subject)
+	msg, err := b.nc.RequestMsgWithContext(asking, traced(ctx, &nats.Msg{Subject: subject, Data: body}))
 	if err = end(err); err != nil {
 		return b.unanswered(name, err)
 	}

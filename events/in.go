@@ -23,6 +23,9 @@ var ErrTooLarge = errors.New("the signal is too large")
 // commandActions are the actions that a command may name.
 var commandActions = map[string]bool{"start": true, "stop": true, "reboot": true, "resize": true, "retag": true, "firewall": true}
 
+// IsCommand reports whether a command may name an action.
+func IsCommand(action string) bool { return commandActions[action] }
+
 // PublishTick stores a tick unless one is there: then stored is false, and that
 // one stands. The first replica wins.
 func (b *Bus) PublishTick(ctx context.Context, t Tick) (stored bool, err error) {
@@ -156,8 +159,12 @@ func (b *Bus) loadStored(ctx context.Context, stream, subject string, read func(
 	}
 }
 
-// PublishCommand stores a command and returns its sequence. With an ID, the
-// same command published twice is stored once.
+// ErrIDUsed says that the id of a command was used for another one within the hour.
+var ErrIDUsed = errors.New("the id is used for another command")
+
+// PublishCommand stores a command and returns its sequence. With an ID, the same
+// command published twice within an hour is stored once, and another one of that
+// ID is refused.
 func (b *Bus) PublishCommand(ctx context.Context, c Command) (seq uint64, err error) {
 	if err := c.CheckSubject(); err != nil {
 		return 0, err
@@ -169,12 +176,50 @@ func (b *Bus) PublishCommand(ctx context.Context, c Command) (seq uint64, err er
 	if err != nil {
 		return 0, err
 	}
-	msg := &nats.Msg{Subject: CommandSubject(c.Who, c.Region, c.Instance, c.Action), Data: body}
+	msg := nats.NewMsg(CommandSubject(c.Who, c.Region, c.Instance, c.Action))
+	msg.Data = body
+	if c.ID != "" {
+		msg.Header.Set(jetstream.MsgIDHeader, "cmd."+CommandTrigger(c.Who, c.ID))
+	}
 	ack, err := b.publish(ctx, traced(ctx, msg))
 	if err != nil {
 		return 0, err
 	}
+	if ack.Duplicate {
+		return ack.Sequence, b.isSame(ctx, &c, ack.Sequence)
+	}
 	return ack.Sequence, nil
+}
+
+// isSame compares a command with that which has its id.
+func (b *Bus) isSame(ctx context.Context, c *Command, seq uint64) error {
+	s, err := b.stream(ctx, StreamIn)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	msg, err := s.GetMsg(ctx, seq)
+	if err != nil {
+		return fmt.Errorf("a command with the id %s is stored already; read it: %w", c.ID, b.explain(err))
+	}
+	elements, err := parseMessage(msg.Subject, "", msg.Data)
+	if err != nil || elements[0].in.Command.Asked() != c.Asked() {
+		return fmt.Errorf("%w: id %s, stored at %s on %s", ErrIDUsed, c.ID, msg.Time.UTC().Format(time.RFC3339), msg.Subject)
+	}
+	return nil
+}
+
+// Asked is a hash of what a command asks for: the same for the same command of the
+// same publisher sent twice. Reason and claim say why, not what.
+func (c *Command) Asked() string {
+	what := *c
+	what.ID, what.Reason, what.Claim, what.NotBefore = "", "", "", c.NotBefore.UTC()
+	body, err := json.Marshal(what)
+	if err != nil {
+		panic(err) // text, numbers and a time of this age
+	}
+	return shortHash(c.Who, c.Region, c.Instance, c.Action, string(body))
 }
 
 // PublishSignal stores a signal and returns its sequence. What has an identity

@@ -79,6 +79,8 @@ type Run struct {
 	Claim    string    `json:"claim,omitempty"`       // name of who asks, as they say
 	Region   string    `json:"region"`                // lower case; "_" for a trigger that touches nothing
 	Edges    []string  `json:"edges,omitempty"`       // ticks that this plan has taken
+	Asked    string    `json:"asked,omitempty"`       // of a command: hash of what it asks for ([Command.Asked])
+	Regions  []string  `json:"regions,omitempty"`     // of a command for a selector: all regions that have a part of the plan
 	Planned  time.Time `json:"planned"`               // plan time of the trigger
 	StoredAt time.Time `json:"stored_at"`             // machine time
 	Why      string    `json:"why,omitempty"`         // when there are no items: why not

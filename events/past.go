@@ -23,9 +23,10 @@ type Past struct {
 
 // Pin is the account that a store belongs to.
 type Pin struct {
-	IDs   []string  `json:"ids"`   // sorted; one, where the API shows one only
-	Since time.Time `json:"since"` // machine time
-	Who   string    `json:"who,omitempty"`
+	IDs   []string  `json:"ids"`             // sorted; one, where the API shows one only
+	Since time.Time `json:"since"`           // machine time
+	Who   string    `json:"who,omitempty"`   // that NATS vouches for
+	Claim string    `json:"claim,omitempty"` // as the sender says
 	// Empty says that somebody has accepted that the account lists no instance: until
 	// it lists one again.
 	Empty bool `json:"empty,omitempty"`

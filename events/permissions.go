@@ -25,7 +25,7 @@ type Scope struct {
 	Who     string   // the user; needed for a commander, else the role's name by default
 	Regions []string // commander: of the instances; empty: all
 	Actions []string // commander: empty: all
-	Manage  bool     // commander: also what is not bound to a region or action: runs, approvals, keeps, pauses
+	Manage  bool     // commander: also what is not bound to a region or action: approvals, keeps, pauses
 	Publish bool     // commander: also plain publish, without asking
 	History bool     // observer: also what is stored of events
 }
@@ -39,10 +39,13 @@ type Grant struct {
 	Subscribe []string `json:"subscribe"`
 }
 
-// Questions of the control service by what they do.
+// Questions of the control service by what they do. Those that change something
+// end with the name of who asks, <question>.<who>, so that the server's permissions
+// vouch for it, as for do.<who>.<region>.<instance>.<action> and
+// run.<who>.<region>.<action>.
 var (
 	asking   = []string{"status", "find", "plan", "check", "inventory", "explain", "runs", "dead", "unsettled", "account"}
-	managing = []string{"run", "approve", "retry", "undo", "keep", "pause", "resume", "dead-retry", "dead-drop", "settle", "account-accept"}
+	managing = []string{"approve", "retry", "undo", "keep", "pause", "resume", "dead-retry", "dead-drop", "settle", "account-accept"}
 )
 
 // Permissions are the rights that a role needs, and no more. None but the worker
@@ -100,6 +103,8 @@ func (g *Grant) worker() {
 		}
 	}
 	g.may("$JS.ACK."+StreamEvt+".>", "$JS.ACK.*.*."+StreamEvt+".>")
+	g.ask("find")
+	g.may(ctlSubject("keep", DefaultWho)) // by the link in a warning
 	g.hear(prefix+"ctl.>", beatSubject, "$SRV.*", "$SRV.*.nightshift", "$SRV.*.nightshift.*")
 }
 
@@ -120,7 +125,7 @@ func (g *Grant) commander(s Scope) error {
 			if action != "*" && !commandActions[action] {
 				return fmt.Errorf("action %q is none of start, stop, reboot, resize, retag, firewall", action)
 			}
-			g.may(ctlSubject("do", s.Who+"."+region+".*."+action))
+			g.may(ctlSubject("do", s.Who+"."+region+".*."+action), RunQuestion(s.Who, region, action))
 			if s.Publish {
 				g.may(CommandSubject(s.Who, region, "*", action))
 			}
@@ -128,7 +133,9 @@ func (g *Grant) commander(s Scope) error {
 	}
 	g.ask(asking...)
 	if s.Manage {
-		g.ask(managing...)
+		for _, q := range managing {
+			g.may(ctlSubject(q, s.Who))
+		}
 	}
 	g.hear(EvtAll)
 	return nil

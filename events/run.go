@@ -50,6 +50,19 @@ func (b *Bus) LoadRun(ctx context.Context, region, trigger string) (Run, bool, e
 	return r, true, err
 }
 
+// FirstRun is the stored plan of a command's trigger, in whichever region, without
+// the items that are in further messages.
+func (b *Bus) FirstRun(ctx context.Context, trigger string) (Run, bool, error) {
+	var r Run
+	found, err := b.load(ctx, StreamRun, runSubject("*", trigger), func(data []byte) error {
+		if err := json.Unmarshal(data, &r); err != nil {
+			return err
+		}
+		return parseRun(runSubject(r.Region, trigger), data, &r)
+	})
+	return r, found, err
+}
+
 // Runs are the plans stored since a time, oldest first.
 func (b *Bus) Runs(ctx context.Context, since time.Time) iter.Seq2[Run, error] {
 	return b.runs(ctx, runSubject("*", "*"), since)

@@ -41,6 +41,9 @@ func isToken(s string) bool {
 	return true
 }
 
+// IsWho reports whether a name can stand in a subject for who asks.
+func IsWho(name string) bool { return isToken(name) }
+
 func checkTokens(names []string, values ...string) error {
 	for i, v := range values {
 		if v == None && (names[i] == "region" || names[i] == "instance") {

@@ -115,8 +115,9 @@ type Keep struct {
 	State  schedule.State `json:"state"` // Running, Stopped, or Any: as it is
 	Since  time.Time      `json:"since"`
 	Until  time.Time      `json:"until"`
-	Edge   time.Time      `json:"edge,omitzero"` // at which its begin is acted upon; zero: Since
-	Who    string         `json:"who,omitempty"`
+	Edge   time.Time      `json:"edge,omitzero"`   // at which its begin is acted upon; zero: Since
+	Who    string         `json:"who,omitempty"`   // that NATS vouches for
+	Claim  string         `json:"claim,omitempty"` // as the sender says
 	Reason string         `json:"reason,omitempty"`
 	tag    string         // the owner's tag that says so
 }
@@ -134,8 +135,9 @@ type Pause struct {
 	Policy   string    `json:"policy,omitempty"`
 	Instance string    `json:"instance,omitempty"` // id; with Policy empty too: everything
 	Since    time.Time `json:"since"`
-	Until    time.Time `json:"until,omitzero"` // zero: until it is resumed
-	Who      string    `json:"who,omitempty"`
+	Until    time.Time `json:"until,omitzero"`  // zero: until it is resumed
+	Who      string    `json:"who,omitempty"`   // that NATS vouches for
+	Claim    string    `json:"claim,omitempty"` // as the sender says
 	Reason   string    `json:"reason,omitempty"`
 }
 

@@ -159,6 +159,7 @@ const (
 	ReasonNoWant        Reason = "no want"      // nobody wants it running or stopped
 	ReasonExpired       Reason = "expired"      // its give-up time has passed
 	ReasonInvalid       Reason = "invalid"      // blank firewall, unknown size, …
+	ReasonIDUsed        Reason = "id used"      // the id of a command was used for another one
 	ReasonPaused        Reason = "paused"
 	ReasonKept          Reason = "kept"     // the instance is kept in its state for a while
 	ReasonHand          Reason = "hand"     // somebody did it by hand, and that is respected

@@ -11,8 +11,9 @@ import (
 	"nightshift/policies"
 )
 
-// local is the publisher of commands that the daemon sends for somebody.
-const local = "local"
+// local begins the ids of retries and undos, whoever asks: two people who ask for
+// the same within an attempt ask once.
+const local = events.DefaultWho
 
 // again is what asks for actions of a run once more: a retry or an undo. Each
 // attempt is one stored run with an id of its own, so that it is held where it is
@@ -25,7 +26,7 @@ type again struct {
 }
 
 // retryRun asks again for what failed, expired or is unknown.
-func (w *Worker) retryRun(ctx context.Context, p *planner, req ApproveRequest) (answer ApproveAnswer, err error) {
+func (w *Worker) retryRun(ctx context.Context, p *planner, who string, req ApproveRequest) (answer ApproveAnswer, err error) {
 	run, err := w.oneRun(ctx, req.Run)
 	if err == nil && run.Retries != "" { // one more attempt at the same
 		run, err = w.oneRun(ctx, run.Retries)
@@ -40,7 +41,7 @@ func (w *Worker) retryRun(ctx context.Context, p *planner, req ApproveRequest) (
 		}
 		return commandOf(it.item), "", true
 	}
-	answer, err = w.again(ctx, p, a, req)
+	answer, err = w.again(ctx, p, a, who, req)
 	if err == nil && answer.Actions+len(answer.Left) == 0 {
 		return answer, events.Refuse(409, "nothing of run %s failed, expired or is unknown", run.Name)
 	}
@@ -48,12 +49,12 @@ func (w *Worker) retryRun(ctx context.Context, p *planner, req ApproveRequest) (
 }
 
 // undoRun asks for the opposite of what a run has done, where there is one.
-func (w *Worker) undoRun(ctx context.Context, p *planner, req ApproveRequest) (answer ApproveAnswer, err error) {
+func (w *Worker) undoRun(ctx context.Context, p *planner, who string, req ApproveRequest) (answer ApproveAnswer, err error) {
 	run, err := w.oneRun(ctx, req.Run)
 	if err != nil {
 		return answer, err
 	}
-	answer, err = w.again(ctx, p, again{verb: "undo", of: run, ask: opposite, mark: func(r *events.Run) { r.Undoes = run.Trigger }}, req)
+	answer, err = w.again(ctx, p, again{verb: "undo", of: run, ask: opposite, mark: func(r *events.Run) { r.Undoes = run.Trigger }}, who, req)
 	if err == nil && answer.Actions+len(answer.Left) == 0 {
 		return answer, events.Refuse(409, "run %s has done nothing that could be undone", run.Name)
 	}
@@ -88,7 +89,7 @@ func opposite(it ItemInfo) (c events.Command, left string, ok bool) {
 }
 
 // again stores the next attempt, or answers with the one that has not ended.
-func (w *Worker) again(ctx context.Context, p *planner, a again, req ApproveRequest) (ApproveAnswer, error) {
+func (w *Worker) again(ctx context.Context, p *planner, a again, who string, req ApproveRequest) (ApproveAnswer, error) {
 	answer := ApproveAnswer{Run: a.of.withoutItems()}
 	id, attempt, settled, err := w.attempts(ctx, &a)
 	if err != nil {
@@ -133,7 +134,7 @@ func (w *Worker) again(ctx context.Context, p *planner, a again, req ApproveRequ
 			answer.Held = ""
 		}
 	}
-	return answer, w.storeAgain(ctx, p, &a, policies.Trigger{ID: trigger, Who: local, Claim: clip(req.Who), Command: &cmd}, regions, &answer)
+	return answer, w.storeAgain(ctx, p, &a, policies.Trigger{ID: trigger, Who: who, Claim: clip(req.Who), Command: &cmd}, regions, &answer)
 }
 
 // attempts looks at what was asked for before. id is that of the attempt that has

@@ -85,7 +85,7 @@ func (w *Worker) deadLetter(ctx context.Context, n uint64) (events.DeadLetter, e
 }
 
 // DeadActRequest asks to send a dead letter's message again, or to drop it:
-// nightshift.v1.ctl.dead-retry and .dead-drop.
+// nightshift.v1.ctl.dead-retry.<who> and .dead-drop.<who>.
 type DeadActRequest struct {
 	N   uint64 `json:"n"`
 	Who string `json:"who,omitempty"` // as the sender says
@@ -98,7 +98,7 @@ type DeadActAnswer struct {
 	Seq     uint64 `json:"seq,omitempty"` // of a message that was sent again: in its stream
 }
 
-func (w *Worker) retryDead(ctx context.Context, req DeadActRequest) (answer DeadActAnswer, err error) {
+func (w *Worker) retryDead(ctx context.Context, who string, req DeadActRequest) (answer DeadActAnswer, err error) {
 	l, err := w.deadLetter(ctx, req.N)
 	if err != nil {
 		return answer, err
@@ -110,11 +110,11 @@ func (w *Worker) retryDead(ctx context.Context, req DeadActRequest) (answer Dead
 	if answer.Seq, err = w.bus.RetryDead(ctx, l); err != nil {
 		return answer, err
 	}
-	w.noticeDead(ctx, l, "sent again", req.Who)
+	w.noticeDead(ctx, l, "sent again", who, req.Who)
 	return answer, nil
 }
 
-func (w *Worker) dropDead(ctx context.Context, req DeadActRequest) (answer DeadActAnswer, err error) {
+func (w *Worker) dropDead(ctx context.Context, who string, req DeadActRequest) (answer DeadActAnswer, err error) {
 	l, err := w.deadLetter(ctx, req.N)
 	if err != nil {
 		return answer, err
@@ -122,16 +122,16 @@ func (w *Worker) dropDead(ctx context.Context, req DeadActRequest) (answer DeadA
 	if err := w.bus.DropDead(ctx, l.N); err != nil {
 		return answer, err
 	}
-	w.noticeDead(ctx, l, "dropped", req.Who)
+	w.noticeDead(ctx, l, "dropped", who, req.Who)
 	return DeadActAnswer{Subject: l.Subject, Stream: l.Stream}, nil
 }
 
 // noticeDead leaves in the audit trail what became of a dead letter.
-func (w *Worker) noticeDead(ctx context.Context, l events.DeadLetter, what, who string) {
+func (w *Worker) noticeDead(ctx context.Context, l events.DeadLetter, what, who, claim string) {
 	rec := events.Record{
 		ActionID: policies.ActionID("dead "+what, int(l.N), events.None, "message"), Action: "message", Outcome: events.Noticed, Reason: what,
 		Detail:  fmt.Sprintf("dead letter %d of %s on %s (%s) %s", l.N, l.StoredAt.Format(time.RFC3339), l.Subject, l.Reason, what),
-		Trigger: fmt.Sprintf("s%d", l.Seq), Who: local, Claim: clip(who), Region: events.None, Instance: events.None, Planned: w.o.Clock.Now(),
+		Trigger: fmt.Sprintf("s%d", l.Seq), Who: who, Claim: clip(claim), Region: events.None, Instance: events.None, Planned: w.o.Clock.Now(),
 	}
 	if err := w.bus.PublishNoticed(ctx, rec); err != nil && ctx.Err() == nil {
 		w.o.Log.Warn("the notice about a dead letter is not stored", zap.Error(err))

@@ -21,27 +21,56 @@ type DoAnswer struct {
 	ActionID string `json:"action_id"`
 	Hostname string `json:"hostname,omitempty"`
 	Note     string `json:"note,omitempty"` // such as that the instance is as wanted already
+	// Again says that the same command of the same id was sent before, AskedAt: it
+	// acts once, and this is how it stands. Outcome is empty while it has none.
+	Again   bool      `json:"again,omitempty"`
+	AskedAt time.Time `json:"asked_at,omitzero"` // machine time
+	Outcome string    `json:"outcome,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+	Detail  string    `json:"detail,omitempty"`
 }
 
 // CodeNotDone is the code of a refusal of do whose command is stored, and ends
-// with the same reason.
+// with the same reason; or whose id is that of another command, which stands.
 const CodeNotDone = 409
 
-func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (any, error) {
+func notDone(s policies.Skip, actionID string) error {
+	return inTrail{events.Refuse(CodeNotDone, "%s; action %s", reasonWords(s), actionID)}
+}
+
+// doAnswer is the answer to a command whose plan is, or will be, stored under a trigger.
+func (w *Worker) doAnswer(c *events.Command, trigger string) DoAnswer {
+	return DoAnswer{Trigger: trigger, ActionID: policies.ActionID(trigger, 0, c.Instance, policies.KindOf(policies.Verb(c.Action)))}
+}
+
+func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (_ any, err error) {
 	var c events.Command
-	if err := decode(r.Body, &c); err != nil {
-		return nil, events.Refuse(400, "do: the body is not a command: %v", err)
-	}
+	defer func() {
+		w.noticeRefused(ctx, refused{question: "do", who: c.Who, claim: c.Claim, action: c.Action, region: c.Region, instance: c.Instance, err: err})
+	}()
 	if len(r.Tokens) != 4 {
 		return nil, events.Refuse(400, "the subject is do.<who>.<region>.<instance>.<action>")
 	}
+	fault := decode(r.Body, &c)
 	c.Who, c.Region, c.Instance, c.Action = r.Tokens[0], strings.ToLower(r.Tokens[1]), r.Tokens[2], r.Tokens[3]
+	if fault != nil {
+		return nil, events.Refuse(400, "do: the body is not a command: %v", fault)
+	}
+	isOwn := c.ID != ""
 	c.ID = cmp.Or(c.ID, newID())
 	if err := c.Check(); err != nil {
 		return nil, events.Refuse(400, "%v", err)
 	}
 	if err := c.CheckSubject(); err != nil {
 		return nil, events.Refuse(400, "%v; the subject is do.<who>.<region>.<instance>.<action>, in lower case", err)
+	}
+	if far := tooFar(w.o.Clock, &c); far != "" {
+		return nil, events.Refuse(400, "%s", far)
+	}
+	if isOwn { // before all else: what was asked for may be gone by now
+		if answer, found, err := w.sentBefore(ctx, &c); found || err != nil {
+			return answer, err
+		}
 	}
 	if err := w.wall.ok(ctx); err != nil {
 		return nil, events.Refuse(503, "not stored: %v", err)
@@ -51,7 +80,7 @@ func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (any, err
 		return nil, err
 	}
 	if _, err := w.bus.PublishCommand(ctx, c); err != nil {
-		return nil, events.Refuse(503, "not stored: %v", err)
+		return nil, isUsed(&c, err)
 	}
 	in := &events.Incoming{Command: &c}
 	trig, err := p.trigger(ctx, in)
@@ -60,7 +89,8 @@ func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (any, err
 	}
 	trig.At = w.o.Clock.Now()
 	plan := policies.Decide(w.set(), []policies.Instance{inst}, w.facts(), trig, trig.At)
-	answer := DoAnswer{Trigger: trig.ID, Hostname: inst.Hostname, ActionID: policies.ActionID(trig.ID, 0, inst.ID, policies.KindOf(policies.Verb(c.Action)))}
+	answer := w.doAnswer(&c, trig.ID)
+	answer.Hostname = inst.Hostname
 	for _, a := range plan.Actions {
 		if a.Hold != "" {
 			answer.Note = "held until it is approved: " + a.Hold
@@ -68,7 +98,7 @@ func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (any, err
 	}
 	for _, s := range plan.Skips {
 		if s.Reason != policies.ReasonAlready {
-			return nil, events.Refuse(CodeNotDone, "%s; action %s", reasonWords(s), answer.ActionID)
+			return nil, notDone(s, answer.ActionID)
 		}
 		answer.Note = reasonWords(s)
 	}
@@ -139,6 +169,8 @@ type PlanAnswer struct {
 	Next     []UpcomingEdge `json:"next,omitempty"`
 	Unread   []string       `json:"unread,omitempty"` // regions that could not be read: they are not in the plan
 	Timezone string         `json:"timezone"`         // of the policy file
+	// Instances are those that were looked at: what is neither done nor skipped is left to itself.
+	Instances int `json:"instances"`
 	// ActionsInAll and SkipsInAll are how many there are: of a large plan the answer
 	// lists the first 1,000.
 	ActionsInAll int `json:"actions_in_all"`
@@ -175,6 +207,7 @@ func (w *Worker) plan(ctx context.Context, req PlanRequest) (answer PlanAnswer, 
 	facts := w.facts()
 	plan := policies.Decide(set, inv, facts, policies.Trigger{ID: "look", At: at}, at)
 	answer = PlanAnswer{At: at, Actions: []PlanLine{}, Skips: []PlanLine{}, Unread: unread, Timezone: w.zone().String()}
+	answer.Instances = len(inv)
 	answer.add(plan, req.Policy)
 	for _, e := range set.Agenda(inv, facts, at).NextEdges(at, 8) {
 		answer.Next = append(answer.Next, UpcomingEdge{Policy: e.Policy, Planned: e.Planned, Want: e.Want})
@@ -236,12 +269,12 @@ func (w *Worker) readAll(ctx context.Context, regions []string) (inv []policies.
 }
 
 // RunRequest asks to act on all instances that a selector chooses:
-// nightshift.v1.ctl.run.
+// nightshift.v1.ctl.run.<who>.<region>.<action>, with _ for all regions.
 type RunRequest struct {
 	Select      SelectForm `json:"select"`
-	Action      string     `json:"action"`
-	ID          string     `json:"id,omitempty"`  // the same id acts once
-	Who         string     `json:"who,omitempty"` // as the sender says
+	Action      string     `json:"action,omitempty"` // that of the subject
+	ID          string     `json:"id,omitempty"`     // the same id acts once
+	Who         string     `json:"who,omitempty"`    // as the sender says
 	Reason      string     `json:"reason,omitempty"`
 	Size        string     `json:"size,omitempty"`     // resize
 	Add         []string   `json:"add,omitempty"`      // retag
@@ -269,6 +302,11 @@ type SelectForm struct {
 type RunAnswer struct {
 	Trigger string `json:"trigger"`
 	Held    string `json:"held,omitempty"` // why it waits for approval
+	// Again says that the same was asked for with the same id before: the plan is
+	// that which was stored then, and State and Counts are how it stands.
+	Again  bool           `json:"again,omitempty"`
+	State  string         `json:"state,omitempty"`
+	Counts map[string]int `json:"counts,omitempty"`
 	PlanAnswer
 }
 
@@ -285,53 +323,6 @@ func (f *SelectForm) selector() (policies.Selector, error) {
 		return s, events.Refuse(400, "select: %v", err)
 	}
 	return s, nil
-}
-
-// runOn plans a command for many instances, and stores the plan as one run: held
-// where it is larger than the limits.
-func (w *Worker) runOn(ctx context.Context, p *planner, req RunRequest) (answer RunAnswer, err error) {
-	selector, err := req.Select.selector()
-	if err != nil {
-		return answer, err
-	}
-	c := events.Command{Who: local, Claim: req.Who, Region: "all", Instance: "all", ID: cmp.Or(req.ID, newID()), Action: req.Action, Reason: req.Reason, Size: req.Size, Add: req.Add,
-		Remove: req.Remove, Firewall: req.Firewall, Hard: req.Hard, GiveUpAfter: req.GiveUpAfter, NotBefore: req.NotBefore, DryRun: req.DryRun}
-	if err := c.Check(); err != nil {
-		return answer, events.Refuse(400, "%v", err)
-	}
-	if err := w.wall.ok(ctx); err != nil {
-		return answer, events.Refuse(503, "not stored: %v", err)
-	}
-	trig, err := p.trigger(ctx, &events.Incoming{Command: &c})
-	if err != nil {
-		return answer, err
-	}
-	now := w.o.Clock.Now()
-	trig.At = now
-	trig.Command.Select, trig.Command.Region, trig.Command.Instance = &selector, "", ""
-	set := w.set()
-	inv, unread := w.readAll(ctx, set.Regions)
-	plan := policies.Decide(set, inv, w.facts(), trig, now)
-	answer = RunAnswer{Trigger: trig.ID, PlanAnswer: PlanAnswer{At: now, Actions: []PlanLine{}, Skips: []PlanLine{}, Unread: unread, Timezone: w.zone().String()}}
-	answer.add(plan, "")
-	if len(plan.Actions)+len(plan.Skips) == 0 {
-		return answer, events.Refuse(404, "no instance is selected by %s", selector)
-	}
-	var regions []string // those with something to say
-	for _, region := range set.Regions {
-		if concernsRegion(plan, region) {
-			regions = append(regions, region)
-		}
-	}
-	for _, run := range p.runs(trig, regions, plan) {
-		if run.Held != "" {
-			answer.Held = run.Held
-		}
-		if err := p.store(ctx, run); err != nil {
-			return answer, events.Refuse(503, "the plan is not stored whole: %v; send it again with the id %s", err, c.ID)
-		}
-	}
-	return answer, nil
 }
 
 // concernsRegion reports whether a plan has something about a region.

@@ -24,12 +24,12 @@ func grown() string {
 	return fleet
 }
 
-var twoRegions = strings.Replace(herdCron, "regions: [LON1]", "regions: [LON1, NYC1]", 1)
+var herdInTwoRegions = strings.Replace(herdCron, "regions: [LON1]", "regions: [LON1, NYC1]", 1)
 
 func TestGrowthIsAskedAboutInARegionThatCouldNotBeListedAtFirst(t *testing.T) {
-	inBubbleWith(t, "2026-03-03 18:50", twoRegions, grown(), func(t *testing.T, w *world) {
+	inBubbleWith(t, "2026-03-03 18:50", herdInTwoRegions, grown(), func(t *testing.T, w *world) {
 		w.after(20 * time.Minute) // three are stopped
-		w.edit(strings.Replace(twoRegions, "all: [env=dev]", `all: ["env=*"]`, 1))
+		w.edit(strings.Replace(herdInTwoRegions, "all: [env=dev]", `all: ["env=*"]`, 1))
 		w.after(30 * time.Minute) // 19:40
 		w.sim.Inject(civosim.Fault{Op: "list", Region: "NYC1", Kind: civosim.ServerError, Count: -1})
 		w.after(30 * time.Minute) // 20:10: a part of the run is held
@@ -44,9 +44,9 @@ func TestGrowthIsAskedAboutInARegionThatCouldNotBeListedAtFirst(t *testing.T) {
 }
 
 func TestGrowthIsAskedAboutWhileARegionWasNeverRead(t *testing.T) {
-	inBubbleWith(t, "2026-03-03 18:50", twoRegions, grown(), func(t *testing.T, w *world) {
+	inBubbleWith(t, "2026-03-03 18:50", herdInTwoRegions, grown(), func(t *testing.T, w *world) {
 		w.after(20 * time.Minute)
-		w.edit(strings.Replace(twoRegions, "all: [env=dev]", `all: ["env=*"]`, 1))
+		w.edit(strings.Replace(herdInTwoRegions, "all: [env=dev]", `all: ["env=*"]`, 1))
 		w.end()
 		w.sim.Inject(civosim.Fault{Op: "list", Region: "NYC1", Kind: civosim.ServerError, Count: -1})
 		w.begin()

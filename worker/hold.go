@@ -13,8 +13,9 @@ import (
 
 // approval is what is remembered of a held run that may go on.
 type approval struct {
-	Who string    `json:"who,omitempty"` // as the sender says
-	At  time.Time `json:"at"`            // plan time
+	Who   string    `json:"who,omitempty"`   // that NATS vouches for
+	Claim string    `json:"claim,omitempty"` // as the sender says
+	At    time.Time `json:"at"`              // plan time
 }
 
 const (
@@ -49,7 +50,7 @@ func (r *runner) awaitApproval(ctx context.Context, d *events.RunDelivery) (appr
 		case ok:
 			passed(approvalHeard, "")
 			r.memory.learn(*run)
-			r.log.Info("held run approved", zap.String(keyTrigger, run.Trigger), zap.String(keyRegion, run.Region), zap.String("who", a.Who))
+			r.log.Info("held run approved", zap.String(keyTrigger, run.Trigger), zap.String(keyRegion, run.Region), zap.String("who", a.Who), zap.String("claim", a.Claim))
 			return true, nil
 		case time.Now().After(run.HeldUntil):
 			return false, r.endHeld(ctx, d, lives, "nobody approved it until "+run.HeldUntil.Format(time.RFC3339))
@@ -114,8 +115,8 @@ func (m *memory) approval(run *events.Run) (changed <-chan struct{}, a approval,
 }
 
 // approve lets a held run go on.
-func (m *memory) approve(ctx context.Context, run *events.Run, who string) error {
-	a := approval{Who: who, At: m.clock.Now()}
+func (m *memory) approve(ctx context.Context, run *events.Run, who, claim string) error {
+	a := approval{Who: who, Claim: claim, At: m.clock.Now()}
 	if err := m.store(ctx, stateApproval+approvalKey(run), a); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
 
 	"nightshift/events"
 	"nightshift/worker"
@@ -158,10 +160,45 @@ func (w *world) wantAllDeadLetters(want int) {
 	}
 }
 
+// listed are all questions that the service itself lists, with what would do the
+// most in place of what they leave open.
+func (w *world) listed() (names []string) {
+	w.t.Helper()
+	msg, err := w.bus.Conn().Request("$SRV.INFO.nightshift", nil, time.Minute)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var info micro.Info
+	if err := json.Unmarshal(msg.Data, &info); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range info.Endpoints {
+		name := strings.TrimPrefix(e.Subject, "nightshift.v1.ctl.")
+		switch strings.TrimPrefix(name, e.Name) {
+		case "":
+		case ".*":
+			name = e.Name + ".local"
+		case ".*.*.*":
+			name = e.Name + ".local.lon1.delete"
+		case ".*.*.*.*":
+			name = e.Name + ".local.lon1." + web1 + ".delete"
+		default:
+			w.t.Errorf("nobody knows how to ask %s", e.Subject)
+		}
+		names = append(names, name)
+	}
+	for _, name := range []string{"status", "check", "unsettled", "settle.local", "account", "account-accept.local"} {
+		if !slices.Contains(names, name) {
+			w.t.Errorf("%s is not listed: %q", name, names)
+		}
+	}
+	return names
+}
+
 func TestHostileQuestionsAreAnsweredAndDoNothing(t *testing.T) {
 	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
-		endpoints := []string{"find", "plan", "run", "inventory", "explain", "keep", "pause", "resume", "runs", "approve", "retry", "undo", "dead", "dead-retry", "dead-drop",
-			"do.local.lon1." + web1 + ".explode", "do.LOCAL.lon1." + web1 + ".stop", "do.local.lon1.*.stop", "do.local.nyc1." + web1 + ".stop", "do.local.lon1." + db + ".stop", "do.local._._.stop", "do.local.lon1." + web1 + ".firewall"}
+		endpoints := append(w.listed(), "do.local.lon1."+web1+".explode", "do.LOCAL.lon1."+web1+".stop", "do.local.lon1.*.stop", "do.local.nyc1."+web1+".stop", "do.local.lon1."+db+".stop", "do.local._._.stop", "do.local.lon1."+web1+".firewall",
+			"run.local.LON1.stop", "run.local.nyc1.stop", "run.local._.explode", "run.-.*.stop", "keep.NOBODY", "keep.*", "approve._")
 		bodies := append([]string{"null", "[]", "{}", `{"n":-1}`, `{"n":18446744073709551615}`, `{"run":"*.>"}`, `{"run":"@@"}`, `{"name":"*"}`, `{"instance":"../..","region":"LON1"}`, `{"policy":"nobody"}`, `{"at":"\u0000"}`,
 			`{"select":{"when":"while(true)"},"action":"stop"}`, `{"select":{},"action":"stop"}`, `{"select":{"all":["role=web"]},"action":"delete"}`}, hostileBodies...)
 		for _, name := range endpoints {

@@ -12,7 +12,7 @@ import (
 	"nightshift/policies/schedule"
 )
 
-// KeepRequest asks that an instance stays in a state: nightshift.v1.ctl.keep.
+// KeepRequest asks that an instance stays in a state: nightshift.v1.ctl.keep.<who>.
 type KeepRequest struct {
 	Instance string `json:"instance"` // id
 	Region   string `json:"region"`   // code
@@ -39,7 +39,7 @@ type KeepAnswer struct {
 
 // keep stores or ends a keep. Both its begin and its end are edges, so an
 // instance that is not as kept is made so at once.
-func (w *Worker) keep(ctx context.Context, req KeepRequest) (answer KeepAnswer, err error) {
+func (w *Worker) keep(ctx context.Context, who string, req KeepRequest) (answer KeepAnswer, err error) {
 	inst, err := w.instance(ctx, req.Region, req.Instance, railReadingAge)
 	if err != nil {
 		return answer, err
@@ -54,13 +54,13 @@ func (w *Worker) keep(ctx context.Context, req KeepRequest) (answer KeepAnswer, 
 			return answer, events.Refuse(409, "%s is not kept by a command; a keep by tag ends when the tag goes", inst.Hostname)
 		}
 		answer.State, answer.Since, answer.Until, answer.Ended = stateName(k.State), k.Since, k.Until, true
-		w.noticeAsked(ctx, asked{action: "keep", reason: "ended", detail: inst.Hostname + " is kept no longer", claim: req.Who, why: req.Reason, inst: inst})
+		w.noticeAsked(ctx, asked{action: "keep", reason: "ended", detail: inst.Hostname + " is kept no longer", who: who, claim: req.Who, why: req.Reason, inst: inst})
 		return answer, nil
 	}
 	if reason, detail := w.set().Untouchable(inst); reason != "" {
 		return answer, events.Refuse(409, "%s is never touched: %s", inst.Hostname, detail)
 	}
-	k := policies.Keep{Who: req.Who, Reason: req.Reason}
+	k := policies.Keep{Who: who, Claim: clip(req.Who), Reason: req.Reason}
 	var ok bool
 	if k.State, ok = map[string]schedule.State{"running": schedule.Running, "stopped": schedule.Stopped, "asis": schedule.Any}[req.State]; !ok {
 		return answer, events.Refuse(400, "state %q is none of running, stopped and asis", req.State)
@@ -77,7 +77,7 @@ func (w *Worker) keep(ctx context.Context, req KeepRequest) (answer KeepAnswer, 
 	}
 	answer.State, answer.Since, answer.Until = stateName(k.State), k.Since, k.Until
 	detail := inst.Hostname + " is kept " + keptWord(k.State) + " until " + w.clock(k.Until)
-	w.noticeAsked(ctx, asked{action: "keep", reason: string(policies.ReasonKept), detail: detail, claim: req.Who, why: req.Reason, inst: inst})
+	w.noticeAsked(ctx, asked{action: "keep", reason: string(policies.ReasonKept), detail: detail, who: who, claim: req.Who, why: req.Reason, inst: inst})
 	return answer, nil
 }
 

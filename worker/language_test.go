@@ -25,6 +25,9 @@ const devHours = `  - name: dev-hours
 
 func (w *world) ask(endpoint string, in, out any) {
 	w.t.Helper()
+	if run, ok := in.(worker.RunRequest); ok && endpoint == "run" {
+		endpoint = "run.local._." + run.Action
+	}
 	if err := w.bus.Ask(w.t.Context(), endpoint, in, out); err != nil {
 		w.t.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func TestTheSameIdTwiceWantsWhatIsStored(t *testing.T) {
 	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
 		w.ask("run", worker.RunRequest{ID: "n1", Select: worker.SelectForm{All: []string{"role=web"}}, Action: "start"}, &worker.RunAnswer{})
 		w.after(3 * time.Minute)
-		w.ask("run", worker.RunRequest{ID: "n1", Select: worker.SelectForm{All: []string{"role=web"}}, Action: "stop"}, &worker.RunAnswer{})
+		w.refused("run.local._.stop", worker.RunRequest{ID: "n1", Select: worker.SelectForm{All: []string{"role=web"}}}, "id n1 of local is used: start web-1")
 		w.after(3 * time.Minute)
 		w.wantStatus(web1, "ACTIVE")
 		w.pauseAndResume()

@@ -12,8 +12,8 @@ import (
 )
 
 // PauseRequest asks that all policies, one policy, or all policies on one instance
-// fall silent: nightshift.v1.ctl.pause. The same scope ends it:
-// nightshift.v1.ctl.resume.
+// fall silent: nightshift.v1.ctl.pause.<who>. The same scope ends it:
+// nightshift.v1.ctl.resume.<who>.
 type PauseRequest struct {
 	All      bool   `json:"all,omitempty"`
 	Policy   string `json:"policy,omitempty"`
@@ -34,12 +34,12 @@ type PauseAnswer struct {
 
 const pauseForm = `{"all": true}, {"policy": "<name>"} or {"instance": "<id>", "region": "<code>"}`
 
-func (w *Worker) pause(ctx context.Context, req PauseRequest) (answer PauseAnswer, err error) {
+func (w *Worker) pause(ctx context.Context, who string, req PauseRequest) (answer PauseAnswer, err error) {
 	if answer, err = w.scopeOf(ctx, req); err != nil {
 		return answer, err
 	}
 	now := w.o.Clock.Now()
-	p := policies.Pause{Policy: req.Policy, Instance: req.Instance, Since: now, Who: req.Who, Reason: req.Reason}
+	p := policies.Pause{Policy: req.Policy, Instance: req.Instance, Since: now, Who: who, Claim: clip(req.Who), Reason: req.Reason}
 	if p.Until, err = w.until(req.Until, req.For, now); err != nil {
 		return answer, err
 	}
@@ -51,7 +51,7 @@ func (w *Worker) pause(ctx context.Context, req PauseRequest) (answer PauseAnswe
 	if !p.Until.IsZero() {
 		detail += " until " + w.clock(p.Until)
 	}
-	w.noticeAsked(ctx, asked{action: "pause", reason: string(policies.ReasonPaused), detail: detail, claim: req.Who, why: req.Reason, policy: req.Policy, inst: answer.instance(req)})
+	w.noticeAsked(ctx, asked{action: "pause", reason: string(policies.ReasonPaused), detail: detail, who: who, claim: req.Who, why: req.Reason, policy: req.Policy, inst: answer.instance(req)})
 	return answer, nil
 }
 
@@ -61,7 +61,7 @@ func (a PauseAnswer) instance(req PauseRequest) policies.Instance {
 }
 
 // resume lets a pause end. That is an edge: what it held up is decided about anew.
-func (w *Worker) resume(ctx context.Context, req PauseRequest) (answer PauseAnswer, err error) {
+func (w *Worker) resume(ctx context.Context, who string, req PauseRequest) (answer PauseAnswer, err error) {
 	answer = PauseAnswer{Pause: policies.Pause{Policy: req.Policy, Instance: req.Instance}, Timezone: w.zone().String()}
 	if !req.isOne() {
 		return answer, events.Refuse(400, "name what it is about: "+pauseForm)
@@ -97,7 +97,7 @@ func (w *Worker) resume(ctx context.Context, req PauseRequest) (answer PauseAnsw
 	if err := w.memory.putPause(ctx, p); err != nil {
 		return answer, err
 	}
-	w.noticeAsked(ctx, asked{action: "pause", reason: "resumed", detail: scopeName(answer) + " is paused no longer", claim: req.Who, why: req.Reason, policy: req.Policy, inst: answer.instance(req)})
+	w.noticeAsked(ctx, asked{action: "pause", reason: "resumed", detail: scopeName(answer) + " is paused no longer", who: who, claim: req.Who, why: req.Reason, policy: req.Policy, inst: answer.instance(req)})
 	return answer, nil
 }
 

@@ -297,7 +297,7 @@ func (g *accountGuard) say(ctx context.Context, region string, others []string, 
 
 // AccountRequest asks which account the store belongs to, or with Accept says that it
 // belongs to that of the token from now on: nightshift.v1.ctl.account and
-// .account-accept.
+// .account-accept.<who>.
 type AccountRequest struct {
 	Account string `json:"account,omitempty"` // of accept: only when it is this one; empty: whichever the token has
 	Who     string `json:"who,omitempty"`     // as the sender says
@@ -307,8 +307,9 @@ type AccountRequest struct {
 type AccountAnswer struct {
 	Pinned []string  `json:"pinned"` // that the store belongs to; empty: none yet
 	Since  time.Time `json:"since,omitzero"`
-	Who    string    `json:"who,omitempty"` // accepted it, as the sender said
-	Seen   []string  `json:"seen"`          // of the instances that the token lists now
+	Who    string    `json:"who,omitempty"`   // accepted it
+	Claim  string    `json:"claim,omitempty"` // as they said
+	Seen   []string  `json:"seen"`            // of the instances that the token lists now
 	Unread []string  `json:"unread,omitempty"`
 	// Empty says that the token lists no instance, and that this was accepted.
 	Empty bool `json:"empty,omitempty"`
@@ -320,7 +321,7 @@ func (w *Worker) accountNow(ctx context.Context) (answer AccountAnswer, err erro
 	if err != nil {
 		return answer, err
 	}
-	answer = AccountAnswer{Pinned: append([]string{}, pin.IDs...), Since: pin.Since, Who: pin.Who, Seen: []string{}, Empty: pin.Empty}
+	answer = AccountAnswer{Pinned: append([]string{}, pin.IDs...), Since: pin.Since, Who: pin.Who, Claim: pin.Claim, Seen: []string{}, Empty: pin.Empty}
 	for _, region := range w.set().Regions {
 		list, err := w.api.ListInstances(ctx, region)
 		w.inv.account.saw(ctx, err)
@@ -335,7 +336,7 @@ func (w *Worker) accountNow(ctx context.Context) (answer AccountAnswer, err erro
 }
 
 // acceptAccount lets the store belong to the account of the token from now on.
-func (w *Worker) acceptAccount(ctx context.Context, req AccountRequest) (answer AccountAnswer, err error) {
+func (w *Worker) acceptAccount(ctx context.Context, who string, req AccountRequest) (answer AccountAnswer, err error) {
 	if answer, err = w.accountNow(ctx); err != nil {
 		return answer, err
 	}
@@ -345,44 +346,44 @@ func (w *Worker) acceptAccount(ctx context.Context, req AccountRequest) (answer 
 	case len(answer.Seen) == 0 && (len(answer.Pinned) == 0 || req.Account != ""):
 		return answer, events.Refuse(409, "the token lists no instance, so nothing says whose it is")
 	case len(answer.Seen) == 0:
-		return w.acceptEmpty(ctx, req, answer)
+		return w.acceptEmpty(ctx, who, req, answer)
 	case req.Account != "" && !slices.Equal(answer.Seen, []string{req.Account}):
 		return answer, events.Refuse(409, "the token is of account %s, not of %s", strings.Join(answer.Seen, ", "), req.Account)
 	case slices.Equal(answer.Seen, answer.Pinned):
 		return answer, nil
 	}
 	was := strings.Join(answer.Pinned, ", ")
-	pin := events.Pin{IDs: answer.Seen, Since: time.Now().UTC(), Who: req.Who}
+	pin := events.Pin{IDs: answer.Seen, Since: time.Now().UTC(), Who: who, Claim: clip(req.Who)}
 	if err := w.bus.RepinAccount(ctx, pin); err != nil {
 		return answer, err
 	}
 	w.inv.owner.take(pin)
-	answer.Pinned, answer.Since, answer.Who = pin.IDs, pin.Since, pin.Who
+	answer.Pinned, answer.Since, answer.Who, answer.Claim = pin.IDs, pin.Since, pin.Who, pin.Claim
 	rec := events.Record{
-		ActionID: policies.ActionID(actAccount, 1, strings.Join(pin.IDs, " "), policies.Kind(pin.Since.Format(time.RFC3339Nano))), Action: actAccount, Reason: "accepted", Who: req.Who,
+		ActionID: policies.ActionID(actAccount, 1, strings.Join(pin.IDs, " "), policies.Kind(pin.Since.Format(time.RFC3339Nano))), Action: actAccount, Reason: "accepted", Who: who, Claim: clip(req.Who),
 		Detail:  fmt.Sprintf("the store belongs to account %s from now on, it belonged to %s", strings.Join(pin.IDs, ", "), was),
 		Trigger: actAccount, Region: events.None, Instance: events.None,
 	}
-	w.o.Log.Warn("another account is accepted", zap.Strings("account", pin.IDs), zap.String("who", req.Who))
+	w.o.Log.Warn("another account is accepted", zap.Strings("account", pin.IDs), zap.String("who", who), zap.String("claim", clip(req.Who)))
 	return answer, w.bus.PublishNoticed(ctx, rec)
 }
 
 // acceptEmpty believes that all instances of the account are gone.
-func (w *Worker) acceptEmpty(ctx context.Context, req AccountRequest, answer AccountAnswer) (AccountAnswer, error) {
+func (w *Worker) acceptEmpty(ctx context.Context, who string, req AccountRequest, answer AccountAnswer) (AccountAnswer, error) {
 	if answer.Empty {
 		return answer, nil
 	}
-	pin := events.Pin{IDs: answer.Pinned, Since: time.Now().UTC(), Who: req.Who, Empty: true}
+	pin := events.Pin{IDs: answer.Pinned, Since: time.Now().UTC(), Who: who, Claim: clip(req.Who), Empty: true}
 	if err := w.bus.RepinAccount(ctx, pin); err != nil {
 		return answer, err
 	}
 	w.inv.owner.take(pin)
-	answer.Since, answer.Who, answer.Empty = pin.Since, pin.Who, true
+	answer.Since, answer.Who, answer.Claim, answer.Empty = pin.Since, pin.Who, pin.Claim, true
 	rec := events.Record{
-		ActionID: policies.ActionID(actAccount, 3, strings.Join(pin.IDs, " "), policies.Kind(pin.Since.Format(time.RFC3339Nano))), Action: actAccount, Reason: "accepted", Who: req.Who,
+		ActionID: policies.ActionID(actAccount, 3, strings.Join(pin.IDs, " "), policies.Kind(pin.Since.Format(time.RFC3339Nano))), Action: actAccount, Reason: "accepted", Who: who, Claim: clip(req.Who),
 		Detail:  fmt.Sprintf("account %s has no instance any more, and that is so", strings.Join(pin.IDs, ", ")),
 		Trigger: actAccount, Region: events.None, Instance: events.None,
 	}
-	w.o.Log.Warn("it is accepted that the account has no instance any more", zap.Strings("account", pin.IDs), zap.String("who", req.Who))
+	w.o.Log.Warn("it is accepted that the account has no instance any more", zap.Strings("account", pin.IDs), zap.String("who", who), zap.String("claim", clip(req.Who)))
 	return answer, w.bus.PublishNoticed(ctx, rec)
 }

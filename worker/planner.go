@@ -221,6 +221,9 @@ func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 		c := in.Command
 		return p.refuse(ctx, in, c.Region, c.Instance, c.Action,
 			fmt.Sprintf("region %s is not one of the daemon's (%s)", strings.ToUpper(c.Region), strings.Join(p.set().Regions, ", ")))
+	case in.Command != nil && tooFar(p.clock, in.Command) != "":
+		c := in.Command
+		return p.refuse(ctx, in, c.Region, c.Instance, c.Action, tooFar(p.clock, c))
 	case in.Signal != nil && in.Signal.Region == events.None && in.Signal.Instance != events.None:
 		return p.refuse(ctx, in, events.None, in.Signal.Instance, "plan", "the signal names an instance without its region")
 	case in.Signal != nil && in.Signal.Region != events.None && !p.inv.Has(in.Signal.Region):
@@ -237,6 +240,9 @@ func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 	}
 	if in.Tick != nil {
 		return p.planTick(ctx, in)
+	}
+	if in.Command.ID != "" {
+		return p.planOnce(ctx, in)
 	}
 	return p.planTrigger(ctx, in)
 }
@@ -557,7 +563,7 @@ func (p *planner) inventoryFor(ctx context.Context, in *events.Incoming, trig po
 				faults = append(faults, broken[i])
 				continue
 			}
-			if err := p.giveUpRegion(ctx, trig, region, broken[i]); err != nil {
+			if err := p.giveUpRegion(ctx, in, trig, region, broken[i]); err != nil {
 				return nil, nil, nil, err
 			}
 		}
@@ -610,8 +616,9 @@ func (p *planner) givenUp(in *events.Incoming, trig policies.Trigger) bool {
 	return true
 }
 
-func (p *planner) giveUpRegion(ctx context.Context, trig policies.Trigger, region string, fault error) error {
+func (p *planner) giveUpRegion(ctx context.Context, in *events.Incoming, trig policies.Trigger, region string, fault error) error {
 	run := p.newRun(trig, region)
+	run.Asked = askedBy(in)
 	run.Why = fmt.Sprintf("region %s could not be listed until it was too late: %v", region, fault)
 	_, err := p.bus.StoreRun(ctx, run)
 	return err
@@ -750,6 +757,12 @@ func (p *planner) heldRun(of events.Run, why string) events.Run {
 
 // store stores a run, unless there is one of its trigger and region.
 func (p *planner) store(ctx context.Context, run events.Run) error {
+	_, err := p.put(ctx, run)
+	return err
+}
+
+// put is store for who wants to know which plan stands.
+func (p *planner) put(ctx context.Context, run events.Run) (events.Run, error) {
 	p.lives.stored(&run)
 	stored, err := p.bus.StoreRun(ctx, run)
 	passed(planStored, "")
@@ -758,16 +771,17 @@ func (p *planner) store(ctx context.Context, run events.Run) error {
 	}
 	switch {
 	case err != nil:
-		return err
+		return run, err
 	case stored:
 		p.memory.learn(run)
-		return nil
+		return run, nil
 	}
 	there, ok, err := p.bus.LoadRun(ctx, run.Region, run.Trigger) // perhaps another replica's, or the answer was lost
-	if ok {
-		p.memory.learn(there)
+	if !ok {
+		return run, err
 	}
-	return err
+	p.memory.learn(there)
+	return there, err
 }
 
 func whyNothing(trig policies.Trigger) string {

@@ -34,7 +34,7 @@ func TestTheTraceOfACommandIsInEveryEventThatComesOfIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		var run worker.RunAnswer
-		if err := w.bus.Ask(ctx, "run", worker.RunRequest{Select: worker.SelectForm{All: []string{"role=api"}}, Action: "stop"}, &run); err != nil {
+		if err := w.bus.Ask(ctx, "run.local._.stop", worker.RunRequest{Select: worker.SelectForm{All: []string{"role=api"}}, Action: "stop"}, &run); err != nil {
 			t.Fatal(err)
 		}
 		w.after(5 * time.Minute)

@@ -70,7 +70,7 @@ func BenchmarkRestart(b *testing.B) {
 		waitUntil(b, func() bool { return bus.Ask(b.Context(), "status", struct{}{}, new(worker.Status)) == nil })
 		asking, cancel := context.WithTimeout(b.Context(), time.Minute)
 		var answer worker.RunAnswer
-		if err := bus.Ask(asking, "run", worker.RunRequest{Select: worker.SelectForm{All: []string{"env=dev"}}, Action: "stop"}, &answer); err != nil {
+		if err := bus.Ask(asking, "run.local._.stop", worker.RunRequest{Select: worker.SelectForm{All: []string{"env=dev"}}, Action: "stop"}, &answer); err != nil {
 			b.Fatal(err)
 		}
 		cancel()

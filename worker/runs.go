@@ -356,7 +356,7 @@ func (r *RunInfo) count() {
 	}
 }
 
-// ApproveRequest lets a held run go on: nightshift.v1.ctl.approve. The same form
+// ApproveRequest lets a held run go on: nightshift.v1.ctl.approve.<who>. The same form
 // asks for retry and undo.
 type ApproveRequest struct {
 	Run string `json:"run"`           // a trigger id, or <policy>@<time>
@@ -387,7 +387,7 @@ func (w *Worker) oneRun(ctx context.Context, name string) (RunInfo, error) {
 	return found[0], nil
 }
 
-func (w *Worker) approveRun(ctx context.Context, req ApproveRequest) (answer ApproveAnswer, err error) {
+func (w *Worker) approveRun(ctx context.Context, who string, req ApproveRequest) (answer ApproveAnswer, err error) {
 	run, err := w.oneRun(ctx, req.Run)
 	if err != nil {
 		return answer, err
@@ -397,11 +397,11 @@ func (w *Worker) approveRun(ctx context.Context, req ApproveRequest) (answer App
 	}
 	answer.Run = run.withoutItems()
 	for i := range run.held {
-		if err := w.memory.approve(ctx, &run.held[i], req.Who); err != nil {
+		if err := w.memory.approve(ctx, &run.held[i], who, clip(req.Who)); err != nil {
 			return answer, err
 		}
 		answer.Actions += len(run.held[i].Items)
 	}
-	w.noticeAsked(ctx, asked{action: "approve", reason: "approved", detail: "run " + run.Name + " goes on", claim: req.Who})
+	w.noticeAsked(ctx, asked{action: "approve", reason: "approved", detail: "run " + run.Name + " goes on", who: who, claim: req.Who})
 	return answer, nil
 }

@@ -101,7 +101,7 @@ func (w *Worker) addSettled(ctx context.Context, runs map[string]*RunInfo) error
 }
 
 // SettleRequest says how an action ended whose outcome is unknown:
-// nightshift.v1.ctl.settle. The outcome stays what it is; a note is added, after
+// nightshift.v1.ctl.settle.<who>. The outcome stays what it is; a note is added, after
 // which the action is neither shown as failed nor asked for again by retry. Said
 // twice, the newer counts.
 type SettleRequest struct {
@@ -116,7 +116,7 @@ type SettleAnswer struct {
 	UnknownInfo
 }
 
-func (w *Worker) settle(ctx context.Context, req SettleRequest) (answer SettleAnswer, err error) {
+func (w *Worker) settle(ctx context.Context, who string, req SettleRequest) (answer SettleAnswer, err error) {
 	as := req.As
 	switch {
 	case req.ActionID == "":
@@ -138,7 +138,7 @@ func (w *Worker) settle(ctx context.Context, req SettleRequest) (answer SettleAn
 	answer.UnknownInfo = unknownInfo(rec)
 	answer.Settled = as
 	note := rec
-	note.Outcome, note.Reason, note.Detail, note.Error, note.Who = events.Settled, as, req.Reason, "", req.Who
+	note.Outcome, note.Reason, note.Detail, note.Error, note.Who, note.Claim = events.Settled, as, req.Reason, "", who, clip(req.Who)
 	note.CalledAt, note.SeenAt, note.Lateness, note.Attempt = time.Time{}, time.Time{}, "", 0
 	if err := w.bus.PublishNote(ctx, note); err != nil {
 		return answer, fmt.Errorf("settle action %s: %w", req.ActionID, err)

@@ -75,7 +75,7 @@ func TestWhatNobodyCanKnowIsUnknownWithWhatIsKnownUntilSomebodySettlesIt(t *test
 		if err := w.bus.Ask(t.Context(), "retry", worker.ApproveRequest{Run: "local-lost"}, new(worker.ApproveAnswer)); err == nil || !strings.Contains(err.Error(), "nothing of run") {
 			t.Errorf("retry of what is settled: %v", err)
 		}
-		if notes := w.records(events.Settled); len(notes) != 2 || notes[1].Who != "bob" || notes[1].Reason != "done" || notes[1].Detail != "no, it was another machine's" {
+		if notes := w.records(events.Settled); len(notes) != 2 || notes[1].Who != "local" || notes[1].Claim != "bob" || notes[1].Reason != "done" || notes[1].Detail != "no, it was another machine's" {
 			t.Errorf("the trail says %+v", notes)
 		}
 		if n := w.calls("soft_reboot"); n != 1 {

@@ -109,7 +109,12 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 		return errors.Join(faults...) // a load that nobody acts upon is remembered where a policy waits for it, and is no run
 	}
 	for _, run := range p.runs(trig, regions, plan) {
-		if err := p.store(ctx, run); err != nil { // skips too: a skip is an answer
+		run.Asked = askedBy(in)
+		there, err := p.put(ctx, run) // skips too: a skip is an answer
+		if err == nil && there.Asked != run.Asked {
+			err = p.endUsed(ctx, in, &there) // another replica was faster, with another command of that id
+		}
+		if err != nil {
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
 		}
 	}

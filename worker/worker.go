@@ -53,6 +53,8 @@ type Worker struct {
 	fault  atomic.Pointer[string] // why a newer policy file is not in force
 	past   events.Past            // read before anything begins
 	wall   *clockCheck
+	// refusals bound what the audit trail has of questions that are refused.
+	refusals refusals
 	// damages are what of the store cannot be read.
 	damages atomic.Pointer[[]events.Damage]
 

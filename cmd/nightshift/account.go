@@ -92,7 +92,7 @@ func printAccount(w io.Writer, a worker.AccountAnswer) error {
 	case pinned == "":
 		pinned = "no account yet"
 	case a.Who != "":
-		pinned += fmt.Sprintf(" since %s, accepted by %s", a.Since.Local().Format("2006-01-02 15:04"), a.Who)
+		pinned += fmt.Sprintf(" since %s, accepted by %s", a.Since.Local().Format("2006-01-02 15:04"), publisher(a.Who, a.Claim))
 	default:
 		pinned += " since " + a.Since.Local().Format("2006-01-02 15:04")
 	}

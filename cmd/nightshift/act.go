@@ -30,6 +30,8 @@ type actFlags struct {
 	tags                   []string // of many instances, in place of a name
 	wait, dryRun, direct   bool
 	timeout, giveUp        time.Duration
+	notBefore              string
+	zone                   *time.Location // of the policy file, where notBefore was read
 }
 
 const actHelp = `
@@ -60,7 +62,8 @@ func newActCommands() []*cobra.Command {
 		cmd.Flags().StringVar(&f.reason, "reason", "", "why, for the audit trail")
 		cmd.Flags().BoolVar(&f.wait, "wait", false, "wait for the outcome")
 		cmd.Flags().DurationVar(&f.timeout, "timeout", 15*time.Minute, "how long to wait")
-		cmd.Flags().DurationVar(&f.giveUp, "give-up-after", 0, "do not begin later than this (default 15m)")
+		cmd.Flags().DurationVar(&f.giveUp, "give-up-after", 0, "do not begin later than this, counted from when it is due (default 15m)")
+		cmd.Flags().StringVar(&f.notBefore, "not-before", "", `do not begin sooner: 22:00 (the next one), "2026-12-01 08:00" in the zone of the policy file, or RFC 3339`)
 		cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "let the daemon decide and report, but not act")
 		cmd.Flags().BoolVar(&f.direct, "direct", false, "ask the Civo API itself; only when no daemon runs")
 		cmd.Flags().StringVar(&f.apiURL, "api-url", "", "address of the API for --direct (default CIVO_API_URL, else https://api.civo.com)")
@@ -76,6 +79,9 @@ func newActCommands() []*cobra.Command {
 				if err := fill(&c, args); err != nil {
 					return err
 				}
+			}
+			if f.direct && f.notBefore != "" {
+				return usagef("--not-before is kept by the daemon: leave --direct out")
 			}
 			if len(f.tags) > 0 {
 				if f.direct || f.wait {
@@ -140,6 +146,9 @@ func (f *actFlags) act(cmd *cobra.Command, c events.Command, name string) (err e
 	if err != nil {
 		return err
 	}
+	if err := f.readDue(ctx, cmd, bus, &c); err != nil {
+		return err
+	}
 	c.Region, c.Instance, c.ID = strings.ToLower(inst.Region), inst.ID, newID()
 	trigger := events.CommandTrigger(c.Who, c.ID)
 	actionID := policies.ActionID(trigger, 0, c.Instance, policies.KindOf(policies.Verb(c.Action)))
@@ -160,21 +169,28 @@ func (f *actFlags) act(cmd *cobra.Command, c events.Command, name string) (err e
 	if answer.Note != "" {
 		note = " (" + answer.Note + ")"
 	}
-	_, err = fmt.Fprintf(out, "accepted: %s %s (%s in %s), action %s%s; follow it with: nightshift watch --instance %s\n", c.Action, inst.Hostname, inst.ID, inst.Region, answer.ActionID, note, inst.ID)
+	_, err = fmt.Fprintf(out, "accepted: %s %s (%s in %s), action %s%s%s; follow it with: nightshift watch --instance %s\n", c.Action, inst.Hostname, inst.ID, inst.Region, answer.ActionID, f.dueWords(c), note, inst.ID)
 	return err
 }
 
 // actOnMany sends a command for all that a selector chooses, as one run.
 func (f *actFlags) actOnMany(cmd *cobra.Command, c events.Command) error {
+	region := events.None // all that the daemon has
+	if f.region != "" {
+		region = strings.ToLower(f.region)
+	}
 	req := worker.RunRequest{
-		Select: worker.SelectForm{All: f.tags}, Action: c.Action, Reason: c.Reason, Size: c.Size, Add: c.Add, Remove: c.Remove, Firewall: c.Firewall,
+		Select: worker.SelectForm{All: f.tags}, Reason: c.Reason, Size: c.Size, Add: c.Add, Remove: c.Remove, Firewall: c.Firewall,
 		Hard: c.Hard, GiveUpAfter: c.GiveUpAfter, DryRun: c.DryRun, Who: userName(),
 	}
-	if f.region != "" {
-		req.Select.Region = []string{f.region}
-	}
 	var answer worker.RunAnswer
-	if err := f.nats.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error { return bus.Ask(ctx, "run", req, &answer) }); err != nil {
+	if err := f.nats.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error {
+		if err := f.readDue(ctx, cmd, bus, &c); err != nil {
+			return err
+		}
+		req.NotBefore = c.NotBefore
+		return bus.Ask(ctx, strings.Join([]string{"run", c.Who, region, c.Action}, "."), req, &answer)
+	}); err != nil {
 		return err
 	}
 	out := cmd.OutOrStdout()
@@ -202,7 +218,7 @@ func (f *actFlags) actOnMany(cmd *cobra.Command, c events.Command) error {
 		_, err := fmt.Fprintf(out, "Run %s is held: %s. Let it go on with: nightshift approve %s\n", answer.Trigger, answer.Held, answer.Trigger)
 		return err
 	}
-	_, err := fmt.Fprintf(out, "Run %s goes on with %s; see nightshift runs show %s\n", answer.Trigger, count(answer.ActionsInAll, "action"), answer.Trigger)
+	_, err := fmt.Fprintf(out, "Run %s goes on with %s%s; see nightshift runs show %s\n", answer.Trigger, count(answer.ActionsInAll, "action"), f.dueWords(c), answer.Trigger)
 	return err
 }
 

@@ -67,8 +67,8 @@ func (n *natsFlags) dial(ctx context.Context) (*events.Bus, error) {
 		return nil, usagef("%s", userInFlag)
 	}
 	a := n.resolve()
-	if name := n.name(); a.Inbox == "" && name != events.DefaultWho {
-		a.Inbox = events.InboxOf(name)
+	if a.Name = n.name(); a.Inbox == "" && a.Name != events.DefaultWho {
+		a.Inbox = events.InboxOf(a.Name)
 	}
 	return events.Dial(ctx, n.address(), a)
 }
@@ -201,8 +201,9 @@ nats.users_file of the embedded NATS holds.
 
   worker       the daemon
   commander    sends commands to the daemon under its name, for the regions and
-               actions given (default all), and may ask it; with --manage also
-               starts and decides about runs, and keeps and pauses, which are
+               actions given (default all), to one instance or to all that a
+               selector chooses, and may ask it; with --manage also decides
+               about runs, and keeps and pauses, also under its name, which is
                bound to no region or action
   observer     watches events as they come, and may ask the daemon and its
                service; with --history it reads the stored events, too
@@ -246,7 +247,7 @@ you give them to somebody whom you would not trust with the streams.`,
 	f.StringVar(&scope.Who, "who", "", "the user, in place of ROLE=NAME")
 	f.StringSliceVar(&scope.Regions, "region", nil, "commander: of which regions (default all)")
 	f.StringSliceVar(&scope.Actions, "action", nil, "commander: which actions of start, stop, reboot, resize, retag, firewall (default all)")
-	f.BoolVar(&scope.Manage, "manage", false, "commander: also run, approve, retry, undo, keep, pause, resume, dead retry and dead drop")
+	f.BoolVar(&scope.Manage, "manage", false, "commander: also approve, retry, undo, keep, pause, resume, settle, dead retry and drop, and account accept")
 	f.BoolVar(&scope.Publish, "publish", false, "commander: also by plain publish, which NATS answers itself")
 	f.BoolVar(&scope.History, "history", false, "observer: also stored events, which NATS answers for itself")
 	f.StringSliceVar(&keys, "nkey", nil, "NAME=KEY: the public key of an NKey in place of a password")

@@ -66,7 +66,13 @@ func addressFor(s *server.Server, user string) string {
 
 func dialAs(t *testing.T, s *server.Server, user string) *events.Bus {
 	t.Helper()
-	bus, err := events.Dial(t.Context(), addressFor(s, user), events.Auth{Inbox: events.InboxOf(user)})
+	return dialUnder(t, s, user, user)
+}
+
+// dialUnder connects as a user who gives themselves a name.
+func dialUnder(t *testing.T, s *server.Server, user, name string) *events.Bus {
+	t.Helper()
+	bus, err := events.Dial(t.Context(), addressFor(s, user), events.Auth{Inbox: events.InboxOf(user), Name: name})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +191,7 @@ func TestEachRoleCanDoItsWorkAndNoMore(t *testing.T) {
 		{"status", nil}, {"find", worker.FindRequest{Name: "dev-1"}}, {"plan", nil}, {"inventory", nil}, {"runs", worker.RunsRequest{}},
 		{"keep", map[string]any{"instance": roleDev1, "region": "LON1", "state": "running", "for": "1h"}},
 		{"pause", worker.PauseRequest{All: true}}, {"resume", worker.PauseRequest{All: true}},
-		{"run", worker.RunRequest{Select: worker.SelectForm{All: []string{"role=web"}}, Action: "stop"}},
+		{"run.chief._.stop", worker.RunRequest{Select: worker.SelectForm{All: []string{"role=web"}}}},
 	} {
 		var answer any
 		if err := chief.Ask(ctx, q.name, q.in, &answer); err != nil {
@@ -222,7 +228,13 @@ func TestEachRoleCanDoItsWorkAndNoMore(t *testing.T) {
 		t.Error("the auditor sees no event")
 	}
 
+	var run worker.RunAnswer
+	if err := oncall.Ask(ctx, "run.oncall.lon1.stop", worker.RunRequest{Select: worker.SelectForm{All: []string{"*"}}, DryRun: true}, &run); err != nil || run.ActionsInAll+run.SkipsInAll != 2 {
+		t.Errorf("a commander's run in its region: got %+v, %v, want the two of LON1", run, err)
+	}
+
 	// And nothing else.
+	forged := dialUnder(t, s, "chief", "oncall")
 	ask := func(b *events.Bus, name string) func() error {
 		return func() error { return b.Ask(ctx, name, nil, &did) }
 	}
@@ -234,6 +246,12 @@ func TestEachRoleCanDoItsWorkAndNoMore(t *testing.T) {
 		{"a commander in another's name", ask(oncall, "do.chief.lon1."+roleDev1+".start"), "nightshift.v1.ctl.do.chief.lon1." + roleDev1 + ".start"},
 		{"a commander in another region", ask(oncall, "do.oncall.nyc1."+roleDev1+".start"), "nightshift.v1.ctl.do.oncall.nyc1." + roleDev1 + ".start"},
 		{"a commander with another action", ask(oncall, "do.oncall.lon1."+roleDev1+".reboot"), "nightshift.v1.ctl.do.oncall.lon1." + roleDev1 + ".reboot"},
+		{"a commander's run in another's name", ask(oncall, "run.chief.lon1.stop"), "nightshift.v1.ctl.run.chief.lon1.stop"},
+		{"a commander's run in another region", ask(oncall, "run.oncall.nyc1.stop"), "nightshift.v1.ctl.run.oncall.nyc1.stop"},
+		{"a commander's run in all regions", ask(oncall, "run.oncall._.stop"), "nightshift.v1.ctl.run.oncall._.stop"},
+		{"a commander's run with another action", ask(oncall, "run.oncall.lon1.reboot"), "nightshift.v1.ctl.run.oncall.lon1.reboot"},
+		{"a chief pauses in another's name", ask(forged, "pause"), "nightshift.v1.ctl.pause.oncall"},
+		{"a chief approves in another's name", ask(forged, "approve"), "nightshift.v1.ctl.approve.oncall"},
 		{"a commander who publishes in another's name", func() error {
 			_, err := oncall.PublishCommand(ctx, events.Command{Who: "chief", Region: "lon1", Instance: roleDev1, Action: "stop"})
 			return err
@@ -242,9 +260,9 @@ func TestEachRoleCanDoItsWorkAndNoMore(t *testing.T) {
 			_, err := chief.PublishCommand(ctx, events.Command{Who: "chief", Region: "lon1", Instance: roleDev1, Action: "stop"})
 			return err
 		}, "nightshift.v1.cmd.chief.lon1." + roleDev1 + ".stop"},
-		{"a commander pauses", ask(oncall, "pause"), "nightshift.v1.ctl.pause"},
+		{"a commander pauses", ask(oncall, "pause"), "nightshift.v1.ctl.pause.oncall"},
 		{"an observer acts", ask(grafana, "do.grafana.lon1."+roleDev1+".start"), "nightshift.v1.ctl.do.grafana.lon1." + roleDev1 + ".start"},
-		{"an observer keeps", ask(grafana, "keep"), "nightshift.v1.ctl.keep"},
+		{"an observer keeps", ask(grafana, "keep"), "nightshift.v1.ctl.keep.grafana"},
 		{"an observer writes history", func() error {
 			return grafana.PublishNote(ctx, events.Record{Region: "lon1", Instance: "i", Action: "stop", Outcome: events.Accepted, ActionID: "a"})
 		}, "nightshift.v1.evt.lon1.i.stop.accepted.a"},

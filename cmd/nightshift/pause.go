@@ -141,7 +141,7 @@ func printPauses(w io.Writer, s worker.Status, zone *time.Location) {
 			line += " until " + localTime(p.Until, zone)
 		}
 		if p.Who != "" {
-			line += ", by " + publisher(events.DefaultWho, p.Who)
+			line += ", by " + publisher(p.Who, p.Claim)
 		}
 		if p.Reason != "" {
 			line += ": " + p.Reason

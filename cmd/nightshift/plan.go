@@ -18,8 +18,9 @@ import (
 
 func newPlanCommand() *cobra.Command {
 	var f fileFlags
+	var n natsFlags
 	var inventory, at, output string
-	var detailed bool
+	var detailed, daemon bool
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what would be done, without doing it, and what comes next",
@@ -31,16 +32,31 @@ The daemon acts at edges: a difference that plan shows after an edge has passed,
 because somebody changed the instance by hand or the policy is new, is left
 alone until the next one. The next edges are listed at the end.
 
+It reads the policy file (--config) and remembers nothing. With --daemon the daemon
+is asked instead, which adds what it remembers: keeps, pauses, commands, and what
+people did by hand; the first line says then that it is the daemon that speaks.
+
 Exit codes: 0; with --detailed-exitcode 2 when something would be done; 1 when
 a region could not be read (the others are shown; without any there is no plan).`,
 		Example: `  nightshift plan --config nightshift.yaml
   nightshift plan --at "2026-11-27 19:00"                          # in the file's timezone
   nightshift plan --inventory fleet.json --at 2026-03-02T20:00:00Z # without the API
+  nightshift plan --daemon                                         # by the policies in force
   nightshift plan -o json | jq '.actions[].hostname'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("output", output, "table", "json", "yaml"); err != nil {
 				return err
+			}
+			if daemon {
+				if inventory != "" || cmd.Flags().Changed("config") || cmd.Flags().Changed("api-url") {
+					return usagef("--daemon plans with the policies in force and the daemon's own instances: leave --config, --api-url and --inventory out")
+				}
+				shown, zone, unread, err := planOfDaemon(cmd.Context(), &n, at)
+				if err != nil {
+					return err
+				}
+				return shown.printWith(cmd.OutOrStdout(), cmd.ErrOrStderr(), output, zone, unread, detailed)
 			}
 			cfg, err := f.load()
 			if err != nil {
@@ -73,6 +89,8 @@ a region could not be read (the others are shown; without any there is no plan).
 		},
 	}
 	f.add(cmd)
+	n.add(cmd)
+	cmd.Flags().BoolVar(&daemon, "daemon", false, "ask the daemon, which plans with the policies in force and all that it remembers")
 	cmd.Flags().StringVar(&inventory, "inventory", "", inventoryHelp)
 	cmd.Flags().StringVar(&at, "at", "now", `the instant: RFC 3339, or "2026-11-27 19:00" in the file's timezone`)
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
@@ -123,6 +141,10 @@ type planOutput struct {
 	Next    []planNextUp `json:"next" yaml:"next"`
 	other   int          // instances that no policy wants anything of
 	total   int
+	actions int // also those that are not listed
+	skips   int
+	by      string // who plans; empty: the policy file
+	more    int    // lines that the daemon left out
 }
 
 type planLine struct {
@@ -159,6 +181,7 @@ func newPlanOutput(cfg *configs.Config, inv []policies.Instance, at time.Time) p
 		l.Reason, l.Detail = string(s.Reason), s.Detail
 		out.Skips = append(out.Skips, l)
 	}
+	out.actions, out.skips = len(out.Actions), len(out.Skips)
 	for _, e := range cfg.Policies.Agenda(inv, policies.Facts{}, at).NextEdges(at, 8) { // those of tags, too
 		out.Next = append(out.Next, planNextUp{e.Planned, e.Policy, e.Want})
 	}
@@ -172,8 +195,8 @@ func (p planOutput) print(w io.Writer, form string, zone *time.Location) error {
 	case "yaml":
 		return yaml.NewEncoder(w).Encode(p)
 	}
-	fmt.Fprintf(w, "At %s, %s: %s to do, %d to leave alone, %d that no policy wants anything of.\n\n",
-		localTime(p.At, zone), count(p.total, "instance"), count(len(p.Actions), "action"), len(p.Skips), p.other)
+	fmt.Fprintf(w, "%s %s, %s: %s to do, %d to leave alone, %d that no policy wants anything of.\n\n",
+		firstOf(p.by, "At"), localTime(p.At, zone), count(p.total, "instance"), count(p.actions, "action"), p.skips, p.other)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, l := range p.Actions {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.Action, l.Hostname, l.Region, causeName(l.Policy), waiting(waiting(l.Why, l.Order), l.Canary))
@@ -183,6 +206,9 @@ func (p planOutput) print(w io.Writer, form string, zone *time.Location) error {
 	}
 	if err := tw.Flush(); err != nil {
 		return err
+	}
+	if p.more > 0 {
+		fmt.Fprintf(w, "and %d more\n", p.more)
 	}
 	if len(p.Actions)+len(p.Skips) > 0 {
 		fmt.Fprintln(w)

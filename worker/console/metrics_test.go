@@ -45,8 +45,8 @@ func TestMetricsSayWhatStatusSays(t *testing.T) {
 		t.Errorf("before it runs:\n%s", text)
 	}
 	p.run()
-	p.ask("pause", `{"policy": "ci", "reason": "a release"}`)
-	p.ask("pause", `{"region": "lon1", "instance": "`+web1+`"}`)
+	p.ask("pause.local", `{"policy": "ci", "reason": "a release"}`)
+	p.ask("pause.local", `{"region": "lon1", "instance": "`+web1+`"}`)
 	if _, err := p.bus.PublishCommand(t.Context(), events.Command{Who: "local", Region: "lon1", Instance: "33333333-0000-4000-8000-000000000004", Action: "reboot", DryRun: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestMetricsSayWhatStatusSays(t *testing.T) {
 	if strings.Contains(text, secret) || strings.Contains(text, "a release") {
 		t.Error("a metric has what no metric should")
 	}
-	p.ask("resume", `{"policy": "ci"}`)
+	p.ask("resume.local", `{"policy": "ci"}`)
 	p.until(func() bool { return !strings.Contains(p.scrape(), `policy="ci",scope="policy"`) }, "a pause that ended is a metric still")
 	if t.Failed() {
 		t.Logf("%s", text)
