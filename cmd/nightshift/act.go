@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -49,7 +50,9 @@ func newActCommands() []*cobra.Command {
 	one := func(verb policies.Verb, use, short, long, example string, args int, flags func(*cobra.Command), fill func(*events.Command, []string) error) *cobra.Command {
 		var f actFlags
 		cmd := &cobra.Command{Use: use, Short: short, Long: long + actHelp, Example: example, Args: func(cmd *cobra.Command, given []string) error {
-			if len(f.tags) > 0 {
+			if len(f.tags) > 0 && len(given) == args {
+				return usagef("--select chooses the instances: leave %q out", given[args-1])
+			} else if len(f.tags) > 0 {
 				return cobra.ExactArgs(args-1)(cmd, given)
 			}
 			return cobra.ExactArgs(args)(cmd, given)
@@ -102,7 +105,10 @@ func newActCommands() []*cobra.Command {
 			func(cmd *cobra.Command) { cmd.Flags().BoolVar(&hard, "hard", false, "as by the power switch") },
 			func(c *events.Command, _ []string) error { c.Hard = hard; return nil }),
 		one(policies.Resize, "resize SIZE NAME", "Resize an instance, upwards", "resize gives an instance a larger size. Civo cannot make it smaller again.",
-			"  nightshift resize g3.medium api-1 --wait", 2, nil, func(c *events.Command, args []string) error { c.Size = args[0]; return nil }),
+			"  nightshift resize g3.medium api-1 --wait", 2, nil, func(c *events.Command, args []string) error {
+				c.Size = args[0]
+				return inOrder("resize", "SIZE", sizeName, args)
+			}),
 		one(policies.Retag, "retag NAME", "Add and remove tags of an instance", "retag changes the tags of an instance and keeps the others.",
 			"  nightshift retag dev-1 --add keep-on --remove env=dev --wait", 1,
 			func(cmd *cobra.Command) {
@@ -123,9 +129,23 @@ func newActCommands() []*cobra.Command {
 					return usagef("a blank firewall would open the default one")
 				}
 				c.Firewall = args[0]
-				return nil
+				return inOrder("firewall", "ID", idForm, args)
 			}),
 	}
+}
+
+// What a size and an id look like.
+var (
+	sizeName = regexp.MustCompile(`^(an\.)?g[0-9]+[a-z]?\.[a-z0-9.]+$`)
+	idForm   = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+)
+
+// inOrder notices that what comes first was given last.
+func inOrder(verb, first string, form *regexp.Regexp, args []string) error {
+	if len(args) == 2 && form.MatchString(args[1]) && !form.MatchString(args[0]) {
+		return usagef("%s takes the %s first, then the NAME: nightshift %[1]s %[3]s %[4]s", verb, first, args[1], args[0])
+	}
+	return nil
 }
 
 // act sends a command through the daemon.

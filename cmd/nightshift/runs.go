@@ -22,11 +22,11 @@ func newRunsCommand() *cobra.Command {
 	var limit int
 	var since, output string
 	cmd := &cobra.Command{
-		Use:   "runs",
+		Use:   "runs [RUN]",
 		Short: "List what was carried out, is under way, or waits for approval",
 		Long: `runs lists the newest runs of the last day: what each trigger (edges, a command, a
-signal) asked for, and how its actions ended. runs show RUN lists every action of one
-run with its reason. Runs are kept for 7 days.
+signal) asked for, and how its actions ended. runs RUN, or runs show RUN, lists every
+action of one run with its reason. Runs are kept for 7 days.
 
 A run that waits for approval (mode: ask, or larger than limits.per_run) is held; let
 it go on with approve. A run is named by its trigger, or as dev-hours@2026-11-27T19:00,
@@ -34,10 +34,18 @@ with the time in the policy file's zone.
 
 Exit codes: 0; 1 no such run or no daemon; 64 wrong usage.`,
 		Example: "  nightshift runs --since 72h --failed\n  nightshift runs show dev-hours@2026-11-27T19:00\n  nightshift runs -o json",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("output", output, "table", "json"); err != nil {
 				return err
+			}
+			if len(args) == 1 {
+				for _, flag := range []string{"failed", "since", "limit"} {
+					if cmd.Flags().Changed(flag) {
+						return usagef("--%s chooses among runs, and does not go with one: %s", flag, args[0])
+					}
+				}
+				return n.showRun(cmd, args[0], output)
 			}
 			if limit < 1 {
 				return usagef("--limit %d: at least 1", limit)
@@ -84,24 +92,28 @@ func newRunsShowCommand() *cobra.Command {
 			if err := oneOf("output", output, "table", "json"); err != nil {
 				return err
 			}
-			answer, err := n.allOf(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				return printJSON(cmd.OutOrStdout(), answer.Runs)
-			}
-			for _, r := range answer.Runs {
-				if err := printRun(cmd.OutOrStdout(), r, zoneOf(answer.Timezone)); err != nil {
-					return err
-				}
-			}
-			return nil
+			return n.showRun(cmd, args[0], output)
 		},
 	}
 	n.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return cmd
+}
+
+func (n *natsFlags) showRun(cmd *cobra.Command, name, output string) error {
+	answer, err := n.allOf(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	if output == "json" {
+		return printJSON(cmd.OutOrStdout(), answer.Runs)
+	}
+	for _, r := range answer.Runs {
+		if err := printRun(cmd.OutOrStdout(), r, zoneOf(answer.Timezone)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (n *natsFlags) runs(ctx context.Context, req worker.RunsRequest) (answer worker.RunsAnswer, err error) {

@@ -38,7 +38,9 @@ or with commas, any. -o json prints one record a line, -o cloudevents the whole
 CloudEvent as it is stored (nightshift schema event has its JSON Schema).
 
 --since also takes 3d, today, yesterday, a weekday (the latest that has begun),
-a day such as 2026-11-27, and "friday 18:00", in the zone of this machine.`,
+a day such as 2026-11-27, and "friday 18:00", in the zone of this machine.
+
+Exit codes: 0 ended with Ctrl-C; 1 no such instance, or no NATS; 64 wrong usage.`,
 		Example: `  nightshift watch
   nightshift watch --failed --since friday
   nightshift watch --policy dev-hours --outcome done,skipped -o json
