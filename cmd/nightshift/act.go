@@ -309,14 +309,21 @@ func follow(ctx context.Context, bus *events.Bus, out io.Writer, c events.Comman
 
 // eventLine is one event for people, without its time.
 func eventLine(rec events.Record) string {
-	parts := []string{rec.Action, firstOf(rec.Hostname, rec.Instance), string(rec.Outcome)}
+	if isAsked(rec) {
+		return askedLine(rec)
+	}
+	parts := []string{rec.Action}
+	if about := firstOf(rec.Hostname, rec.Instance); about != events.None {
+		parts = append(parts, about)
+	}
+	parts = append(parts, string(rec.Outcome))
 	if rec.Reason != "" {
 		parts = append(parts, "("+rec.Reason+")")
 	}
 	if rec.Before != "" && rec.After != "" && rec.Before != rec.After {
 		parts = append(parts, rec.Before+" -> "+rec.After)
 	}
-	cause := firstOf(sourceName(rec.Policy), publisher(rec.Who, rec.Claim))
+	cause := firstOf(causeName(rec.Policy), publisher(rec.Who, rec.Claim))
 	if rec.Outcome == events.Settled {
 		cause = publisher(rec.Who, rec.Claim)
 	}

@@ -102,6 +102,8 @@ func hintOf(err error) string {
 		return denied.Hint()
 	case errors.As(err, &api):
 		return api.Hint
+	case errors.Is(err, civo.ErrNoToken):
+		return "to try without an account: nightshift demo; or nightshift sim, and CIVO_TOKEN=12345 with --api-url http://127.0.0.1:8080"
 	case errors.Is(err, events.ErrNoDaemon):
 		return "start one with nightshift run, or name its NATS with --nats-url"
 	}

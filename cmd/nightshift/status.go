@@ -167,8 +167,14 @@ func printStatus(w io.Writer, s worker.Status) {
 
 // nextWords are an edge in words: "dev-hours stopped", "end of a keep".
 func nextWords(e worker.UpcomingEdge) string {
-	if strings.HasPrefix(e.Want, "end of ") && sourceName(e.Policy) != e.Policy {
-		return e.Want
+	return strings.ReplaceAll(edgeWords(e.Policy, e.Want), "\t", " ")
+}
+
+// edgeWords are whose edge it is and what is wanted from then on, in two columns; of
+// an exception its end alone, which names it.
+func edgeWords(source, want string) string {
+	if sourceName(source) != source && (strings.HasPrefix(want, "end of ") || strings.HasPrefix(want, "begin of ")) {
+		return want
 	}
-	return sourceName(e.Policy) + " " + e.Want
+	return sourceName(source) + "\t" + want
 }

@@ -107,6 +107,24 @@ func outcomeWords() string {
 	return strings.Join(words, ", ")
 }
 
+// isAsked reports whether an event says what somebody asked for that is no action: a
+// keep, a pause, an approval.
+func isAsked(rec events.Record) bool {
+	return rec.Outcome == events.Noticed && rec.Detail != "" && slices.Contains([]string{"keep", "pause", "approve"}, rec.Action)
+}
+
+// askedLine says it as a sentence: "everything is paused, by ann: lunch".
+func askedLine(rec events.Record) string {
+	line := rec.Detail
+	if who := publisher(rec.Who, rec.Claim); who != "" {
+		line += ", by " + who
+	}
+	if rec.Why != "" {
+		line += ": " + rec.Why
+	}
+	return printable(line)
+}
+
 // watched is an event in a line of JSON.
 type watched struct {
 	Time  time.Time `json:"time"`
