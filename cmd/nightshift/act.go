@@ -171,7 +171,7 @@ func (f *actFlags) act(cmd *cobra.Command, c events.Command, name string) (err e
 		return nil
 	}
 	if f.wait {
-		return follow(ctx, bus, out, c, actionID, f.timeout, ask)
+		return follow(ctx, bus, out, cmd.ErrOrStderr(), c, actionID, f.timeout, ask)
 	}
 	if err := ask(); err != nil {
 		return err
@@ -274,7 +274,7 @@ func newID() string {
 
 // follow asks for one action and prints its events until its outcome. What is
 // refused by a rail is stored, too, and has an outcome that says more.
-func follow(ctx context.Context, bus *events.Bus, out io.Writer, c events.Command, actionID string, timeout time.Duration, ask func() error) error {
+func follow(ctx context.Context, bus *events.Bus, out, terminal io.Writer, c events.Command, actionID string, timeout time.Duration, ask func() error) error {
 	expected, err := bus.Expect(ctx, events.ActionFilter(c.Region, c.Instance, actionID))
 	if err != nil {
 		return err
@@ -286,10 +286,12 @@ func follow(ctx context.Context, bus *events.Bus, out io.Writer, c events.Comman
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no outcome within %s; the action goes on, follow it with: nightshift watch --instance %s", timeout, c.Instance))
 	defer cancel()
+	wait := newProgress(terminal, "waiting for the outcome")
+	defer wait.end()
 	var end *events.Record
 	found := errors.New("found")
 	err = expected.Watch(ctx, func(rec events.Record, stored time.Time, _ uint64) error {
-		fmt.Fprintf(out, "%s  %s\n", stored.Local().Format("15:04:05"), eventLine(rec))
+		wait.aside(func() { fmt.Fprintf(out, "%s  %s\n", stored.Local().Format("15:04:05"), eventLine(rec)) })
 		if rec.Outcome.Ends() {
 			end = &rec
 			return found

@@ -296,8 +296,8 @@ func (n *natsFlags) awaitRuns(cmd *cobra.Command, a worker.ApproveAnswer, timeou
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 	defer cancel()
-	at := newProgress(cmd.ErrOrStderr())
-	defer at.clear()
+	wait := newProgress(cmd.ErrOrStderr(), "waiting for run %s", names[0])
+	defer wait.end()
 	failed := false
 	for _, name := range names {
 		for {
@@ -312,15 +312,15 @@ func (n *natsFlags) awaitRuns(cmd *cobra.Command, a worker.ApproveAnswer, timeou
 			open := false
 			for _, r := range answer.Runs {
 				open = open || r.State != "ended"
-				at.show("%s: %s", name, countWords(r))
+				wait.say("%s: %s", name, countWords(r))
 			}
 			if err == nil && !open {
-				at.clear()
 				for _, r := range answer.Runs {
 					failed = failed || slices.ContainsFunc(r.Items, isFailure)
-					if err := printRun(cmd.OutOrStdout(), r, zoneOf(answer.Timezone)); err != nil {
-						return err
-					}
+					wait.aside(func() { err = errors.Join(err, printRun(cmd.OutOrStdout(), r, zoneOf(answer.Timezone))) })
+				}
+				if err != nil {
+					return err
 				}
 				break
 			}
