@@ -57,6 +57,7 @@ func newActCommands() []*cobra.Command {
 			}
 			return cobra.ExactArgs(args)(cmd, given)
 		}}
+		cmd.ValidArgsFunction = f.nats.completeInstance(args - 1)
 		f.nats.add(cmd)
 		cmd.Flags().StringVar(&f.region, "region", "", "region of the instance, where its name alone is ambiguous")
 		cmd.Flags().StringSliceVar(&f.tags, "select", nil, "in place of NAME: all instances with these tags, separated by commas; globs are allowed")

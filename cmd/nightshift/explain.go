@@ -40,7 +40,8 @@ Exit codes: 0; 1 no such instance, or the daemon does not answer; 64 wrong usage
   nightshift explain dev-1 --at "2026-12-25 10:00"
   nightshift explain dev-1 --at 22:00 -o json
   nightshift explain dev-1 --config nightshift.yaml --inventory fleet.json`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: n.completeInstance(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("output", output, "table", "json"); err != nil {
 				return err

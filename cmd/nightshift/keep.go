@@ -53,7 +53,12 @@ Exit codes: 0 kept or ended, 1 refused (with the reason), 64 wrong usage.`,
 			}
 			return readFor(&req.For)
 		},
-		ValidArgsFunction: cobra.FixedCompletions(keepStates, cobra.ShellCompDirectiveNoFileComp),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return keepStates, cobra.ShellCompDirectiveNoFileComp
+			}
+			return n.completeInstance(0)(cmd, args, begun)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !req.End {
 				req.State = args[1]

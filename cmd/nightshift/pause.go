@@ -28,6 +28,9 @@ func (f *pauseFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.policy, "policy", "", "one policy, by name")
 	cmd.Flags().StringVar(&f.instance, "instance", "", "all policies on one instance: id or host name")
 	cmd.Flags().StringVar(&f.region, "region", "", "region of the instance, where its name alone is ambiguous")
+	_ = cmd.RegisterFlagCompletionFunc("instance", func(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return f.nats.completeInstance(0)(cmd, nil, begun)
+	})
 	cmd.MarkFlagsOneRequired("all", "policy", "instance")
 	cmd.MarkFlagsMutuallyExclusive("all", "policy", "instance")
 }

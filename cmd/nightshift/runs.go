@@ -34,8 +34,9 @@ it go on with approve. A run is named by its trigger, or as dev-hours@2026-11-27
 with the time in the policy file's zone.
 
 Exit codes: 0; 1 no such run or no daemon; 64 wrong usage.`,
-		Example: "  nightshift runs --since 72h --failed\n  nightshift runs show dev-hours@2026-11-27T19:00\n  nightshift runs -o json",
-		Args:    cobra.MaximumNArgs(1),
+		Example:           "  nightshift runs --since 72h --failed\n  nightshift runs show dev-hours@2026-11-27T19:00\n  nightshift runs -o json",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: n.completeRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("output", output, "table", "json"); err != nil {
 				return err
@@ -84,11 +85,12 @@ func newRunsShowCommand() *cobra.Command {
 	var n natsFlags
 	var output string
 	cmd := &cobra.Command{
-		Use:     "show RUN",
-		Short:   "List every action of a run, with how it ended and why",
-		Long:    "show lists every action of one run: how it ended, and why.\n\nExit codes: 0; 1 no such run or no daemon; 64 wrong usage.",
-		Example: "  nightshift runs show dev-hours@2026-11-27T19:00\n  nightshift runs show t1764270000 -o json",
-		Args:    cobra.ExactArgs(1),
+		Use:               "show RUN",
+		Short:             "List every action of a run, with how it ended and why",
+		Long:              "show lists every action of one run: how it ended, and why.\n\nExit codes: 0; 1 no such run or no daemon; 64 wrong usage.",
+		Example:           "  nightshift runs show dev-hours@2026-11-27T19:00\n  nightshift runs show t1764270000 -o json",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: n.completeRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("output", output, "table", "json"); err != nil {
 				return err
@@ -249,7 +251,7 @@ func newRunActCommands() []*cobra.Command {
 		var timeout time.Duration
 		cmd := &cobra.Command{
 			Use: use, Short: short, Long: long + "\n\nRUN is a trigger id, or such as dev-hours@2026-11-27T19:00 (see nightshift runs).\n\nExit codes: 0; 1 refused, no such run or no daemon; 64 wrong usage.", Example: example,
-			Args: cobra.ExactArgs(1),
+			Args: cobra.ExactArgs(1), ValidArgsFunction: n.completeRun,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				req := worker.ApproveRequest{Run: args[0]}
 				req.Who = userName()
