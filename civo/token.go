@@ -15,6 +15,9 @@ import (
 // that a token can be rotated without a restart.
 type TokenSource func() (string, error)
 
+// ErrNoToken is returned by [DefaultToken] when there is none where it looks.
+var ErrNoToken = errors.New("no API token: set CIVO_TOKEN, or name a file with it in CIVO_CREDENTIAL_FILE, or sign in with the official CLI, which leaves one in ~/.civo.json")
+
 // StaticToken always gives the same token.
 func StaticToken(token string) TokenSource {
 	return func() (string, error) { return token, nil }
@@ -108,7 +111,7 @@ func DefaultToken(getenv func(string) string) (TokenSource, error) {
 	source := TokenFile(filepath.Join(getenv("HOME"), ".civo.json"))
 	if _, err := source(); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, errors.New("no API token: set CIVO_TOKEN, or name a file with it in CIVO_CREDENTIAL_FILE")
+			return nil, ErrNoToken
 		}
 		return nil, err
 	}

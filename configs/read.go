@@ -95,15 +95,41 @@ func (r *reader) document(data []byte) *yaml.Node {
 		}
 	}
 	line, msg := yamlError(err)
-	hint := ""
-	switch {
-	case strings.Contains(msg, "cannot start any token"):
-		hint = "indent with blanks, not with tabs; quote a value that begins with @, % or `"
-	case strings.Contains(msg, "mapping values are not allowed"):
-		hint = "look at the indentation: the keys of one mapping stand below each other"
-	}
+	line, hint := yamlHint(string(data), line, msg)
 	r.fault(&yaml.Node{Line: line, Column: 1}, "", hint, "not YAML: %s", msg)
 	return nil
+}
+
+var noBlank = regexp.MustCompile(`^\s*(- )?[A-Za-z_-]+:[^\s/]`)
+
+// yamlHint says what is likely meant where a file is no YAML. The parser names the
+// line where it gave up or where the block began; the tab is looked for.
+func yamlHint(text string, line int, msg string) (int, string) {
+	lines := strings.Split(text, "\n")
+	given := ""
+	if line <= len(lines) {
+		given = lines[line-1]
+	}
+	switch {
+	case strings.Contains(msg, "tab character"):
+		for n := line; n <= len(lines); n++ {
+			if blank := strings.TrimLeft(lines[n-1], " "); strings.HasPrefix(blank, "\t") {
+				return n, "indent with blanks, not with tabs"
+			}
+		}
+		return line, "indent with blanks, not with tabs"
+	case strings.Contains(msg, "cannot start any token"):
+		return line, "indent with blanks, not with tabs; quote a value that begins with @, % or `"
+	case strings.Contains(msg, "expected ':'") && noBlank.MatchString(given):
+		return line, "a blank belongs after the colon: key: value"
+	case strings.Contains(msg, "mapping values are not allowed"), strings.Contains(msg, "expected '-'"), strings.Contains(msg, "expected key"):
+		return line, "look at the indentation, in the lines below, too: the keys of one mapping stand below each other, each item of a list begins with -"
+	case strings.Contains(msg, "unexpected end of stream"):
+		return line, "what is opened in this line or below, a quote or a bracket, is not closed"
+	case strings.Contains(msg, "expected ',' or"):
+		return line, "a list [a, b] or mapping { key: value } is not closed, or lacks a comma, in this line or below"
+	}
+	return line, ""
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
@@ -125,7 +151,11 @@ func (r *reader) mapping(n *yaml.Node, path string, s *shape, read keys) map[str
 	}
 	n = deref(n)
 	if n.Kind != yaml.MappingNode {
-		r.fault(n, path, "write it as key: value", "%s is not a mapping", describeNode(n))
+		hint := "write it as key: value"
+		if s == &selectorShape && n.Kind == yaml.ScalarNode && n.Value != "" {
+			hint = "write it as { all: [" + n.Value + "] }"
+		}
+		r.fault(n, path, hint, "%s is not a mapping", describeNode(n))
 		return nil
 	}
 	seen, lines := make(map[string]*yaml.Node), make(map[string]int)
@@ -170,6 +200,8 @@ func (r *reader) unknownKey(kn *yaml.Node, path string, s *shape, name string) {
 		hint = "it stands in the first file only; an included one has: " + strings.Join(slices.Sorted(slices.Values(s.names())), ", ")
 	case s == &topShape && includedShape.field(name) != nil:
 		hint = "it stands in included files only"
+	case s.field("running") != nil && (name == "on" || name == "off"):
+		hint = "did you mean " + map[string]string{"on": "running", "off": "stopped"}[name] + "?"
 	case near != "":
 		hint = "did you mean " + near + "?"
 	}

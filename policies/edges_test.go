@@ -342,6 +342,8 @@ func TestWhatAnEdgeIsPutDownTo(t *testing.T) {
 			policies.Facts{Pauses: []policies.Pause{{Instance: "b", Since: at("2026-03-04 18:00"), Until: at("2026-03-04 20:00")}}}, "2026-03-04 19:59", "2026-03-04 20:00", ""},
 		{"nor that of a policy that does not select it", set(office), instance("a", "ACTIVE"),
 			policies.Facts{Pauses: []policies.Pause{{Policy: "other", Since: at("2026-03-04 18:00"), Until: at("2026-03-04 20:00")}}}, "2026-03-04 19:59", "2026-03-04 20:00", ""},
+		{"nor, to one that no policy plans anything for, the end of a pause of everything", set(ci("ci", policies.Start)), instance("a", "ACTIVE"),
+			policies.Facts{Pauses: []policies.Pause{{Since: at("2026-03-04 18:00"), Until: at("2026-03-04 20:00")}}}, "2026-03-04 19:59", "2026-03-04 20:00", ""},
 		{"the end of a pause of a policy that does", set(office), instance("a", "ACTIVE"),
 			policies.Facts{Pauses: []policies.Pause{{Policy: "office", Since: at("2026-03-04 18:00"), Until: at("2026-03-04 20:00")}}}, "2026-03-04 19:59", "2026-03-04 20:00",
 			"stop office 20:00 outside Mon-Fri 08:00-19:00 Europe/London, after a pause"},

@@ -15,6 +15,7 @@ type Explanation struct {
 	At          time.Time      `json:"at"`
 	Untouchable string         `json:"untouchable,omitempty"` // why nothing ever touches it; empty: it may be touched
 	Wants       []Argued       `json:"wants"`                 // the winner first, then in the order in which they would win
+	Pauses      []Pause        `json:"pauses,omitempty"`      // that hold then, and concern it
 	Mute        []Mute         `json:"mute,omitempty"`        // policies that select it and want nothing of its power state now
 	Rails       []string       `json:"rails,omitempty"`       // what limits that, in words
 	Faults      []TagFault     `json:"tag_faults,omitempty"`
@@ -69,6 +70,11 @@ func Explain(set *Set, inst Instance, facts Facts, at time.Time) Explanation {
 		}
 		e.Wants = append(e.Wants, a)
 		wants = slices.Delete(wants, best, best+1)
+	}
+	for _, p := range facts.Pauses {
+		if p.Holds(at) && (p.Instance == inst.ID || p.Instance == "" && (p.Policy == "" || slices.ContainsFunc(matched, func(i int) bool { return p.silences(&set.Policies[i]) }))) {
+			e.Pauses = append(e.Pauses, p)
+		}
 	}
 	for _, i := range matched {
 		p := &set.Policies[i]

@@ -255,6 +255,8 @@ func (d *decision) powerByTick(inst *Instance, matched []int) {
 			base.GiveUpAfter = DefaultGiveUp
 			base.HoldsUntil = base.Planned // it wants nothing from here on
 			d.act(inst, base)
+		case cause.source == PauseSource && !d.hasVoice(inst, matched):
+			// resumed, and no policy has a say: nothing was planned for it
 		default:
 			d.skip(inst, base, ReasonNoWant, "no source wants it running or stopped now")
 		}
@@ -284,6 +286,16 @@ func (d *decision) powerByTick(inst *Instance, matched []int) {
 	}
 	d.time(&a, &win, inst)
 	d.act(inst, a)
+}
+
+// hasVoice reports whether a policy that plans the power of an instance selects it,
+// or whether a pause of that instance alone has ended.
+func (d *decision) hasVoice(inst *Instance, matched []int) bool {
+	return slices.ContainsFunc(matched, func(i int) bool {
+		p := &d.set.Policies[i]
+		_, power := p.power()
+		return p.IsLevel() || power && p.Signal == nil
+	}) || slices.ContainsFunc(d.facts.Pauses, func(p Pause) bool { return p.Instance == inst.ID })
 }
 
 // resumed is the first policy of an instance whose pause ended at an edge, or -1.

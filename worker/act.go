@@ -142,7 +142,7 @@ func (r *runner) tooLate(a *attempt, trail events.Trail) (verdict, bool) {
 		fault = last.Error
 	}
 	if fault == "" {
-		return verdict{outcome: events.Expired, detail: "not begun before " + a.item.NotAfter.Format(time.RFC3339) + "; " + a.noted, before: a.item.Status}, true
+		return verdict{outcome: events.Expired, detail: strings.TrimSuffix("not begun before "+a.item.NotAfter.Format(time.RFC3339)+"; "+a.noted, "; "), before: a.item.Status}, true
 	}
 	return verdict{outcome: events.Failed, detail: "given up at " + a.item.NotAfter.Format(time.RFC3339), err: fault, before: a.item.Status}, true
 }

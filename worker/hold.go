@@ -50,7 +50,7 @@ func (r *runner) awaitApproval(ctx context.Context, d *events.RunDelivery) (appr
 		case ok:
 			passed(approvalHeard, "")
 			r.memory.learn(*run)
-			r.log.Info("held run approved", zap.String(keyTrigger, run.Trigger), zap.String(keyRegion, run.Region), zap.String("who", a.Who), zap.String("claim", a.Claim))
+			r.log.Info("held run approved", zap.String(keyTrigger, run.Trigger), regionField(run.Region), zap.String("who", a.Who), zap.String("claim", a.Claim))
 			return true, nil
 		case time.Now().After(run.HeldUntil):
 			return false, r.endHeld(ctx, d, lives, "nobody approved it until "+run.HeldUntil.Format(time.RFC3339))

@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"strings"
+
 	"go.uber.org/zap"
 
 	"nightshift/events"
@@ -24,9 +26,13 @@ const (
 	keySubject  = "subject"
 )
 
+// regionField is a region as the policy file and the API write it; subjects have it
+// in lower case.
+func regionField(code string) zap.Field { return zap.String(keyRegion, strings.ToUpper(code)) }
+
 func itemFields(it events.Item) []zap.Field {
 	return []zap.Field{
 		zap.String(keyAction, it.Action), zap.String(keyActionID, it.ID), zap.String(keyPolicy, it.Policy),
-		zap.String(keyInstance, it.Instance), zap.String(keyHostname, it.Hostname), zap.String(keyRegion, it.Region),
+		zap.String(keyInstance, it.Instance), zap.String(keyHostname, it.Hostname), regionField(it.Region),
 	}
 }

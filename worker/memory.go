@@ -909,7 +909,7 @@ func (m *memory) endKeep(ctx context.Context, instance string) (policies.Keep, b
 	m.mu.Lock()
 	k, ok := m.keeps[instance]
 	m.mu.Unlock()
-	if !ok || !now.Before(k.Until) {
+	if !ok || isOver(k.Until, now) {
 		return k, false, nil
 	}
 	k.Until = now.Truncate(time.Second).Add(time.Second)

@@ -497,7 +497,7 @@ func (r *runner) noticeStage(ctx context.Context, run *events.Run, s *stage, rea
 		return fmt.Errorf("say that a stage of run %s is over: %w", run.Trigger, err)
 	}
 	passed(stageNoticed, s.Action)
-	fields := []zap.Field{zap.String(keyTrigger, run.Trigger), zap.String(keyRegion, run.Region), zap.String(keyReason, rec.Reason), zap.String(keyDetail, rec.Detail)}
+	fields := []zap.Field{zap.String(keyTrigger, run.Trigger), regionField(run.Region), zap.String(keyReason, rec.Reason), zap.String(keyDetail, rec.Detail)}
 	if reached {
 		r.log.Info("stage over", fields...)
 	} else {

@@ -80,15 +80,15 @@ func (w *Worker) resume(ctx context.Context, who string, req PauseRequest) (answ
 		if err != nil {
 			return answer, err
 		}
-		if wasOpen && (!ok || !p.Until.IsZero() && !now.Before(p.Until)) {
+		if wasOpen && (!ok || isOver(p.Until, now)) {
 			answer.Pause.Until = now
 			w.noticeAsked(ctx, asked{action: "pause", reason: "resumed", detail: scopeName(answer) + " needs no trial any more", claim: req.Who, why: req.Reason, policy: req.Policy})
 			return answer, nil
 		}
 	}
-	if !ok || !p.Until.IsZero() && !now.Before(p.Until) {
+	if !ok || isOver(p.Until, now) {
 		if scopeName(answer) == scopeAll {
-			return answer, events.Refuse(409, "there is no pause of everything; nightshift status names the pauses that there are")
+			return answer, events.Refuse(409, "nothing was paused: there is no pause of everything; nightshift status names the pauses that there are")
 		}
 		return answer, events.Refuse(409, "%s is not paused", scopeName(answer))
 	}
@@ -99,6 +99,12 @@ func (w *Worker) resume(ctx context.Context, who string, req PauseRequest) (answ
 	}
 	w.noticeAsked(ctx, asked{action: "pause", reason: "resumed", detail: scopeName(answer) + " is paused no longer", who: who, claim: req.Who, why: req.Reason, policy: req.Policy, inst: answer.instance(req)})
 	return answer, nil
+}
+
+// isOver reports whether an exception with that end is over. What somebody ends does
+// so with the next whole second, and is over for whoever asks meanwhile.
+func isOver(until, now time.Time) bool {
+	return !until.IsZero() && !now.Before(until.Add(-time.Second))
 }
 
 // isOne reports whether a request is about exactly one thing.

@@ -370,8 +370,9 @@ func alreadySo(ctx context.Context, l *look) (next, bool, error) {
 	if agreed := a.firstSo.Add(v.Apart); l.reading.Began.Before(agreed) {
 		return l.later(ctx, agreed, "is as wanted; will look once more")
 	}
-	return ended(verdict{outcome: events.Skipped, reason: policies.ReasonAlready, detail: "seen twice, " + l.reading.Began.Sub(a.firstSo).Round(time.Second).String() + " apart",
-		before: describe(a.item, l.inst), after: describe(a.item, l.inst)}), true, nil
+	is := describe(a.item, l.inst)
+	detail := "it was " + is + " both times it was looked at, " + l.reading.Began.Sub(a.firstSo).Round(time.Second).String() + " apart"
+	return ended(verdict{outcome: events.Skipped, reason: policies.ReasonAlready, detail: detail, before: is, after: is}), true, nil
 }
 
 // quietSince is when our last call to the instance has settled, in machine time.

@@ -51,7 +51,7 @@ func (w *Worker) lookAtRegions(ctx context.Context) {
 	}
 	w.unknown.Store(&unknown)
 	for _, region := range unknown {
-		w.o.Log.Error("region is unknown to Civo, its instances cannot be looked after", zap.String(keyRegion, region), zap.Strings("known", codes))
+		w.o.Log.Error("region is unknown to Civo, its instances cannot be looked after", regionField(region), zap.Strings("known", codes))
 		w.noticePolicies(ctx, "unknown region", region, "region "+region+" is unknown to Civo, its instances cannot be looked after; there are "+strings.Join(codes, ", "))
 	}
 }

@@ -161,7 +161,7 @@ func (r *runner) finish(ctx context.Context, d *events.RunDelivery, err error) {
 		ackErr = d.Nak(0)
 	default:
 		r.log.Warn("run not finished, will be taken up again", zap.String(keyTrigger, d.Run.Trigger),
-			zap.String(keyRegion, d.Run.Region), zap.Error(err))
+			regionField(d.Run.Region), zap.Error(err))
 		ackErr = d.Nak(retryMin)
 	}
 	if ackErr != nil {

@@ -61,6 +61,7 @@ type ItemInfo struct {
 	Hostname string `json:"hostname,omitempty"`
 	Policy   string `json:"policy,omitempty"`
 	Outcome  string `json:"outcome,omitempty"` // empty: under way
+	Note     string `json:"note,omitempty"`    // how far it is while it is under way: the newest note
 	Reason   string `json:"reason,omitempty"`
 	Detail   string `json:"detail,omitempty"`
 	Error    string `json:"error,omitempty"`
@@ -323,7 +324,12 @@ func (w *Worker) addOutcomes(ctx context.Context, runs map[string]*RunInfo) erro
 		if err != nil {
 			return err
 		}
-		if it := items[rec.ActionID]; it != nil && rec.Outcome.Ends() {
+		it := items[rec.ActionID]
+		if it != nil && !rec.Outcome.Ends() {
+			it.Note = strings.TrimSuffix(string(rec.Outcome)+": "+cmp.Or(rec.Detail, rec.Error), ": ")
+		}
+		if it != nil && rec.Outcome.Ends() {
+			it.Note = ""
 			it.Outcome, it.Reason, it.Detail, it.Error, it.Before, it.After = string(rec.Outcome), rec.Reason, rec.Detail, rec.Error, rec.Before, rec.After
 			if delete(items, rec.ActionID); len(items) == 0 {
 				return nil

@@ -68,6 +68,8 @@ type UpcomingEdge struct {
 type FindRequest struct {
 	Name   string `json:"name"`             // an id, or a host name, exactly
 	Region string `json:"region,omitempty"` // empty: all regions of the daemon
+	// Complete asks for the host names that begin so, in Similar: the completion of the shell.
+	Complete bool `json:"complete,omitempty"`
 }
 
 // FindAnswer lists every instance that goes by that name; callers act only
@@ -75,7 +77,7 @@ type FindRequest struct {
 type FindAnswer struct {
 	Found   []Found  `json:"found"`
 	Unread  []string `json:"unread,omitempty"`  // regions that could not be listed: the answer may be incomplete
-	Similar []string `json:"similar,omitempty"` // host names close to it, when none was found
+	Similar []string `json:"similar,omitempty"` // host names close to it, when none was found; or what completes it
 }
 
 // Found is one instance that goes by a name.

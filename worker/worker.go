@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -217,7 +218,7 @@ func (w *Worker) housekeeping(ctx context.Context, p *planner) error {
 
 // find answers with every instance that goes by a name: an id, or a host name.
 func (w *Worker) find(ctx context.Context, req FindRequest) (answer FindAnswer, err error) {
-	if req.Name == "" {
+	if req.Name == "" && !req.Complete {
 		return answer, events.Refuse(400, "name an instance: {\"name\": \"<id or host name>\"}")
 	}
 	regions := w.set().Regions
@@ -233,6 +234,10 @@ func (w *Worker) find(ctx context.Context, req FindRequest) (answer FindAnswer, 
 			answer.Unread = append(answer.Unread, region+": "+err.Error())
 			continue
 		}
+		if req.Complete {
+			answer.begin(reading.Instances, req.Name)
+			continue
+		}
 		for _, i := range reading.Instances {
 			switch {
 			case i.ID == req.Name || strings.EqualFold(i.Hostname, req.Name):
@@ -243,6 +248,18 @@ func (w *Worker) find(ctx context.Context, req FindRequest) (answer FindAnswer, 
 		}
 	}
 	return answer, nil
+}
+
+// completions are how many host names are offered at most.
+const completions = 100
+
+// begin adds the host names that begin so.
+func (a *FindAnswer) begin(inv []policies.Instance, with string) {
+	for _, i := range inv {
+		if len(a.Similar) < completions && strings.HasPrefix(strings.ToLower(i.Hostname), strings.ToLower(with)) && !slices.Contains(a.Similar, i.Hostname) {
+			a.Similar = append(a.Similar, i.Hostname)
+		}
+	}
 }
 
 // Status says how the daemon is doing.

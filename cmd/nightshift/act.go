@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -51,11 +52,14 @@ func newActCommands() []*cobra.Command {
 	one := func(verb policies.Verb, use, short, long, example string, args int, flags func(*cobra.Command), fill func(*events.Command, []string) error) *cobra.Command {
 		var f actFlags
 		cmd := &cobra.Command{Use: use, Short: short, Long: long + actHelp, Example: example, Args: func(cmd *cobra.Command, given []string) error {
-			if len(f.tags) > 0 {
+			if len(f.tags) > 0 && len(given) == args {
+				return usagef("--select chooses the instances: leave %q out", given[args-1])
+			} else if len(f.tags) > 0 {
 				return cobra.ExactArgs(args-1)(cmd, given)
 			}
 			return cobra.ExactArgs(args)(cmd, given)
 		}}
+		cmd.ValidArgsFunction = f.nats.completeInstance(args - 1)
 		f.nats.add(cmd)
 		cmd.Flags().StringVar(&f.region, "region", "", "region of the instance, where its name alone is ambiguous")
 		cmd.Flags().StringSliceVar(&f.tags, "select", nil, "in place of NAME: all instances with these tags, separated by commas; globs are allowed")
@@ -108,7 +112,10 @@ func newActCommands() []*cobra.Command {
 			func(cmd *cobra.Command) { cmd.Flags().BoolVar(&hard, "hard", false, "as by the power switch") },
 			func(c *events.Command, _ []string) error { c.Hard = hard; return nil }),
 		one(policies.Resize, "resize SIZE NAME", "Resize an instance, upwards", "resize gives an instance a larger size. Civo cannot make it smaller again.",
-			"  nightshift resize g3.medium api-1 --wait", 2, nil, func(c *events.Command, args []string) error { c.Size = args[0]; return nil }),
+			"  nightshift resize g3.medium api-1 --wait", 2, nil, func(c *events.Command, args []string) error {
+				c.Size = args[0]
+				return inOrder("resize", "SIZE", sizeName, args)
+			}),
 		one(policies.Retag, "retag NAME", "Add and remove tags of an instance", "retag changes the tags of an instance and keeps the others.",
 			"  nightshift retag dev-1 --add keep-on --remove env=dev --wait", 1,
 			func(cmd *cobra.Command) {
@@ -129,9 +136,23 @@ func newActCommands() []*cobra.Command {
 					return usagef("a blank firewall would open the default one")
 				}
 				c.Firewall = args[0]
-				return nil
+				return inOrder("firewall", "ID", idForm, args)
 			}),
 	}
+}
+
+// What a size and an id look like.
+var (
+	sizeName = regexp.MustCompile(`^(an\.)?g[0-9]+[a-z]?\.[a-z0-9.]+$`)
+	idForm   = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+)
+
+// inOrder notices that what comes first was given last.
+func inOrder(verb, first string, form *regexp.Regexp, args []string) error {
+	if len(args) == 2 && form.MatchString(args[1]) && !form.MatchString(args[0]) {
+		return usagef("%s takes the %s first, then the NAME: nightshift %[1]s %[3]s %[4]s", verb, first, args[1], args[0])
+	}
+	return nil
 }
 
 // act sends a command through the daemon.
@@ -160,7 +181,7 @@ func (f *actFlags) act(cmd *cobra.Command, c events.Command, name string) (err e
 		return nil
 	}
 	if f.wait {
-		return follow(ctx, bus, out, c, actionID, f.timeout, ask)
+		return follow(ctx, bus, out, cmd.ErrOrStderr(), c, actionID, f.timeout, ask)
 	}
 	if err := ask(); err != nil {
 		return err
@@ -270,7 +291,7 @@ func newID() string {
 
 // follow asks for one action and prints its events until its outcome. What is
 // refused by a rail is stored, too, and has an outcome that says more.
-func follow(ctx context.Context, bus *events.Bus, out io.Writer, c events.Command, actionID string, timeout time.Duration, ask func() error) error {
+func follow(ctx context.Context, bus *events.Bus, out, terminal io.Writer, c events.Command, actionID string, timeout time.Duration, ask func() error) error {
 	expected, err := bus.Expect(ctx, events.ActionFilter(c.Region, c.Instance, actionID))
 	if err != nil {
 		return err
@@ -282,10 +303,12 @@ func follow(ctx context.Context, bus *events.Bus, out io.Writer, c events.Comman
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no outcome within %s; the action goes on, follow it with: nightshift watch --instance %s", timeout, c.Instance))
 	defer cancel()
+	wait := newProgress(terminal, "waiting for the outcome")
+	defer wait.end()
 	var end *events.Record
 	found := errors.New("found")
 	err = expected.Watch(ctx, func(rec events.Record, stored time.Time, _ uint64) error {
-		fmt.Fprintf(out, "%s  %s\n", stored.Local().Format("15:04:05"), eventLine(rec))
+		wait.aside(func() { fmt.Fprintf(out, "%s  %s\n", stored.Local().Format("15:04:05"), eventLine(rec)) })
 		if rec.Outcome.Ends() {
 			end = &rec
 			return found
@@ -305,14 +328,21 @@ func follow(ctx context.Context, bus *events.Bus, out io.Writer, c events.Comman
 
 // eventLine is one event for people, without its time.
 func eventLine(rec events.Record) string {
-	parts := []string{rec.Action, firstOf(rec.Hostname, rec.Instance), string(rec.Outcome)}
+	if isAsked(rec) {
+		return askedLine(rec)
+	}
+	parts := []string{rec.Action}
+	if about := firstOf(rec.Hostname, rec.Instance); about != events.None {
+		parts = append(parts, about)
+	}
+	parts = append(parts, string(rec.Outcome))
 	if rec.Reason != "" {
 		parts = append(parts, "("+rec.Reason+")")
 	}
 	if rec.Before != "" && rec.After != "" && rec.Before != rec.After {
 		parts = append(parts, rec.Before+" -> "+rec.After)
 	}
-	cause := firstOf(sourceName(rec.Policy), publisher(rec.Who, rec.Claim))
+	cause := firstOf(causeName(rec.Policy), publisher(rec.Who, rec.Claim))
 	if rec.Outcome == events.Settled {
 		cause = publisher(rec.Who, rec.Claim)
 	}

@@ -108,11 +108,13 @@ Exit codes: 0 restored, or good; 1 failed; 64 wrong usage.`,
 				return err
 			}
 			var m events.Manifest
+			wait := newProgress(cmd.ErrOrStderr(), "reading %s", args[0])
 			if check {
 				m, err = events.CheckBackup(args[0])
 			} else {
 				m, err = events.Restore(cmd.Context(), args[0], dataDirOr(dataDir), thisProgram(), newLogger(cmd.ErrOrStderr(), "", false))
 			}
+			wait.end()
 			if err != nil {
 				return err
 			}

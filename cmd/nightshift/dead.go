@@ -25,10 +25,10 @@ read, kept for 30 days with the reason, where they came from, and the payload.
 They harm nothing; whoever sent them waits for something that will not happen.
 
 The daemon is asked (nightshift.v1.ctl.dead, .dead-retry and .dead-drop), so no
-rights on streams are needed.`,
+rights on streams are needed.
+
+Exit codes: those of the command; 64 wrong usage.`,
 		Example: "  nightshift dead list\n  nightshift dead show 3\n  nightshift dead retry 3",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	const codes = "\n\nExit codes: 0; 1 no such dead letter, refused, or no daemon; 64 wrong usage."
 	cmd.AddCommand(newDeadListCommand(), newDeadShowCommand(),

@@ -49,7 +49,10 @@ regions. Plan time runs fast, a day in a minute. Nothing is sent anywhere else.
 
 The policies are those of the example file (nightshift demo --print-config).
 What happens is told line by line. The addresses of the simulator and of NATS
-are printed first, so that you can poke them with curl and nats while it runs.`,
+are printed first, so that you can poke them with curl and nats while it runs.
+
+Exit codes: 0; 1 something is not as it should be at the end of --once; 64 wrong
+usage.`,
 		Example: `  nightshift demo            until Ctrl-C
   nightshift demo --once     one day, then a summary`,
 		Args: cobra.NoArgs,

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,12 +89,50 @@ func TestPolicyFilesOfThePagesAreGood(t *testing.T) {
 	}
 }
 
+// anchors are those of a page's headings, as GitHub names them.
+func anchors(text string) (out []string) {
+	for _, m := range regexp.MustCompile(`(?m)^#+ +(.*)$`).FindAllStringSubmatch(text, -1) {
+		name := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		out = append(out, strings.ReplaceAll(name, " ", "-"))
+	}
+	return out
+}
+
 func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 	for page, text := range pages(t) {
-		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(text, -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+		for _, m := range regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]+))?\)`).FindAllStringSubmatch(text, -1) {
+			to := page
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(page), m[1])
+			}
+			body, err := os.ReadFile(to)
+			if _, dir := os.ReadDir(to); err != nil && dir != nil {
 				t.Errorf("%s: the link to %s leads nowhere", page, m[1])
 			}
+			if m[2] != "" && !slices.Contains(anchors(string(body)), m[2]) {
+				t.Errorf("%s: %s has no heading #%s", page, to, m[2])
+			}
+		}
+	}
+}
+
+func TestEveryPageIsReachedFromTheReadme(t *testing.T) {
+	seen := make(map[string]bool)
+	var follow func(page string)
+	follow = func(page string) {
+		text, err := os.ReadFile(page)
+		if seen[page] || err != nil {
+			return // a link to what is no page, or that leads nowhere: the test above
+		}
+		seen[page] = true
+		for _, m := range regexp.MustCompile(`\]\(([^)#:]+\.md)(#[^)]*)?\)`).FindAllStringSubmatch(string(text), -1) {
+			follow(filepath.Join(filepath.Dir(page), m[1]))
+		}
+	}
+	follow("../../README.md")
+	for page := range pages(t) {
+		if !seen[page] {
+			t.Errorf("%s: no way leads there from the README", page)
 		}
 	}
 }

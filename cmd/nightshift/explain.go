@@ -40,7 +40,8 @@ Exit codes: 0; 1 no such instance, or the daemon does not answer; 64 wrong usage
   nightshift explain dev-1 --at "2026-12-25 10:00"
   nightshift explain dev-1 --at 22:00 -o json
   nightshift explain dev-1 --config nightshift.yaml --inventory fleet.json`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: n.completeInstance(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("output", output, "table", "json"); err != nil {
 				return err
@@ -114,13 +115,18 @@ func printExplanation(w io.Writer, e worker.ExplainAnswer) error {
 	if len(i.Tags) > 0 {
 		fmt.Fprintf(w, "Tags: %s\n", strings.Join(i.Tags, " "))
 	}
+	printSilence(w, e)
 	switch {
 	case e.Untouchable != "":
 		fmt.Fprintf(w, "It is never touched: %s.\n", e.Untouchable)
 	case len(e.Wants) == 0:
 		fmt.Fprintln(w, "Nobody wants it running or stopped.")
 	default:
-		fmt.Fprintf(w, "It should be %s, says %s.\n", keptWord(e.Wants[0].State), sourceName(e.Wants[0].Source))
+		because := "because of " + sourceName(e.Wants[0].Source)
+		if causeName(e.Wants[0].Source) != sourceName(e.Wants[0].Source) {
+			because = "says " + e.Wants[0].Source
+		}
+		fmt.Fprintf(w, "It should be %s, %s.\n", keptWord(e.Wants[0].State), because)
 	}
 	if e.Hand != nil {
 		fmt.Fprintf(w, "By hand: somebody %s it, seen at %s.\n", pastOf(e.Hand.State), localTime(e.Hand.At, zone))
@@ -162,12 +168,36 @@ func printExplanation(w io.Writer, e worker.ExplainAnswer) error {
 	if len(e.Next) > 0 {
 		fmt.Fprintln(w, "\nNext:")
 		tw = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		kept := len(e.Wants) > 0 && e.Wants[0].Source == policies.KeepSource
 		for _, u := range e.Next {
-			fmt.Fprintf(tw, "  %s\t%s\t%s\n", localTime(u.Planned, zone), sourceName(u.Policy), u.Want)
+			note := ""
+			switch {
+			case u.Policy == policies.KeepSource && u.Planned.Sub(e.At) <= time.Second:
+				continue // it begins with the next whole second, and counts already
+			case u.Policy == policies.KeepSource:
+				kept = false
+			case kept:
+				note = "\twithout effect: it is kept then"
+			}
+			fmt.Fprintf(tw, "  %s\t%s%s\n", localTime(u.Planned, zone), edgeWords(u.Policy, u.Want), note)
 		}
 		return tw.Flush()
 	}
 	return nil
+}
+
+// printSilence says first of all that a pause holds, since it decides everything below.
+func printSilence(w io.Writer, e worker.ExplainAnswer) {
+	for _, p := range e.Pauses {
+		what := "Everything"
+		switch {
+		case p.Instance != "":
+			what = "It"
+		case p.Policy != "":
+			what = "Policy " + p.Policy
+		}
+		fmt.Fprintf(w, "%s is PAUSED%s\n", what, pausedUntil(p, zoneOf(e.Timezone)))
+	}
 }
 
 func pastOf(s schedule.State) string {

@@ -14,6 +14,7 @@ const helpWidth = 80
 // fitHelp lets the help of a command and of all below it fit a terminal.
 func fitHelp(root *cobra.Command) {
 	t := strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", helpWidth))
+	t = strings.ReplaceAll(t, "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "`+onlyGroups+`"))}}`)
 	root.SetUsageTemplate(strings.ReplaceAll(t, "for more information about a command", "for more about a command"))
 	var fit func(*cobra.Command)
 	fit = func(cmd *cobra.Command) {

@@ -36,7 +36,8 @@ Exit codes: 0; 1 nothing is known of such an instance; 64 wrong usage.`,
 		Example: `  nightshift history dev-1
   nightshift history dev-1 --since friday --notes
   nightshift history dev-1 --since 2026-11-27 -o json`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: n.completeInstance(0),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if err := oneOf("output", output, "table", "json", "cloudevents"); err != nil {
 				return err

@@ -81,7 +81,7 @@ func (im *importFlags) run(cmd *cobra.Command, tool, path string) error {
 	}
 	if im.timezone != "" {
 		if _, err := schedule.LoadZone(im.timezone); err != nil {
-			return usageError{err}
+			return usageError{error: err}
 		}
 	}
 	data, name, err := readImported(cmd.InOrStdin(), path)

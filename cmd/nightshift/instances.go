@@ -22,7 +22,14 @@ func newInstancesCommand() *cobra.Command {
 		Long: `instances asks the Civo API without the daemon. To stop, start, reboot, resize,
 retag or firewall an instance use those commands: they go through the daemon.
 
-CIVO_TOKEN is needed. Without --region and CIVO_REGION all regions are asked.`,
+A token is needed: CIVO_TOKEN, or the official CLI's ~/.civo.json. Without --region
+and CIVO_REGION all regions are asked.
+
+Exit codes: 0; 1 the API said no, or none or several instances have the name; 64
+wrong usage.`,
+		Example: `  nightshift instances list
+  nightshift instances list -o json > fleet.json    # for plan --inventory
+  nightshift instances get web-1`,
 	}
 	cmd.PersistentFlags().StringVar(&apiURL, "api-url", "", "address of the API (default CIVO_API_URL, else https://api.civo.com)")
 	cmd.PersistentFlags().StringVar(&region, "region", "", "region (default CIVO_REGION, else all)")
@@ -35,6 +42,7 @@ func newInstancesList(apiURL, region *string) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List instances", Args: cobra.NoArgs,
+		Long:    "list shows the instances of each region, as the API lists them now.\n\nExit codes: 0; 1 a region could not be read (the others are shown); 64 wrong usage.",
 		Example: "  nightshift instances list --region LON1 --tags env=dev\n  nightshift instances list -o json > fleet.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("output", output, "table", "json"); err != nil {
@@ -89,7 +97,7 @@ func newInstancesGet(apiURL, region *string) *cobra.Command {
 	var secrets bool
 	cmd := &cobra.Command{
 		Use: "get NAME", Short: "Show one instance as JSON", Args: cobra.ExactArgs(1),
-		Long:    "get shows one instance, by id or host name. Its initial password and statistics token are redacted unless --show-secrets is given.",
+		Long:    "get shows one instance, by id or host name. Its initial password and statistics token are redacted unless --show-secrets is given.\n\nExit codes: 0; 1 none or several instances have the name, or the API said no; 64 wrong usage.",
 		Example: "  nightshift instances get web-1",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, regions, err := apiFromEnvironment(cmd.Context(), *apiURL, *region)
@@ -126,7 +134,9 @@ func newInstancesCreate(apiURL, region *string) *cobra.Command {
 		Long: `create makes an instance. Size and image are given by name, the network by id or
 label (default: the region's default network). It is BUILDING when create ends.
 
-When the answer is lost the instance may exist all the same: list before you try again.`,
+When the answer is lost the instance may exist all the same: list before you try again.
+
+Exit codes: 0 it is being built; 1 the API said no; 64 wrong usage.`,
 		Example: "  nightshift instances create server1.example.com --region LON1 --size g3.small --image ubuntu-jammy --tags env=dev",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, regions, err := apiFromEnvironment(cmd.Context(), *apiURL, *region)
@@ -202,7 +212,7 @@ func newInstancesDelete(apiURL, region *string) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use: "delete NAME", Short: "Delete an instance and its disk, for ever", Args: cobra.ExactArgs(1),
-		Long:    "delete removes an instance at once; nothing brings it back. It asks for --yes, and for a name or id that exactly one instance has.",
+		Long:    "delete removes an instance at once; nothing brings it back. It asks for --yes, and for a name or id that exactly one instance has.\n\nExit codes: 0 deleted; 1 none or several instances have the name, or the API said no; 64 wrong usage.",
 		Example: "  nightshift instances delete dev-1 --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, regions, err := apiFromEnvironment(cmd.Context(), *apiURL, *region)

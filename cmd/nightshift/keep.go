@@ -43,17 +43,22 @@ Exit codes: 0 kept or ended, 1 refused (with the reason), 64 wrong usage.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case req.End && len(args) != 1:
-				return usagef("keep --end takes a NAME and nothing else")
+				return usagef("keep --end takes a NAME and no state: nightshift keep %s --end", firstOf(append(args, "NAME")...))
 			case !req.End && len(args) != 2:
-				return usagef("keep takes a NAME and one of running, stopped and asis")
+				return usageError{errors.New("keep takes a NAME and one of running, stopped and asis; with --end a NAME alone"), true}
 			case !req.End && !slices.Contains(keepStates, args[1]):
-				return usagef("%q is none of running, stopped and asis", args[1])
+				return usagef("%q is none of running, stopped and asis%s", args[1], didYouMean(args[1], keepStates, ""))
 			case req.Until != "" && req.For != "":
 				return usagef("a keep has either --until or --for")
 			}
 			return readFor(&req.For)
 		},
-		ValidArgsFunction: cobra.FixedCompletions(keepStates, cobra.ShellCompDirectiveNoFileComp),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return keepStates, cobra.ShellCompDirectiveNoFileComp
+			}
+			return n.completeInstance(0)(cmd, args, begun)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !req.End {
 				req.State = args[1]
@@ -69,7 +74,7 @@ Exit codes: 0 kept or ended, 1 refused (with the reason), 64 wrong usage.`,
 				if err := bus.Ask(ctx, "keep", req, &answer); err != nil {
 					return err
 				}
-				return printKeep(cmd.OutOrStdout(), answer)
+				return printKeep(cmd.OutOrStdout(), answer, req.Until)
 			})
 		},
 	}
@@ -108,7 +113,15 @@ func (n *natsFlags) with(ctx context.Context, ask func(context.Context, *events.
 	return ask(ctx, bus)
 }
 
-func printKeep(w io.Writer, a worker.KeepAnswer) error {
+// tomorrowWords say of a time of day that is over today that the next one is meant.
+func tomorrowWords(asked string, now, until time.Time) string {
+	if _, err := time.Parse("15:04", asked); err != nil || now.YearDay() == until.YearDay() {
+		return ""
+	}
+	return " (tomorrow: it is past " + asked + " today)"
+}
+
+func printKeep(w io.Writer, a worker.KeepAnswer, asked string) error {
 	zone := zoneOf(a.Timezone)
 	if a.Ended {
 		_, err := fmt.Fprintf(w, "%s is kept no longer; the policies decide. It is %s.\n", a.Hostname, a.Status)
@@ -124,7 +137,8 @@ func printKeep(w io.Writer, a worker.KeepAnswer) error {
 	case state == schedule.Stopped && a.Status != policies.StatusShutoff:
 		now = " It is " + a.Status + " and " + willBe(a.Mode) + " stopped."
 	}
-	_, err := fmt.Fprintf(w, "%s is kept %s until %s; then the policies decide.%s\n", a.Hostname, keptWord(state), localTime(a.Until, zone), now)
+	_, err := fmt.Fprintf(w, "%s is kept %s until %s%s; then the policies decide.%s\nTo end it earlier: nightshift keep %s --end\n",
+		a.Hostname, keptWord(state), localTime(a.Until, zone), tomorrowWords(asked, a.Since.In(zone), a.Until.In(zone)), now, a.Hostname)
 	return err
 }
 

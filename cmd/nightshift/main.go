@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -53,16 +52,20 @@ type exitError int
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // usageError is wrong usage: exit code 64.
-type usageError struct{ error }
+type usageError struct {
+	error
+	called bool // the hint is how the command is called
+}
 
 func (u usageError) Unwrap() error { return u.error }
 
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...), false} }
 
 // report prints an error with its hint, and returns the exit code.
 func report(w io.Writer, cmd *cobra.Command, err error) int {
 	var code exitError
 	var usage usageError
+	err = asUsage(err)
 	switch {
 	case err == nil:
 		return exitGood
@@ -79,13 +82,13 @@ func report(w io.Writer, cmd *cobra.Command, err error) int {
 	}
 	fmt.Fprintf(w, "nightshift: error: %v\n", err)
 	hint := hintOf(err)
-	if isCobraUsage(err) {
+	if errors.As(err, &usage) && usage.called {
 		hint = usageHint(cmd)
 	}
 	if hint != "" {
 		fmt.Fprintf(w, "nightshift: hint: %s\n", hint)
 	}
-	if errors.As(err, &usage) || isCobraUsage(err) {
+	if errors.As(err, &usage) {
 		return exitUsage
 	}
 	return exitFailed
@@ -99,28 +102,12 @@ func hintOf(err error) string {
 		return denied.Hint()
 	case errors.As(err, &api):
 		return api.Hint
+	case errors.Is(err, civo.ErrNoToken):
+		return "to try without an account: nightshift demo; or nightshift sim, and CIVO_TOKEN=12345 with --api-url http://127.0.0.1:8080"
 	case errors.Is(err, events.ErrNoDaemon):
 		return "start one with nightshift run, or name its NATS with --nats-url"
 	}
 	return ""
-}
-
-// usageHint says how a command is called, and where more stands.
-func usageHint(cmd *cobra.Command) string {
-	if !cmd.HasParent() {
-		return "see nightshift --help"
-	}
-	return strings.TrimSuffix(cmd.UseLine(), " [flags]") + "; see " + cmd.CommandPath() + " --help"
-}
-
-// isCobraUsage recognises cobra's own complaints, which have no type.
-func isCobraUsage(err error) bool {
-	for _, s := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires at least", "flag needs an argument", "invalid argument", "required flag", "at least one of the flags", "if any flags in the group"} {
-		if strings.HasPrefix(err.Error(), s) {
-			return true
-		}
-	}
-	return false
 }
 
 func count(n int, what string) string {
@@ -169,7 +156,7 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagFault)
 	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "act", Title: "Act:"}, &cobra.Group{ID: "operate", Title: "Operate:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -180,7 +167,7 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 	add("look", newInitCommand(), newPlanCommand(), newDiffCommand(), newSimulateCommand(), newExplainCommand(), newWhenCommand(), newCheckCommand(), newTestCommand(), newStatusCommand(), newWatchCommand(), newHistoryCommand(), newRunsCommand())
 	add("act", append(newActCommands(), newKeepCommand(), newPauseCommand(), newResumeCommand())...)
 	add("act", newRunActCommands()...)
-	defer fitHelp(root)
+	defer speakPlainly(root)
 	add("operate", newRunCommand(), newDemoCommand(), newSimCommand(), newChaosCommand(), newInstancesCommand(), newImportCommand(), newDeadCommand(), newSettleCommand(), newNATSCommand(), newBackupCommand(), newRestoreCommand(), newAccountCommand(), newSchemaCommand(), newVersionCommand())
 	fitHelp(root)
 	return root
@@ -189,6 +176,8 @@ Exit codes: 0 good, 1 failed, 2 something would be done (plan
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Long:    "version prints the version of this program; status prints that of the daemon.\n\nExit code: 0; 64 wrong usage.",
+		Example: "  nightshift version",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "nightshift", version)
 			return err

@@ -84,8 +84,14 @@ func newNATSCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "nats",
 		Short: "Set up NATS, and print the permissions that it needs",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `nats is for those who run a NATS of their own; the daemon brings one along, which
+needs neither. setup makes the streams that the daemon needs, or compares them;
+permissions prints the least rights of each role. docs/nats-security.md has the
+way from an open server to one with a user for everybody.
+
+Exit codes: those of the command; 64 wrong usage.`,
+		Example: `  nightshift nats setup --check
+  nightshift nats permissions worker observer`,
 	}
 	cmd.AddCommand(newNATSSetupCommand(), newNATSPermissionsCommand())
 	return cmd
@@ -216,7 +222,9 @@ with --nkey NAME=KEY it is the public key of an NKey instead.
 
 --publish and --history allow what NATS itself answers, and NATS sends its answer
 to whatever subject the user names, unchecked: see docs/nats-security.md before
-you give them to somebody whom you would not trust with the streams.`,
+you give them to somebody whom you would not trust with the streams.
+
+Exit codes: 0; 64 wrong usage.`,
 		Example: `  nightshift nats permissions commander --who oncall --region lon1 --action start --action stop
   nightshift nats permissions worker provisioner observer=grafana commander=oncall > users.conf
   nightshift nats permissions worker -o json`,
@@ -272,7 +280,7 @@ func grantsOf(args []string, scope events.Scope) ([]events.Grant, error) {
 		}
 		g, err := events.Permissions(events.Role(role), s)
 		if err != nil {
-			return nil, usageError{err}
+			return nil, usageError{error: err}
 		}
 		if taken[g.User] {
 			return nil, usagef("two users are called %s: name one of them, as in observer=grafana", g.User)

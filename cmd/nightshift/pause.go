@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nightshift/events"
+	"nightshift/policies"
 	"nightshift/worker"
 )
 
@@ -27,6 +28,9 @@ func (f *pauseFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.policy, "policy", "", "one policy, by name")
 	cmd.Flags().StringVar(&f.instance, "instance", "", "all policies on one instance: id or host name")
 	cmd.Flags().StringVar(&f.region, "region", "", "region of the instance, where its name alone is ambiguous")
+	_ = cmd.RegisterFlagCompletionFunc("instance", func(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return f.nats.completeInstance(0)(cmd, nil, begun)
+	})
 	cmd.MarkFlagsOneRequired("all", "policy", "instance")
 	cmd.MarkFlagsMutuallyExclusive("all", "policy", "instance")
 }
@@ -80,7 +84,8 @@ Exit codes: 0 paused, 1 refused or no daemon, 64 wrong usage.`,
 			}
 			until := "until it is resumed"
 			if !a.Until.IsZero() {
-				until = "until " + localTime(a.Until, zoneOf(a.Timezone))
+				zone := zoneOf(a.Timezone)
+				until = "until " + localTime(a.Until, zone) + tomorrowWords(req.Until, a.Since.In(zone), a.Until.In(zone))
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s paused %s.\n", scopeIs(a), until)
 			return err
@@ -137,15 +142,21 @@ func printPauses(w io.Writer, s worker.Status, zone *time.Location) {
 		case p.Policy != "":
 			line = "PAUSED: policy " + p.Policy
 		}
-		if !p.Until.IsZero() {
-			line += " until " + localTime(p.Until, zone)
-		}
-		if p.Who != "" {
-			line += ", by " + publisher(p.Who, p.Claim)
-		}
-		if p.Reason != "" {
-			line += ": " + p.Reason
-		}
-		fmt.Fprintln(w, line)
+		fmt.Fprintln(w, line+pausedUntil(p, zone))
 	}
+}
+
+// pausedUntil says of a pause until when it lasts, by whom it is, and why.
+func pausedUntil(p policies.Pause, zone *time.Location) string {
+	words := ""
+	if !p.Until.IsZero() {
+		words += " until " + localTime(p.Until, zone)
+	}
+	if p.Who != "" {
+		words += ", by " + publisher(p.Who, p.Claim)
+	}
+	if p.Reason != "" {
+		words += ": " + p.Reason
+	}
+	return printable(words)
 }

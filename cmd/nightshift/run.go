@@ -121,7 +121,7 @@ not; 64 wrong usage.`,
 				return usagef("--log-format %q is neither console nor json", form)
 			}
 			if check {
-				return checkRun(cmd.Context(), cmd.OutOrStdout(), &f, cfg)
+				return checkRun(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), &f, cfg)
 			}
 			clock, err := planClock(cfg.Civo.APIURL, planStart, planAt, speed)
 			if err != nil {

@@ -33,17 +33,20 @@ type runCheck struct {
 // checkPatience bounds each look.
 const checkPatience = 20 * time.Second
 
-func checkRun(ctx context.Context, w io.Writer, f *fileFlags, cfg *configs.Config) error {
+func checkRun(ctx context.Context, w, terminal io.Writer, f *fileFlags, cfg *configs.Config) error {
 	c := &runCheck{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0), cfg: cfg}
 	p := cfg.Policies
 	c.say("configuration", nil, "%s: %s for %s, mode %s, revision %s", f.path, countPolicies(len(p.Policies)), strings.Join(p.Regions, ", "), p.Mode, cfg.Revision)
+	wait := newProgress(terminal, "looking at NATS and the store")
 	if cfg.NATS.URL == "" {
 		c.dataDir(ctx)
 	} else {
 		c.external(ctx)
 	}
+	wait.say("asking %s", cfg.Civo.APIURL)
 	c.cloud(ctx)
 	c.addresses(ctx)
+	wait.end()
 	if err := c.w.Flush(); err != nil {
 		return err
 	}

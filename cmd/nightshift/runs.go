@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -22,22 +23,31 @@ func newRunsCommand() *cobra.Command {
 	var limit int
 	var since, output string
 	cmd := &cobra.Command{
-		Use:   "runs",
+		Use:   "runs [RUN]",
 		Short: "List what was carried out, is under way, or waits for approval",
 		Long: `runs lists the newest runs of the last day: what each trigger (edges, a command, a
-signal) asked for, and how its actions ended. runs show RUN lists every action of one
-run with its reason. Runs are kept for 7 days.
+signal) asked for, and how its actions ended. runs RUN, or runs show RUN, lists every
+action of one run with its reason. Runs are kept for 7 days.
 
 A run that waits for approval (mode: ask, or larger than limits.per_run) is held; let
 it go on with approve. A run is named by its trigger, or as dev-hours@2026-11-27T19:00,
 with the time in the policy file's zone.
 
 Exit codes: 0; 1 no such run or no daemon; 64 wrong usage.`,
-		Example: "  nightshift runs --since 72h --failed\n  nightshift runs show dev-hours@2026-11-27T19:00\n  nightshift runs -o json",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Example:           "  nightshift runs --since 72h --failed\n  nightshift runs show dev-hours@2026-11-27T19:00\n  nightshift runs -o json",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: n.completeRun,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("output", output, "table", "json"); err != nil {
 				return err
+			}
+			if len(args) == 1 {
+				for _, flag := range []string{"failed", "since", "limit"} {
+					if cmd.Flags().Changed(flag) {
+						return usagef("--%s chooses among runs, and does not go with one: %s", flag, args[0])
+					}
+				}
+				return n.showRun(cmd, args[0], output)
 			}
 			if limit < 1 {
 				return usagef("--limit %d: at least 1", limit)
@@ -75,33 +85,38 @@ func newRunsShowCommand() *cobra.Command {
 	var n natsFlags
 	var output string
 	cmd := &cobra.Command{
-		Use:     "show RUN",
-		Short:   "List every action of a run, with how it ended and why",
-		Long:    "show lists every action of one run: how it ended, and why.\n\nExit codes: 0; 1 no such run or no daemon; 64 wrong usage.",
-		Example: "  nightshift runs show dev-hours@2026-11-27T19:00\n  nightshift runs show t1764270000 -o json",
-		Args:    cobra.ExactArgs(1),
+		Use:               "show RUN",
+		Short:             "List every action of a run, with how it ended and why",
+		Long:              "show lists every action of one run: how it ended, and why.\n\nExit codes: 0; 1 no such run or no daemon; 64 wrong usage.",
+		Example:           "  nightshift runs show dev-hours@2026-11-27T19:00\n  nightshift runs show t1764270000 -o json",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: n.completeRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("output", output, "table", "json"); err != nil {
 				return err
 			}
-			answer, err := n.allOf(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				return printJSON(cmd.OutOrStdout(), answer.Runs)
-			}
-			for _, r := range answer.Runs {
-				if err := printRun(cmd.OutOrStdout(), r, zoneOf(answer.Timezone)); err != nil {
-					return err
-				}
-			}
-			return nil
+			return n.showRun(cmd, args[0], output)
 		},
 	}
 	n.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return cmd
+}
+
+func (n *natsFlags) showRun(cmd *cobra.Command, name, output string) error {
+	answer, err := n.allOf(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	if output == "json" {
+		return printJSON(cmd.OutOrStdout(), answer.Runs)
+	}
+	for _, r := range answer.Runs {
+		if err := printRun(cmd.OutOrStdout(), r, zoneOf(answer.Timezone)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (n *natsFlags) runs(ctx context.Context, req worker.RunsRequest) (answer worker.RunsAnswer, err error) {
@@ -172,7 +187,11 @@ func countWords(r worker.RunInfo) string {
 }
 
 func printRun(w io.Writer, r worker.RunInfo, zone *time.Location) error {
-	fmt.Fprintf(w, "%s (%s), planned for %s: %s, %s.\n", r.Name, r.Trigger, localTime(r.Planned, zone), r.State, countWords(r))
+	name := r.Name
+	if name != r.Trigger {
+		name += " (" + r.Trigger + ")"
+	}
+	fmt.Fprintf(w, "%s, planned for %s: %s, %s.\n", name, localTime(r.Planned, zone), r.State, countWords(r))
 	if r.State == "held" {
 		fmt.Fprintf(w, "It waits until %s for: nightshift approve %s\n", localTime(r.HeldUntil, zone), r.Trigger)
 	}
@@ -193,6 +212,9 @@ func printRun(w io.Writer, r worker.RunInfo, zone *time.Location) error {
 			outcome += " (settled as " + it.Settled + ")"
 		}
 		detail := it.Detail
+		if it.Outcome == "" && r.State != "held" {
+			detail = noteWords(it.Note)
+		}
 		if it.Error != "" {
 			detail = strings.TrimPrefix(detail+"; "+it.Error, "; ")
 		}
@@ -205,24 +227,50 @@ func printRun(w io.Writer, r worker.RunInfo, zone *time.Location) error {
 	return tw.Flush()
 }
 
+// noteWords say how far an action is that is under way.
+func noteWords(note string) string {
+	what, detail, _ := strings.Cut(note, ": ")
+	switch events.Outcome(what) {
+	case "":
+		return "its turn has not come yet"
+	case events.Started:
+		return "Civo is asked"
+	case events.Accepted:
+		return "Civo has accepted it; it is looked at until it is so"
+	case events.Waiting:
+		return "waits: " + detail
+	}
+	return note
+}
+
 // newRunActCommands are those that act on a whole run.
 func newRunActCommands() []*cobra.Command {
 	one := func(use, endpoint, short, long, example, said string) *cobra.Command {
 		var n natsFlags
+		var wait bool
+		var timeout time.Duration
 		cmd := &cobra.Command{
 			Use: use, Short: short, Long: long + "\n\nRUN is a trigger id, or such as dev-hours@2026-11-27T19:00 (see nightshift runs).\n\nExit codes: 0; 1 refused, no such run or no daemon; 64 wrong usage.", Example: example,
-			Args: cobra.ExactArgs(1),
+			Args: cobra.ExactArgs(1), ValidArgsFunction: n.completeRun,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				req := worker.ApproveRequest{Run: args[0]}
 				req.Who = userName()
 				var a worker.ApproveAnswer
+				if timeout <= 0 {
+					return usagef("--timeout %s: above 0", timeout)
+				}
 				if err := n.with(cmd.Context(), func(ctx context.Context, bus *events.Bus) error { return bus.Ask(ctx, endpoint, req, &a) }); err != nil {
 					return err
 				}
-				return printAsked(cmd.OutOrStdout(), said, a)
+				if err := printAsked(cmd.OutOrStdout(), said, a, wait); err != nil || !wait || a.Actions == 0 || a.Held != "" {
+					return err
+				}
+				return n.awaitRuns(cmd, a, timeout)
 			},
 		}
 		n.add(cmd)
+		cmd.Flags().BoolVar(&wait, "wait", false, "wait until every action has its outcome; exit code 1 where one failed, expired or is unknown")
+		cmd.Flags().DurationVar(&timeout, "timeout", 15*time.Minute, "how long to wait")
 		if endpoint == "retry" {
 			_ = cmd.Flags().Bool("failed", false, "what failed, expired or is unknown, which is the default and all that retry asks for")
 		}
@@ -234,15 +282,64 @@ func newRunActCommands() []*cobra.Command {
 			"  nightshift approve dev-hours@19:00", "%s goes on with %s"),
 		one("retry RUN", "retry", "Ask again for what failed in a run",
 			"retry asks again for every action of a run that failed, expired or is unknown, as one\nrun: held where it is larger than limits.per_run. Until that run has ended, asking\nagain adds nothing; of what failed in it, too, the next retry is another attempt.",
-			"  nightshift retry dev-hours@19:00", "Of %s %s asked for again"),
+			"  nightshift retry dev-hours@19:00", "Of %s %s will be tried again"),
 		one("undo RUN", "undo", "Undo what a run has done",
 			"undo starts again what a run stopped, stops what it started, and puts tags and\nfirewalls back, as one run: held where it is larger than limits.per_run. A resize\nand a reboot have no opposite.",
-			"  nightshift undo dev-hours@19:00", "Of %s %s undone"),
+			"  nightshift undo dev-hours@19:00", "Of %s %s will be undone"),
 	}
 }
 
-// printAsked says what an approval, a retry or an undo has set going.
-func printAsked(w io.Writer, said string, a worker.ApproveAnswer) error {
+// awaitRuns waits until all that an approval, a retry or an undo has set going has
+// its outcome, and prints that.
+func (n *natsFlags) awaitRuns(cmd *cobra.Command, a worker.ApproveAnswer, timeout time.Duration) error {
+	names := a.Asked
+	if len(names) == 0 {
+		names = []string{a.Run.Trigger}
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+	defer cancel()
+	wait := newProgress(cmd.ErrOrStderr(), "waiting for run %s", names[0])
+	defer wait.end()
+	failed := false
+	for _, name := range names {
+		for {
+			answer, err := n.allOf(ctx, name)
+			var no *events.Refusal
+			switch stored := !errors.As(err, &no) || no.Code != 404; { // a command is a run once it is planned
+			case ctx.Err() != nil:
+				return fmt.Errorf("run %s has not ended within %s; it goes on: nightshift runs show %s", name, timeout, name)
+			case err != nil && stored:
+				return err
+			}
+			open := false
+			for _, r := range answer.Runs {
+				open = open || r.State != "ended"
+				wait.say("%s: %s", name, countWords(r))
+			}
+			if err == nil && !open {
+				for _, r := range answer.Runs {
+					failed = failed || slices.ContainsFunc(r.Items, isFailure)
+					wait.aside(func() { err = errors.Join(err, printRun(cmd.OutOrStdout(), r, zoneOf(answer.Timezone))) })
+				}
+				if err != nil {
+					return err
+				}
+				break
+			}
+			sleep(ctx, 500*time.Millisecond)
+		}
+	}
+	if failed {
+		return errSilent
+	}
+	return nil
+}
+
+func isFailure(i worker.ItemInfo) bool { return slices.Contains(failures, events.Outcome(i.Outcome)) }
+
+// printAsked says what an approval, a retry or an undo has set going, and how to see
+// what becomes of it.
+func printAsked(w io.Writer, said string, a worker.ApproveAnswer, waits bool) error {
 	if a.Actions > 0 {
 		fmt.Fprintf(w, said, a.Run.Name, count(a.Actions, "action"))
 		if len(a.Asked) > 0 {
@@ -252,6 +349,9 @@ func printAsked(w io.Writer, said string, a worker.ApproveAnswer) error {
 			fmt.Fprint(w, ", which was asked for already and has not ended")
 		}
 		fmt.Fprintln(w, ".")
+		if !waits && a.Held == "" {
+			fmt.Fprintf(w, "How it ends: nightshift runs show %s\n", firstOf(append(a.Asked, a.Run.Trigger)...))
+		}
 	}
 	if a.Held != "" {
 		fmt.Fprintf(w, "It is held: %s. Let it go on with: nightshift approve %s\n", a.Held, a.Asked[0])

@@ -27,7 +27,9 @@ its default, an example, and whether a duration is in plan or in machine time.
 
 With an argument it prints the JSON Schema of that form of message on NATS: event is
 the CloudEvent of nightshift.v1.evt.>, record its data. --events prints all of them
-in one document, under $defs.`,
+in one document, under $defs.
+
+Exit codes: 0; 64 wrong usage.`,
 		Example: `  nightshift schema > nightshift.schema.json
   nightshift schema --included > nightshift-included.schema.json
   nightshift schema -o markdown | less

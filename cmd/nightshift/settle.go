@@ -48,6 +48,9 @@ Exit codes: 0; 1 no such action, not unknown, or no daemon; 64 wrong usage.`,
 				return err
 			}
 			if strings.TrimSpace(reason) == "" {
+				if err := n.isUnsettled(cmd.Context(), args[0]); err != nil {
+					return err
+				}
 				return usagef("say with --reason how you know, for those who read it later")
 			}
 			req := worker.SettleRequest{ActionID: args[0], As: as, Reason: reason, Who: userName()}
@@ -80,6 +83,23 @@ func (n *natsFlags) listUnsettled(cmd *cobra.Command, output string) error {
 		return printJSON(cmd.OutOrStdout(), a.Actions)
 	}
 	return printUnsettled(cmd.OutOrStdout(), a.Actions)
+}
+
+// isUnsettled looks whether an action is one of those that nobody has settled, so
+// that nobody is asked for a reason in vain.
+func (n *natsFlags) isUnsettled(ctx context.Context, actionID string) error {
+	var a worker.UnsettledAnswer
+	if err := n.with(ctx, func(ctx context.Context, bus *events.Bus) error {
+		return bus.Ask(ctx, "unsettled", worker.UnsettledRequest{}, &a)
+	}); err != nil {
+		return err
+	}
+	for _, u := range a.Actions {
+		if u.ActionID == actionID {
+			return nil
+		}
+	}
+	return fmt.Errorf("no action %q is unknown and not settled yet; nightshift settle lists those that are", actionID)
 }
 
 func printUnsettled(w io.Writer, actions []worker.UnknownInfo) error {

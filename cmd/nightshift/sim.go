@@ -24,7 +24,10 @@ func newSimCommand() *cobra.Command {
 		Short: "Run the simulator of the Civo API as a server",
 		Long: `sim answers as the Civo API does, from memory: instances with their states, sizes,
 networks, firewalls, disk images and quota. Point nightshift, curl or any other
-client at it; nothing is real and nothing is billed.`,
+client at it; nothing is real and nothing is billed.
+
+It ends with Ctrl-C. Exit codes: 0; 1 the address is taken or the fleet has a fault;
+64 wrong usage.`,
 		Example: `  nightshift sim --listen 127.0.0.1:8080 --token 12345
   curl -H 'Authorization: bearer 12345' 'http://127.0.0.1:8080/v2/instances?region=LON1'
   CIVO_TOKEN=12345 nightshift plan --api-url http://127.0.0.1:8080`,
@@ -48,7 +51,7 @@ client at it; nothing is real and nothing is billed.`,
 			for _, text := range faults {
 				fault, err := civosim.ParseFault(text)
 				if err != nil {
-					return usageError{err}
+					return usageError{error: err}
 				}
 				sim.Inject(fault)
 			}

@@ -120,7 +120,9 @@ others are shown); 64 wrong usage.`,
 			if err != nil {
 				return err
 			}
+			wait := newProgress(cmd.ErrOrStderr(), "simulating from %s to %s", from.In(set.Zone).Format(time.DateOnly), to.In(set.Zone).Format(time.DateOnly))
 			s := simulated{set: set, instances: fleet.instances, from: from, to: to, stages: policies.Simulate(set, fleet.instances, fleet.facts, from, to)}
+			wait.end()
 			if output == "json" {
 				err = s.printJSON(cmd.OutOrStdout())
 			} else {

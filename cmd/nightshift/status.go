@@ -31,7 +31,9 @@ they were read, actions under way, pauses, and the next edges.
 With --ready it is a health check: nothing but a line, exit code 0 when the
 daemon is ready and 1 when it is not or does not answer. A token that Civo refuses
 and a region that it does not know are named there; a restart would mend neither,
-so that daemon counts as ready.`,
+so that daemon counts as ready.
+
+Exit codes: 0; 1 no daemon answers, or with --ready it is not ready; 64 wrong usage.`,
 		Example: "  nightshift status\n  nightshift status --ready",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -168,8 +170,14 @@ func printStatus(w io.Writer, s worker.Status) {
 
 // nextWords are an edge in words: "dev-hours stopped", "end of a keep".
 func nextWords(e worker.UpcomingEdge) string {
-	if strings.HasPrefix(e.Want, "end of ") && sourceName(e.Policy) != e.Policy {
-		return e.Want
+	return strings.ReplaceAll(edgeWords(e.Policy, e.Want), "\t", " ")
+}
+
+// edgeWords are whose edge it is and what is wanted from then on, in two columns; of
+// an exception its end alone, which names it.
+func edgeWords(source, want string) string {
+	if sourceName(source) != source && (strings.HasPrefix(want, "end of ") || strings.HasPrefix(want, "begin of ")) {
+		return want
 	}
-	return sourceName(e.Policy) + " " + e.Want
+	return sourceName(source) + "\t" + want
 }

@@ -38,7 +38,9 @@ or with commas, any. -o json prints one record a line, -o cloudevents the whole
 CloudEvent as it is stored (nightshift schema event has its JSON Schema).
 
 --since also takes 3d, today, yesterday, a weekday (the latest that has begun),
-a day such as 2026-11-27, and "friday 18:00", in the zone of this machine.`,
+a day such as 2026-11-27, and "friday 18:00", in the zone of this machine.
+
+Exit codes: 0 ended with Ctrl-C; 1 no such instance, or no NATS; 64 wrong usage.`,
 		Example: `  nightshift watch
   nightshift watch --failed --since friday
   nightshift watch --policy dev-hours --outcome done,skipped -o json
@@ -103,6 +105,24 @@ func outcomeWords() string {
 		words = append(words, string(o))
 	}
 	return strings.Join(words, ", ")
+}
+
+// isAsked reports whether an event says what somebody asked for that is no action: a
+// keep, a pause, an approval.
+func isAsked(rec events.Record) bool {
+	return rec.Outcome == events.Noticed && rec.Detail != "" && slices.Contains([]string{"keep", "pause", "approve"}, rec.Action)
+}
+
+// askedLine says it as a sentence: "everything is paused, by ann: lunch".
+func askedLine(rec events.Record) string {
+	line := rec.Detail
+	if who := publisher(rec.Who, rec.Claim); who != "" {
+		line += ", by " + who
+	}
+	if rec.Why != "" {
+		line += ": " + rec.Why
+	}
+	return printable(line)
 }
 
 // watched is an event in a line of JSON.

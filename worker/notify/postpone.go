@@ -112,7 +112,7 @@ func (n *Notifier) postpone(ctx context.Context, r *http.Request) (int, page) {
 		n.log.Warn("an instance is not kept running as a link asked", zap.String("instance_id", l.instance), zap.Error(err))
 		return http.StatusServiceUnavailable, page{Title: "Not now", Text: "Nightshift does not answer at the moment, and nothing has changed. Try again in a minute."}
 	}
-	n.log.Info("kept running by a link", zap.String("instance_id", l.instance), zap.String("region", l.region), zap.Time("until", l.until))
+	n.log.Info("kept running by a link", zap.String("instance_id", l.instance), zap.String("region", strings.ToUpper(l.region)), zap.Time("until", l.until))
 	return http.StatusOK, page{Title: name + " stays running", Text: "It will not be stopped before " + t.clock(l.until) + ". To end that sooner: nightshift keep " + l.instance + " --end"}
 }
 
