@@ -19,8 +19,9 @@ import (
 // against a simulator there is nothing to compare.
 
 const (
-	// clockLook is how often the clock is compared, while somebody wants to act.
-	clockLook = 10 * time.Second
+	// clockLook is how often the clock is compared, while somebody wants to act; each
+	// time NATS is asked. That it jumped is seen without asking.
+	clockLook = time.Minute
 	// clockPoll is how long whoever wants to act waits while it is not plausible.
 	clockPoll = 5 * time.Second
 	// clockJump is how far the clock may run from the time that has passed.
@@ -65,7 +66,7 @@ func (c *clockCheck) ok(ctx context.Context) error {
 		jump = wall.Sub(c.wall) - now.Sub(looked)
 	}
 	jumped := jump > clockJump || jump < -clockJump
-	if !looked.IsZero() && now.Sub(looked) < clockLook && !jumped {
+	if !looked.IsZero() && now.Sub(looked) < believed(old) && !jumped {
 		c.mu.Unlock()
 		return old
 	}
@@ -88,6 +89,14 @@ func (c *clockCheck) ok(ctx context.Context) error {
 		c.say(ctx, "plausible", "the clock is plausible again: it says "+wall.Format(time.RFC3339))
 	}
 	return err
+}
+
+// believed is how long what a comparison said is good.
+func believed(said error) time.Duration {
+	if said != nil {
+		return clockPoll
+	}
+	return clockLook
 }
 
 // fault is what the last comparison said.
