@@ -247,6 +247,9 @@ func (d *decision) limitByPolicy(run []*Action, hold func(string, func(*Action) 
 		case byTrigger:
 			n := d.selected(i)
 			most, bound := d.set.Limits.Allowed(n)
+			if !bound && d.facts.Partial { // of how many it is a share is not known: the least that it can be
+				most, bound = 1, true
+			}
 			if !bound {
 				continue
 			}

@@ -19,8 +19,9 @@ import (
 // against a simulator there is nothing to compare.
 
 const (
-	// clockLook is how often the clock is compared, while somebody wants to act.
-	clockLook = 10 * time.Second
+	// clockLook is how often the clock is compared, while somebody wants to act; each
+	// time NATS is asked. That it jumped is seen without asking.
+	clockLook = time.Minute
 	// clockPoll is how long whoever wants to act waits while it is not plausible.
 	clockPoll = 5 * time.Second
 	// clockJump is how far the clock may run from the time that has passed.
@@ -81,7 +82,7 @@ func (c *clockCheck) ok(ctx context.Context) error {
 			jump = wall.Sub(c.wall) - now.Sub(c.looked)
 		}
 		jumped := jump > clockJump || jump < -clockJump
-		if !c.looked.IsZero() && now.Sub(c.looked) < clockLook && !jumped {
+		if !c.looked.IsZero() && now.Sub(c.looked) < believed(c.err) && !jumped {
 			err := c.err
 			c.mu.Unlock()
 			return err
@@ -120,6 +121,14 @@ func (c *clockCheck) tell(ctx context.Context, old, err error, wall time.Time) {
 	case err == nil && old != nil:
 		c.say(ctx, "plausible", "the clock is plausible again: it says "+wall.Format(time.RFC3339))
 	}
+}
+
+// believed is how long what a comparison said is good.
+func believed(said error) time.Duration {
+	if said != nil {
+		return clockPoll
+	}
+	return clockLook
 }
 
 // fault is what the last comparison said.

@@ -750,7 +750,7 @@ func (p *planner) runs(trig policies.Trigger, regions []string, plan policies.Pl
 
 // heldRun is the part of a plan that waits for approval.
 func (p *planner) heldRun(of events.Run, why string) events.Run {
-	of.Trigger = events.HeldID(of.Trigger)
+	of.Trigger, of.Items = events.HeldID(of.Trigger), nil
 	of.Held, of.HeldUntil = why, time.Now().Add(cmp.Or(p.set().HoldFor, policies.DefaultHoldFor)).UTC()
 	return of
 }

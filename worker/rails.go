@@ -259,7 +259,11 @@ func (l *look) boundsOf(p *policies.Policy) (all []bound) {
 	}
 	limits := l.r.set().Limits
 	if limits.Share > 0 && l.a.run.Held == "" {
-		if most, ok := limits.Allowed(l.r.inv.selected(p)); ok {
+		most, ok := limits.Allowed(l.r.inv.selected(p))
+		if !ok && len(l.r.inv.read()) < len(l.r.inv.names()) { // of how many it is a share is not known: the least that it can be
+			most, ok = 1, true
+		}
+		if ok {
 			all = append(all, bound{most, policies.ShareWithin, "limits.share"})
 		}
 	}

@@ -75,6 +75,7 @@ func edgesAreKnown(s *story) {
 			if !ok || isPseudo(t.Policy) {
 				continue
 			}
+			s.saw()
 			known := slices.ContainsFunc(stretches, func(st stretch) bool {
 				return st.policy.Name == t.Policy && st.hash == t.Hash && (s.knew(st, t.Planned) || st.policy.Was != "")
 			})
@@ -128,6 +129,7 @@ func edgesAreAnnounced(s *story) {
 			if e.Planned.Before(s.planAt(s.Now).Add(-longestCatchUp)) || !st.until.IsZero() && !s.wasUp(st, e.Planned) {
 				continue
 			}
+			s.saw()
 			if !slices.ContainsFunc(s.Ticks, func(t events.Tick) bool { return announces(t, e) }) {
 				missing = append(missing, e.Planned)
 			}
@@ -195,9 +197,10 @@ func edgesAreDecided(s *story) {
 		if t.Policy == policies.DriftSource {
 			continue // what a look finds is told; that it finds nothing is not
 		}
-		if s.isLate(t.StoredAt) {
+		if s.isLate(t.StoredAt) || t.StoredAt.After(s.Now.Add(-Grace)) {
 			continue
 		}
+		s.saw()
 		edge := edgeOf(t)
 		if _, told := s.outcome(policies.ActionID(edge, 0, events.None, "none")); told {
 			continue

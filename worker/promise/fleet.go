@@ -25,7 +25,11 @@ func fleetIsAsWanted(s *story) {
 		facts := s.exceptions(inst.ID, s.Now, s.Now)
 		facts.Impulses = s.impulses(inst.ID, s.Now, "")
 		win, ok := set.Winner(inst, facts, now)
-		if !ok || win.State == schedule.Any || statusFor(win.State) == inst.Status || set.ModeOf(win.Source) != policies.ModeAct {
+		if !ok || win.State == schedule.Any {
+			continue
+		}
+		s.saw()
+		if statusFor(win.State) == inst.Status || set.ModeOf(win.Source) != policies.ModeAct {
 			continue
 		}
 		if calls := callsOf(s.byInstance[inst.ID]); s.beganLate(win) || s.wonLate(inst, win) || len(calls) > 0 && s.isLate(calls[len(calls)-1].StoredAt) {

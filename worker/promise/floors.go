@@ -22,6 +22,7 @@ func aboveFloors(s *story) {
 				return false
 			}
 			for _, n := range set.FloorsOver(inst) {
+				s.saw()
 				floor := &set.Floors[n]
 				if left := s.mayRun(floor, inst.ID, rec.StoredAt); left < floor.Running {
 					says = fmt.Sprintf("a floor of %d over %s", floor.Running, floor.Select)
@@ -67,8 +68,8 @@ func (s *story) mayBeUp(id string, at time.Time) bool {
 		switch {
 		case f.Instances[i].Status == policies.StatusActive:
 			up, since = true, f.At
-		case f.At.Before(at.Add(-Grace)):
-			up, since = false, f.At
+		case f.Instances[i].Status == policies.StatusShutoff && f.At.Before(at.Add(-Grace)): // one on its way tells nothing
+			up, since = false, f.At.Add(-Grace) // what we have just asked for shows later
 		}
 	}
 	for _, r := range s.requests[id] {

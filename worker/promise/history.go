@@ -38,10 +38,11 @@ type History struct {
 
 	// Plan is the plan time at a machine time; nil: they are the same.
 	Plan func(machine time.Time) time.Time
-	// Rate and Burst are what the account may be asked, all daemons together; 0: not judged.
+	// Rate and Burst are what the account may be asked, all daemons together, and what
+	// a daemon may ask at once when it begins; 0: not judged.
 	Rate, Burst float64
-	// Imposed is how long waits of our own, which do not count against a give-up
-	// time, may be altogether: order, pace, a place among the calls under way.
+	// Imposed is how long waits of our own may be that no event tells of, and that do
+	// not count against a give-up time: for a place among the calls under way.
 	Imposed time.Duration
 	// Places is how many calls one daemon has under way at a time: what waits for one
 	// waits for us, however long. 0: nothing waits.
@@ -127,7 +128,13 @@ func (b Breach) String() string {
 }
 
 // Check asks all rules, and returns what was broken in their order.
-func Check(h *History) (breaches []Breach) {
+func Check(h *History) []Breach { return judge(h).breaches }
+
+// Cases are how often each rule, by its name, had something to judge: a rule that
+// never had, has shown nothing.
+func Cases(h *History) map[string]int { return judge(h).cases }
+
+func judge(h *History) *story {
 	s := read(h)
 	for _, r := range Rules {
 		if r.AtEnd && !h.Settled {
@@ -136,7 +143,7 @@ func Check(h *History) (breaches []Breach) {
 		s.rule = r.Name
 		r.broken(s)
 	}
-	return s.breaches
+	return s
 }
 
 // story is a history put in order for the rules.
@@ -144,6 +151,7 @@ type story struct {
 	*History
 	rule     string
 	breaches []Breach
+	cases    map[string]int // by rule
 
 	byAction   map[string][]events.Record // oldest first
 	byInstance map[string][]events.Record // those of actions on it
@@ -161,7 +169,7 @@ type planned struct {
 
 func read(h *History) *story {
 	s := &story{
-		History: h, byAction: make(map[string][]events.Record), byInstance: make(map[string][]events.Record),
+		History: h, cases: make(map[string]int), byAction: make(map[string][]events.Record), byInstance: make(map[string][]events.Record),
 		run: make(map[uint64]*events.Run), item: make(map[string]planned), requests: make(map[string][]civosim.Request),
 	}
 	for _, rec := range h.Events {
@@ -193,6 +201,18 @@ func read(h *History) *story {
 // broken reports a breach of the rule that is asked.
 func (s *story) broken(instance, action, says string, shown ...string) {
 	s.breaches = append(s.breaches, Breach{s.rule, instance, action, says, shown})
+}
+
+// saw counts a case for the rule that is asked.
+func (s *story) saw() { s.cases[s.rule]++ }
+
+// sawKept counts as cases what the daemon says it left alone for such reasons.
+func (s *story) sawKept(reasons ...policies.Reason) {
+	for _, rec := range s.Events {
+		if rec.Outcome == events.Skipped && slices.Contains(reasons, policies.Reason(rec.Reason)) {
+			s.saw()
+		}
+	}
 }
 
 // isLate reports whether something came too late to have ended.

@@ -1,6 +1,7 @@
 package promise_test
 
 import (
+	"runtime"
 	"runtime/debug"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	runtime.GOMAXPROCS(procs)
 	debug.SetGCPercent(400) // a bubble lives for seconds and leaves everything behind
 	ats.Register()          // the server's own clock, which must be made outside of any bubble
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))

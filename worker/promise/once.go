@@ -16,6 +16,7 @@ func oneOutcome(s *story) {
 		if !rec.Outcome.Ends() {
 			continue
 		}
+		s.saw()
 		if first, _ := s.outcome(rec.ActionID); first.Seq != rec.Seq {
 			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s ended as %s, then as %s", rec.Action, host(rec), first.Outcome, rec.Outcome), lines(s.byAction[rec.ActionID])...)
 		}
@@ -34,6 +35,7 @@ func onePlan(s *story) {
 		}
 		plans[key] = run
 		for _, edge := range run.Edges {
+			s.saw()
 			key := run.Region + "/" + edge
 			if first := edges[key]; first != nil && first.Origin() != run.Origin() {
 				s.broken("", "", fmt.Sprintf("planned time %s is in two plans of %s", edge, run.Region), runLine(first), runLine(run))
@@ -46,6 +48,7 @@ func onePlan(s *story) {
 
 func plannedBeforeCalled(s *story) {
 	for _, rec := range s.started {
+		s.saw()
 		p, ok := s.item[rec.ActionID]
 		switch {
 		case !ok:
@@ -59,6 +62,7 @@ func plannedBeforeCalled(s *story) {
 func announcedBeforeCalled(s *story) {
 	for id, requests := range s.requests {
 		for _, r := range requests {
+			s.saw()
 			if !s.isAnnounced(r) {
 				s.broken(id, "", fmt.Sprintf("the cloud was asked for a %s of %s that no started event announces", r.Op, id), append(lines(callsOf(s.byInstance[id])), requestLine(r))...)
 			}
@@ -93,10 +97,15 @@ func callsOf(recs []events.Record) (calls []events.Record) {
 // or its deadline has passed.
 func oneCallInFlight(s *story) {
 	open := make(map[string]events.Record) // by instance
+	called := make(map[string]bool)
 	for _, rec := range s.Events {
 		before, isOpen := open[rec.Instance]
 		switch {
 		case rec.Outcome == events.Started:
+			if called[rec.Instance] {
+				s.saw()
+			}
+			called[rec.Instance] = true
 			if isOpen && rec.StoredAt.Before(before.Deadline.Add(-s.Apart)) {
 				s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("a %s of %s began while a %s may have been under way", rec.Action, host(rec), before.Action), line(before), line(rec))
 			}
@@ -112,6 +121,9 @@ func inOrder(s *story) {
 	for _, rec := range s.started {
 		key := rec.Instance + "/" + string(policies.KindOf(policies.Verb(rec.Action)))
 		last, ok := newest[key]
+		if ok {
+			s.saw()
+		}
 		if ok && rec.RunSeq < last.RunSeq && s.wins(last) && s.wins(rec) {
 			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("a %s of %s by an older trigger began after a %s by a newer one", rec.Action, host(rec), last.Action), line(last), line(rec))
 			continue
@@ -149,6 +161,9 @@ func neverTwice(s *story) {
 				}
 			}
 		}
+		if len(sent) > 0 {
+			s.saw()
+		}
 		if len(sent) > 1 {
 			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("one %s of %s was sent %d times", rec.Action, host(rec), len(sent)), shown...)
 		}
@@ -184,6 +199,7 @@ func nothingIsLost(s *story) {
 			continue
 		}
 		for _, it := range run.Items {
+			s.saw()
 			if _, ended := s.outcome(it.ID); !ended && !s.mayBeOpen(run, it) {
 				s.broken(it.Instance, it.ID, fmt.Sprintf("%s of %s, wanted by %s, has no outcome", it.Action, it.Hostname, source(it.Policy)), append([]string{runLine(run)}, lines(s.byAction[it.ID])...)...)
 			}
@@ -210,8 +226,13 @@ func (s *story) mayBeOpen(run *events.Run, it events.Item) bool {
 			since = t
 		}
 	}
-	if recs := s.byAction[it.ID]; len(recs) > 0 && recs[len(recs)-1].Outcome == events.Waiting && it.NotAfter.After(since) {
-		since = it.NotAfter
+	if recs := s.byAction[it.ID]; len(recs) > 0 {
+		switch last := recs[len(recs)-1]; {
+		case last.Outcome == events.Waiting && it.NotAfter.After(since):
+			since = it.NotAfter
+		case last.Outcome == events.PutOff && last.StoredAt.After(since): // it is tried again and again
+			since = last.StoredAt
+		}
 	}
 	return s.Now.Before(since.Add(endsWithin))
 }

@@ -14,7 +14,12 @@ import (
 
 func notBeforeDue(s *story) {
 	for _, rec := range s.started {
-		if p, ok := s.item[rec.ActionID]; ok && rec.StoredAt.Add(s.Apart).Before(p.NotBefore) {
+		p, ok := s.item[rec.ActionID]
+		if !ok || !p.NotBefore.After(p.run.StoredAt) {
+			continue
+		}
+		s.saw()
+		if rec.StoredAt.Add(s.Apart).Before(p.NotBefore) {
 			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began at %s and is due at %s", rec.Action, host(rec), stamp(rec.StoredAt), stamp(p.NotBefore)), line(rec))
 		}
 	}
@@ -22,8 +27,9 @@ func notBeforeDue(s *story) {
 
 func notAfterGiveUp(s *story) {
 	for _, rec := range s.started {
+		s.saw()
 		p, ok := s.item[rec.ActionID]
-		if ok && !p.NotAfter.IsZero() && rec.StoredAt.After(p.NotAfter.Add(max(s.Imposed, s.inLine(p.run, rec.StoredAt))+s.Apart+storeLasts)) && !s.waitedForUs(rec) {
+		if ok && !p.NotAfter.IsZero() && rec.StoredAt.After(p.NotAfter.Add(max(s.Imposed, s.inLine(p.run, rec.StoredAt))+s.imposedOn(rec)+s.Apart+storeLasts)) {
 			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began at %s, its give-up time was %s", rec.Action, host(rec), stamp(rec.StoredAt), stamp(p.NotAfter)), lines(s.byAction[rec.ActionID])...)
 		}
 	}
@@ -59,16 +65,37 @@ func (s *story) inLine(run *events.Run, until time.Time) time.Duration {
 // restarted.
 const restartsWithin = time.Minute
 
-// waitedForUs reports whether a limit of ours kept an action back before a call: how
-// long it did so nobody says, and it does not count against the give-up time.
-func (s *story) waitedForUs(started events.Record) bool {
-	return slices.ContainsFunc(s.byAction[started.ActionID], func(rec events.Record) bool {
-		return rec.Outcome == events.Waiting && rec.StoredAt.Before(started.StoredAt) && slices.ContainsFunc([]string{"limits.per_hour:", "floors:", "policy " + rec.Policy + " failed of late"},
-			func(of string) bool { return strings.HasPrefix(rec.Detail, of) })
-	})
+// ours begin the details of notes about waits that we impose, and that do not count
+// against a give-up time.
+var ours = []string{"waits for its turn", "waits by pace", "limits.per_hour", "floors:"}
+
+// imposedOn is how long an action had been kept waiting by order, pace, canary or a
+// limit when a call began: from each note that says so to the next event.
+func (s *story) imposedOn(started events.Record) (sum time.Duration) {
+	var since time.Time
+	for _, rec := range s.byAction[started.ActionID] {
+		if !since.IsZero() {
+			sum += rec.StoredAt.Sub(since)
+			since = time.Time{}
+		}
+		if rec.Seq >= started.Seq {
+			break
+		}
+		isOurs := strings.HasSuffix(rec.Detail, ", which goes first") || strings.Contains(rec.Detail, " failed of late") ||
+			slices.ContainsFunc(ours, func(o string) bool { return strings.HasPrefix(rec.Detail, o) })
+		if rec.Outcome == events.Waiting && isOurs {
+			since = rec.StoredAt
+		}
+	}
+	return sum
 }
 
 func notWatched(s *story) {
+	for _, p := range s.item {
+		if p.Observe || p.Skip != "" {
+			s.saw()
+		}
+	}
 	for _, rec := range s.started {
 		p, ok := s.item[rec.ActionID]
 		switch {
@@ -82,6 +109,11 @@ func notWatched(s *story) {
 }
 
 func notHeld(s *story) {
+	for i := range s.Runs {
+		if s.Runs[i].Held != "" {
+			s.saw()
+		}
+	}
 	for _, rec := range s.started {
 		p, ok := s.item[rec.ActionID]
 		if !ok || p.run.Held == "" {
@@ -110,6 +142,7 @@ func (s *story) forEachMoment(rec events.Record, f func(set *policies.Set, inst 
 }
 
 func notProtected(s *story) {
+	s.sawKept(policies.ReasonProtected)
 	for _, rec := range s.started {
 		why := ""
 		if s.forEachMoment(rec, func(set *policies.Set, inst policies.Instance) bool {
@@ -123,6 +156,7 @@ func notProtected(s *story) {
 }
 
 func notExcepted(s *story) {
+	s.sawKept(policies.ReasonPaused, policies.ReasonKept)
 	for _, rec := range s.started {
 		facts := s.exceptions(rec.Instance, rec.StoredAt.Add(-Grace), rec.StoredAt.Add(s.Apart))
 		why := ""
@@ -138,6 +172,7 @@ func notExcepted(s *story) {
 }
 
 func onlyAllowed(s *story) {
+	s.sawKept(policies.ReasonNotAllowed)
 	for _, rec := range s.started {
 		if s.forEachMoment(rec, func(set *policies.Set, _ policies.Instance) bool {
 			return !slices.Contains(set.Allow, policies.Verb(rec.Action))
@@ -154,6 +189,7 @@ func (s *story) bySignal(rec events.Record) bool {
 }
 
 func offOnPurpose(s *story) {
+	s.sawKept(policies.ReasonOffOnPurpose)
 	for _, rec := range s.started {
 		if !s.bySignal(rec) || rec.Action != string(policies.Reboot) && rec.Action != string(policies.Resize) && rec.Action != string(policies.Stop) {
 			continue
@@ -228,6 +264,7 @@ func isUndone(end events.Record) bool {
 // cooledDown asks of calls that reached the cloud: one that was announced, and cut
 // short before it was sent, begins no cool-down that anybody could miss.
 func cooledDown(s *story) {
+	s.sawKept(policies.ReasonCooldown)
 	last := make(map[string]events.Record)
 	for _, rec := range s.started {
 		if !s.bySignal(rec) {
@@ -258,6 +295,7 @@ func (s *story) reached(started events.Record) bool {
 }
 
 func withinLimits(s *story) {
+	s.sawKept(policies.ReasonOverLimit)
 	s.perRun()
 	s.perHour()
 	s.atMost()
@@ -280,7 +318,7 @@ func (s *story) perRun() {
 		}
 		n := 0
 		for _, it := range run.Items {
-			if it.Skip == "" && !it.Observe && it.Kind != string(policies.KindNotify) && !isLevelStart(it) {
+			if counts(it) {
 				n++
 			}
 		}
@@ -336,20 +374,27 @@ func (s *story) atMost() {
 	}
 }
 
-// withinRate fills a bucket as the account's may be.
+// withinRate fills a bucket as the account's may be, and once more for each daemon
+// that begins, or finds its bus again.
 func withinRate(s *story) {
 	if s.Rate <= 0 {
 		return
 	}
 	burst := max(s.Burst, 1)
-	tokens := burst
+	tokens, begun := burst, 0
 	var at time.Time
 	for _, r := range s.Requests {
 		if !at.IsZero() {
-			tokens = min(burst, tokens+s.Rate*r.Time.Sub(at).Seconds())
+			tokens = max(tokens, min(burst, tokens+s.Rate*r.Time.Sub(at).Seconds()))
+		}
+		for ; begun < len(s.Up) && !s.Up[begun].From.After(r.Time); begun++ {
+			tokens += burst // a process that begins knows nothing of what those before it asked
 		}
 		at = r.Time
 		tokens--
+		if tokens < burst/2 {
+			s.saw()
+		}
 		if tokens < -0.01 { // what is lost in sums of fractions
 			s.broken("", "", fmt.Sprintf("the API was asked faster than %g times a second", s.Rate), requestLine(r))
 			tokens = 0
@@ -360,7 +405,11 @@ func withinRate(s *story) {
 func noBlankFirewall(s *story) {
 	for id, requests := range s.requests {
 		for _, r := range requests {
-			if r.Op == "firewall" && !hasFirewall(r.Body) {
+			if r.Op != "firewall" {
+				continue
+			}
+			s.saw()
+			if !hasFirewall(r.Body) {
 				s.broken(id, "", "a firewall was asked for without a name, which opens the default one", requestLine(r))
 			}
 		}

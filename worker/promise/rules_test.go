@@ -1,6 +1,7 @@
 package promise_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -144,6 +145,41 @@ func (b *book) act(trigger, kind string, it events.Item, at time.Time) *events.R
 	return run
 }
 
+// both is a run of two stops by one policy, one right after the other.
+func (b *book) both() {
+	at := nineteen.Add(30 * time.Minute)
+	run := b.run(at, "t3", "tick")
+	b.plan(run, item("stop", web, "dev-hours", at, true), item("stop", web2, "dev-hours", at, true))
+	b.event(run, 0, events.Started, at.Add(time.Second))
+	b.event(run, 1, events.Started, at.Add(2*time.Second))
+}
+
+// grow lets there be more instances of dev-hours.
+func (b *book) grow(n int) {
+	for f := range b.Fleets {
+		if b.Fleets[f].At.Before(b.Started) {
+			b.Fleets[f].Instances = slices.Clone(b.Fleets[f].Instances)
+			continue
+		}
+		for i := range n {
+			b.Fleets[f].Instances = append(b.Fleets[f].Instances, policies.Instance{ID: fmt.Sprint("i-", i), Region: "LON1", Status: policies.StatusShutoff, Tags: []string{"env=dev"}})
+		}
+	}
+	if b.Fleets[0].At.Before(b.Started) {
+		more := b.Fleets[1]
+		more.At = nineteen.Add(-time.Hour)
+		b.Fleets = slices.Insert(b.Fleets, 1, more)
+	}
+}
+
+// limit changes the policy file.
+func (b *book) limit(change func(*policies.Set)) {
+	set := *b.Files[0].Set
+	set.Policies = slices.Clone(set.Policies)
+	change(&set)
+	b.Files[0].Set = &set
+}
+
 func TestAHistoryInWhichAllWentWellBreaksNothing(t *testing.T) {
 	b := good(t)
 	for _, breach := range promise.Check(&b.History) {
@@ -200,12 +236,59 @@ func TestEachRuleIsFoundBroken(t *testing.T) {
 			at := nineteen.Add(70 * time.Minute)
 			b.act("prometheus-2", "signal", item("reboot", web2, "web-down", at, false), at)
 		},
+		"share": func(b *book) {
+			b.grow(6)
+			b.limit(func(set *policies.Set) { set.Limits.PerRun, set.Limits.Share = 50, 0.2 })
+			run := b.run(nineteen, "local-1", "command")
+			b.plan(run, item("retag", web, "", nineteen, false), item("retag", web2, "", nineteen, false), item("retag", dev, "", nineteen, false))
+			for n := range 3 {
+				b.event(run, n, events.Failed, nineteen)
+			}
+		},
+		"growth": func(b *book) {
+			b.Fleets[0].At = b.Started.Add(-24 * time.Hour)
+			b.Files[0].From = b.Fleets[0].At
+			early := b.run(b.Started.Add(-22*time.Hour), "t1", "tick")
+			b.plan(early, item("stop", dev, "dev-hours", nineteen, true))
+			b.event(early, 0, events.Failed, nineteen.Add(-23*time.Hour))
+			b.Runs[0], b.Runs[2] = b.Runs[2], b.Runs[0]
+			b.grow(5)
+		},
+		"canary": func(b *book) {
+			b.limit(func(set *policies.Set) { set.Policies[0].Canary = 10 * time.Minute })
+			b.both()
+		},
+		"breaker": func(b *book) {
+			run := b.run(nineteen, "local-1", "command")
+			for n := range 5 {
+				it := item("retag", fmt.Sprint("i-", n), "dev-hours", nineteen, false)
+				b.plan(run, it)
+				b.event(run, n, events.Failed, nineteen.Add(10*time.Minute+time.Duration(n)*time.Second))
+			}
+			b.act("t2", "tick", item("stop", web, "dev-hours", nineteen, false), nineteen.Add(20*time.Minute))
+		},
+		"order": func(b *book) {
+			b.both()
+			run := &b.Runs[len(b.Runs)-1]
+			for n := range run.Items {
+				run.Items[n].Stage = &events.Stage{Order: "shop", Action: "stop", Turn: n + 1, Of: 2, Deadline: 10 * time.Minute}
+			}
+		},
+		"pace": func(b *book) {
+			b.limit(func(set *policies.Set) { set.Pace = policies.Pace{AtOnce: 1, Apart: time.Minute} })
+			b.both()
+		},
 		"floors": func(b *book) {
 			at := nineteen.Add(2 * time.Hour)
 			b.act("local-1", "command", item("stop", web2, "", at, false), at)
 			b.act("local-2", "command", item("stop", web, "", at, false), at.Add(time.Minute))
 		},
-		"rate":              func(b *book) { b.Rate, b.Requests[1].Time = 0.1, b.Requests[0].Time.Add(time.Second) },
+		"rate": func(b *book) {
+			b.Rate = 0.1
+			for range 4 {
+				b.request("list", "", nineteen.Add(2*time.Hour))
+			}
+		},
 		"no blank firewall": func(b *book) { b.act("local-1", "command", item("firewall", web, "", nineteen, false), nineteen) },
 		"edges are known":   func(b *book) { b.Files[0].From = nineteen.Add(time.Second) },
 		"edges are announced": func(b *book) {

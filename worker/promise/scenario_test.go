@@ -14,23 +14,31 @@ import (
 )
 
 const fleet = `instances:
-  - { id: dev-1, hostname: dev-1, region: LON1, tags: [env=dev] }
-  - { id: dev-2, hostname: dev-2, region: LON1, tags: [env=dev] }
-  - { id: dev-3, hostname: dev-3, region: NYC1, tags: [env=dev] }
-  - { id: dev-4, hostname: dev-4, region: NYC1, tags: [env=dev, role=web], status: SHUTOFF }
+  - { id: dev-1, hostname: dev-1, region: LON1, tags: [env=dev, tier=db] }
+  - { id: dev-2, hostname: dev-2, region: LON1, tags: [env=dev, tier=app] }
+  - { id: dev-3, hostname: dev-3, region: NYC1, tags: [env=dev, tier=db] }
+  - { id: dev-4, hostname: dev-4, region: NYC1, tags: [env=dev, tier=app, role=web], status: SHUTOFF }
+  - { id: dev-5, hostname: dev-5, region: LON1, tags: [env=dev, tier=app] }
+  - { id: dev-6, hostname: dev-6, region: NYC1, tags: [env=dev] }
   - { id: dev-db, hostname: dev-db, region: LON1, tags: [env=dev, protected] }
   - { id: web-1, hostname: web-1, region: LON1, tags: [role=web] }
   - { id: web-2, hostname: web-2, region: NYC1, tags: [role=web] }
+  - { id: web-3, hostname: web-3, region: LON1, tags: [role=web] }
+  - { id: web-4, hostname: web-4, region: NYC1, tags: [role=web] }
   - { id: api-1, hostname: api-1, region: LON1, tags: [role=api] }
   - { id: ci-1, hostname: ci-1, region: LON1, tags: [ci-runner], status: SHUTOFF }
   - { id: night-1, hostname: night-1, region: NYC1, tags: [batch] }
+  - { id: night-2, hostname: night-2, region: LON1, tags: [batch] }
 `
 
-var instances = []string{"dev-1", "dev-2", "dev-3", "dev-4", "dev-db", "web-1", "web-2", "api-1", "ci-1", "night-1"}
+var (
+	instances = []string{"dev-1", "dev-2", "dev-3", "dev-4", "dev-5", "dev-6", "dev-db", "web-1", "web-2", "web-3", "web-4", "api-1", "ci-1", "night-1", "night-2"}
+	webs      = []string{"web-1", "web-2", "web-3", "web-4"}
+)
 
 func regionOf(instance string) string {
 	switch instance {
-	case "dev-3", "dev-4", "web-2", "night-1":
+	case "dev-3", "dev-4", "dev-6", "web-2", "web-4", "night-1":
 		return "nyc1"
 	}
 	return "lon1"
@@ -48,6 +56,11 @@ type variant struct {
 	cron     string
 	more     string // policies
 	floors   string
+	canary   string // of dev-hours
+	atMost   string // of web-down
+	order    string
+	pace     string
+	share    float64
 }
 
 var windows = []string{
@@ -56,7 +69,30 @@ var windows = []string{
 	`"00:20-02:20", "03:20-05:20", "06:20-08:20", "09:20-11:20", "12:20-14:20", "15:20-17:20", "18:20-20:20", "21:20-23:20"`,
 }
 
+// text leaves out the policies that do what allow does not list: with them the file
+// would be refused.
 func (v variant) text() string {
+	webDown, apiGrows := "", ""
+	if strings.Contains(v.allow, "reboot") {
+		webDown = fmt.Sprintf(`  - name: web-down
+    select: { all: [role=web] }
+    trigger: { alert: InstanceDown }
+    do: { reboot: soft }
+    cooldown: %s
+%s`, v.cooldown, v.atMost)
+	}
+	if strings.Contains(v.allow, "resize") {
+		apiGrows = `  - name: api-grows
+    select: { all: [role=api] }
+    trigger: { load: cpu, above: 85 }
+    do: { resize: [g3.small, g3.medium, g3.large] }
+    cooldown: 2h
+`
+	}
+	share := ""
+	if v.share > 0 {
+		share = fmt.Sprintf(", share: %g", v.share)
+	}
 	return fmt.Sprintf(`
 version: 1
 regions: [LON1, NYC1]
@@ -67,7 +103,7 @@ policies:
   - name: dev-hours
     select: { all: [env=dev], none: [keep-on] }
     schedule: { running: [%s] }
-%s  - name: batch-start
+%s%s  - name: batch-start
     select: { all: [batch] }
     cron: "%s"
     do: start
@@ -76,17 +112,7 @@ policies:
     select: { all: [batch] }
     cron: "45 * * * *"
     do: stop
-  - name: web-down
-    select: { all: [role=web] }
-    trigger: { alert: InstanceDown }
-    do: { reboot: soft }
-    cooldown: %s
-  - name: api-grows
-    select: { all: [role=api] }
-    trigger: { load: cpu, above: 85 }
-    do: { resize: [g3.small, g3.medium, g3.large] }
-    cooldown: 2h
-  - name: ci-on-demand
+%s%s  - name: ci-on-demand
     select: { all: [ci-runner] }
     trigger: { signal: ci.queued }
     do: start
@@ -94,11 +120,24 @@ policies:
     cooldown: 1s
 %sprotect: { all: [protected] }
 allow: [%s]
-limits: { per_run: %d, per_hour: %d }
-%s`, v.mode, v.windows, v.extra, v.cron, v.cooldown, v.more, v.allow, v.perRun, v.perHour, v.floors)
+limits: { per_run: %d, per_hour: %d%s }
+%s%s%s`, v.mode, v.windows, v.extra, v.canary, v.cron, webDown, apiGrows, v.more, v.allow, v.perRun, v.perHour, share, v.floors, v.order, v.pace)
 }
 
-const allVerbs = "start, stop, reboot, retag, firewall, resize"
+const (
+	allVerbs = "start, stop, reboot, retag, firewall, resize"
+	tiers    = `order:
+  - name: tiers
+    stages:
+      - { select: { all: [tier=db] }, deadline: 3m }
+      - { select: { all: [tier=app] }, deadline: 2m }
+`
+	slowly  = "pace: { at_once: 1, apart: 20s }\n"
+	webUp   = "floors: [ { select: { all: [role=web] }, running: 4 } ]\n"
+	devUp   = "floors: [ { select: { all: [env=dev] }, running: 2 } ]\n"
+	oneWeb  = "floors: [ { select: { all: [role=web] }, running: 1 } ]\n"
+	manyWeb = "    at_most: { instances: 5, within: 30m }\n"
+)
 
 func plain() variant {
 	return variant{windows: windows[0], allow: allVerbs, mode: "act", perRun: 50, perHour: 1000, cooldown: "30m", cron: "5 * * * *"}
@@ -119,6 +158,7 @@ type scenario struct {
 	offsets []time.Duration
 	apart   time.Duration
 	alone   bool // the one daemon knows that it is the only one
+	rate    float64
 	file    string
 	steps   []step
 
@@ -126,9 +166,9 @@ type scenario struct {
 	v    variant
 }
 
-// calm is how long nothing goes wrong at the end: until the longest give-up time
-// of what was asked for in trouble is over.
-const calm = 125 * time.Minute
+// calm is how long nothing goes wrong at the end: until what was asked for in trouble
+// is over, each pause and the longest give-up time of what nothing keeps back any more.
+const calm = 80 * time.Minute
 
 // begins are days with nothing to them, and days on which the clocks change.
 var begins = []time.Time{
@@ -142,7 +182,13 @@ func newScenario(seed uint64, trouble time.Duration) *scenario {
 	s := &scenario{seed: seed, trouble: trouble, dice: rand.New(rand.NewPCG(seed, 7)), v: plain()}
 	s.begin = begins[s.dice.IntN(len(begins))]
 	s.v.windows = pick(s, windows...)
+	s.rails()
+	outage := s.chance(0.3)
+	if outage { // all of a policy fail together, and it goes on trying
+		s.v.extra, s.v.canary, s.v.order, s.v.pace = "    enforce: true\n", "", "", ""
+	}
 	s.file = s.v.text()
+	s.rate = pick(s, 10.0, 10, 2)
 	for range 1 + s.dice.IntN(3) {
 		offset := time.Duration(0)
 		if s.chance(0.3) {
@@ -155,6 +201,10 @@ func newScenario(seed uint64, trouble time.Duration) *scenario {
 	s.people()
 	s.signals()
 	s.collisions()
+	s.crowds()
+	if outage {
+		s.outage()
+	}
 	s.edits()
 	s.faults()
 	s.kills()
@@ -192,17 +242,13 @@ func (s *scenario) people() {
 		c := events.Command{Who: "local", Instance: pick(s, instances...), Action: pick(s, "stop", "start", "reboot", "retag"), ID: fmt.Sprintf("c%d", n)}
 		c.Region = regionOf(c.Instance)
 		if c.Action == "retag" {
-			c.Instance, c.Add = pick(s, "web-1", "web-2"), []string{fmt.Sprintf("note=%d", n)}
+			c.Instance, c.Add = pick(s, webs...), []string{fmt.Sprintf("note=%d", n)}
 			c.Region = regionOf(c.Instance)
 		}
 		if c.Action == "reboot" {
 			c.Hard = s.chance(0.5)
 		}
-		send := func(w *world) {
-			if _, err := w.own.PublishCommand(w.t.Context(), c); err != nil {
-				w.t.Errorf("command: %v", err)
-			}
-		}
+		send := func(w *world) { w.command(c) }
 		at := s.some()
 		s.add(at, fmt.Sprintf("command %s %s", c.Action, c.Instance), send)
 		if s.chance(0.2) {
@@ -212,7 +258,7 @@ func (s *scenario) people() {
 	for range s.times(0.5) {
 		id := pick(s, instances[:4]...)
 		state := pick(s, "running", "stopped", "asis")
-		span := pick(s, "10m", "45m", "2h")
+		span := pick(s, "10m", "45m", "1h")
 		at := s.some()
 		s.ask(at, "keep", worker.KeepRequest{Instance: id, Region: regionOf(id), State: state, For: span}, fmt.Sprintf("keep %s %s for %s", id, state, span))
 		if s.chance(0.3) {
@@ -238,7 +284,7 @@ func (s *scenario) people() {
 		if req.For == "" || s.chance(0.3) {
 			end := req
 			end.For = ""
-			s.ask(at+time.Duration(1+s.dice.IntN(90))*time.Minute, "resume", end, "resume "+what)
+			s.ask(at+time.Duration(1+s.dice.IntN(45))*time.Minute, "resume", end, "resume "+what)
 		}
 	}
 	for range s.times(1) {
@@ -251,7 +297,7 @@ func (s *scenario) people() {
 	}
 	for range s.times(0.3) {
 		id := pick(s, "dev-1", "dev-2", "dev-3")
-		tags := pick(s, []string{"env=dev"}, []string{"env=dev", "protected"}, []string{"env=dev", "keep-on"})
+		tags := pick(s, []string{"env=dev"}, []string{"env=dev", "tier=db", "protected"}, []string{"env=dev", "tier=app", "keep-on"})
 		s.add(s.some(), fmt.Sprintf("a person tags %s %s", id, strings.Join(tags, " ")), func(w *world) {
 			w.snapshot()
 			w.sim.SetTags(id, tags...)
@@ -277,34 +323,29 @@ func (s *scenario) ask(at time.Duration, name string, req any, what string) {
 }
 
 func (s *scenario) signals() {
-	send := func(w *world, sig events.Signal) {
-		if _, err := w.own.PublishSignal(w.t.Context(), sig); err != nil {
-			w.t.Errorf("signal: %v", err)
-		}
-	}
 	for n := range s.times(2) {
-		id := pick(s, "web-1", "web-2", "dev-4")
+		id := pick(s, append(webs, "dev-4")...)
 		sig := events.Signal{Source: "prometheus", Region: regionOf(id), Instance: id, Alert: "InstanceDown", Fingerprint: fmt.Sprintf("f%d", n)}
 		at := s.some()
 		sig.StartsAt = s.begin.Add(at)
-		s.add(at, "alert InstanceDown of "+id, func(w *world) { send(w, sig) })
+		s.add(at, "alert InstanceDown of "+id, func(w *world) { w.send(sig) })
 		if s.chance(0.3) {
-			s.add(at+30*time.Second, "the same alert again", func(w *world) { send(w, sig) })
+			s.add(at+30*time.Second, "the same alert again", func(w *world) { w.send(sig) })
 		}
 		if s.chance(0.3) {
 			over := sig
 			over.Status = "resolved"
-			s.add(at+time.Duration(s.dice.IntN(300))*time.Second, "the alert of "+id+" is resolved", func(w *world) { send(w, over) })
+			s.add(at+time.Duration(s.dice.IntN(300))*time.Second, "the alert of "+id+" is resolved", func(w *world) { w.send(over) })
 		}
 	}
 	for n := range s.times(0.7) {
 		value := pick(s, 92.0, 50.0)
 		sig := events.Signal{Source: "prometheus", Region: "lon1", Instance: "api-1", Load: "cpu", Value: &value, ID: fmt.Sprintf("l%d", n)}
-		s.add(s.some(), fmt.Sprintf("load of api-1 is %g", value), func(w *world) { send(w, sig) })
+		s.add(s.some(), fmt.Sprintf("load of api-1 is %g", value), func(w *world) { w.send(sig) })
 	}
 	for n := range s.times(1) {
 		sig := events.Signal{Source: "ci", Region: "lon1", Instance: "ci-1", Name: "ci.queued", ID: fmt.Sprintf("q%d", n)}
-		s.add(s.some(), "a job of ci-1 is queued", func(w *world) { send(w, sig) })
+		s.add(s.some(), "a job of ci-1 is queued", func(w *world) { w.send(sig) })
 	}
 }
 
@@ -315,22 +356,14 @@ func (s *scenario) collisions() {
 		if action == "retag" {
 			c.Add = []string{"at=" + id}
 		}
-		s.add(at, "command "+action+" "+instance, func(w *world) {
-			if _, err := w.own.PublishCommand(w.t.Context(), c); err != nil {
-				w.t.Errorf("command: %v", err)
-			}
-		})
+		s.add(at, "command "+action+" "+instance, func(w *world) { w.command(c) })
 	}
 	alert := func(at time.Duration, id, instance string) {
 		sig := events.Signal{Source: "prometheus", Region: regionOf(instance), Instance: instance, Alert: "InstanceDown", Fingerprint: id, StartsAt: s.begin.Add(at)}
-		s.add(at, "alert InstanceDown of "+instance, func(w *world) {
-			if _, err := w.own.PublishSignal(w.t.Context(), sig); err != nil {
-				w.t.Errorf("signal: %v", err)
-			}
-		})
+		s.add(at, "alert InstanceDown of "+instance, func(w *world) { w.send(sig) })
 	}
 	for n := range s.times(1) { // two that want the same instance at the same instant
-		at, instance := s.some(), pick(s, "web-1", "web-2")
+		at, instance := s.some(), pick(s, webs...)
 		command(at, fmt.Sprintf("x%d", n), "retag", instance)
 		command(at, fmt.Sprintf("y%d", n), pick(s, "stop", "start", "reboot"), instance)
 	}
@@ -364,25 +397,115 @@ func (s *scenario) collisions() {
 // edits change the file, which the daemons take up one after another.
 func (s *scenario) edits() {
 	for range s.times(0.4) {
-		switch s.dice.IntN(7) {
+		switch s.dice.IntN(8) {
 		case 0, 1:
 			s.v.windows = pick(s, windows...)
 		case 2:
 			s.v.extra = pick(s, "", "    enforce: true\n", "    spread: 2m\n", "    priority: 5\n")
 		case 3:
-			s.v.allow = pick(s, allVerbs, allVerbs, allVerbs) // a file whose policies do what allow lacks is refused as a whole
+			s.v.allow = pick(s, allVerbs, "start, stop, retag", "start, stop, reboot")
 		case 4:
 			s.v.mode = pick(s, "act", "observe", "act", "ask")
 		case 5:
 			s.v.perRun = pick(s, 50, 1, 2)
 			s.v.cooldown = pick(s, "10m", "30m", "1h")
-			s.v.floors = pick(s, "", "floors: [ { select: { all: [role=web] }, running: 1 } ]\n", "floors: [ { select: { all: [env=dev] }, running: 2 } ]\n")
 		case 6:
 			s.v.cron = pick(s, "5 * * * *", "35 * * * *", "*/20 * * * *")
 			s.v.more = pick(s, "", "  - name: nightly\n    select: { all: [batch] }\n    schedule: { stopped: [\"00:00-04:00\"] }\n")
+		case 7:
+			s.rails()
 		}
 		s.edit(s.some(), s.v.text())
 	}
+}
+
+// rails are those that a file may have or lack.
+func (s *scenario) rails() {
+	s.v.canary = pick(s, "", "", "    canary: 3m\n")
+	s.v.order = pick(s, "", tiers)
+	s.v.pace = pick(s, "", "", slowly)
+	s.v.share = pick(s, 0, 0, 0.25)
+	s.v.atMost = pick(s, "", manyWeb, manyWeb)
+	s.v.floors = pick(s, "", oneWeb, devUp, webUp, webUp)
+}
+
+// crowds are things that happen to many at once.
+func (s *scenario) crowds() {
+	for n := range s.times(0.4) { // what many are started for, and the network fails
+		at := s.some()
+		for i, id := range webs {
+			sig := events.Signal{Source: "prometheus", Region: regionOf(id), Instance: id, Alert: "InstanceDown", Fingerprint: fmt.Sprintf("n%d-%s", n, id), StartsAt: s.begin.Add(at)}
+			s.add(at+time.Duration(i)*pick(s, 0, time.Second, time.Minute), "alert InstanceDown of "+id, func(w *world) { w.send(sig) })
+		}
+	}
+	for n := range s.times(0.4) { // somebody stops all of them
+		at := s.some()
+		for i, id := range webs {
+			c := events.Command{Who: "local", Instance: id, Region: regionOf(id), Action: "stop", ID: fmt.Sprintf("a%d-%d", n, i)}
+			s.add(at+time.Duration(i)*pick(s, 0, 200*time.Millisecond), "command stop "+id, func(w *world) { w.command(c) })
+			back := c
+			back.Action, back.ID = "start", fmt.Sprintf("b%d-%d", n, i)
+			s.add(at+20*time.Minute, "command start "+id, func(w *world) { w.command(back) })
+		}
+	}
+	if s.chance(0.4) { // somebody gives many the tag of a policy
+		at := s.some()
+		s.add(at, "a person gives all webs the tag batch", func(w *world) { w.tagWebs("role=web", "batch") })
+		s.add(at+time.Duration(40+s.dice.IntN(40))*time.Minute, "a person takes the tag batch away", func(w *world) { w.tagWebs("role=web") })
+	}
+	for range s.times(0.7) { // somebody approves whatever is held
+		s.add(s.some(), "a person approves what is held", func(w *world) { w.approve() })
+	}
+}
+
+// outage is an hour in which the cloud says yes to every start and stop, and does
+// nothing. It is told so again and again, since other faults that end take it along.
+func (s *scenario) outage() {
+	for at := 5 * time.Minute; at < 70*time.Minute; at += 2 * time.Minute {
+		s.add(at, "", func(w *world) {
+			for _, op := range []string{"stop", "start"} {
+				w.sim.Inject(civosim.Fault{Op: op, Kind: civosim.AcceptedButNotDone, Count: -1})
+			}
+		})
+	}
+	s.add(5*time.Minute, "the cloud: no start and no stop is done for an hour", func(*world) {})
+	s.add(70*time.Minute, "the cloud is well", func(w *world) { w.sim.ClearFaults() })
+}
+
+func (w *world) command(c events.Command) {
+	if _, err := w.own.PublishCommand(w.t.Context(), c); err != nil {
+		w.t.Errorf("command: %v", err)
+	}
+}
+
+func (w *world) send(sig events.Signal) {
+	if _, err := w.own.PublishSignal(w.t.Context(), sig); err != nil {
+		w.t.Errorf("signal: %v", err)
+	}
+}
+
+func (w *world) tagWebs(tags ...string) {
+	w.snapshot()
+	for _, id := range webs {
+		w.sim.SetTags(id, tags...)
+		w.hand(id, "tags "+strings.Join(tags, " "))
+	}
+}
+
+func (w *world) approve() {
+	for run, err := range w.own.Runs(w.t.Context(), time.Now().Add(-time.Hour)) {
+		if err != nil {
+			w.t.Errorf("runs: %v", err)
+			return
+		}
+		if run.Held != "" && run.HeldUntil.After(time.Now()) {
+			var answer any
+			if err := w.own.Ask(w.t.Context(), "approve", worker.ApproveRequest{Run: run.Trigger}, &answer); err != nil {
+				w.tell("approve is answered: %v", err)
+			}
+		}
+	}
+	w.noteState()
 }
 
 func (s *scenario) edit(at time.Duration, file string) {
@@ -469,6 +592,9 @@ func (s *scenario) kills() {
 			w.daemon[n].end()
 			w.daemon[n].again()
 		})
+	}
+	if s.alone {
+		return // its NATS is embedded
 	}
 	for range s.times(0.4) {
 		n, at := s.dice.IntN(len(s.offsets)), s.some()

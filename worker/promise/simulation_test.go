@@ -18,19 +18,39 @@ import (
 var (
 	first   = flag.Uint64("first", 1, "the first seed of TestSimulation")
 	seeds   = flag.Int("seeds", 0, "how many seeds TestSimulation tries; 0: a few")
-	trouble = flag.Duration("trouble", 4*time.Hour, "how long things go wrong in TestSimulation, in virtual time")
+	trouble = flag.Duration("trouble", 2*time.Hour, "how long things go wrong in TestSimulation, in virtual time")
 	trace   = flag.Bool("trace", false, "TestSimulation prints what happened, also where nothing was broken")
 )
 
 func TestSimulation(t *testing.T) {
-	for n := range uint64(cmp.Or(*seeds, fewSeeds)) {
+	t.Parallel() // beside the planted bugs, which other processes look for
+	tried := cmp.Or(*seeds, fewSeeds)
+	cases := make(map[string]int)
+	for n := range uint64(tried) {
 		seed := *first + n
-		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { simulate(t, seed) })
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			for rule, n := range promise.Cases(simulate(t, seed)) {
+				cases[rule] += n
+			}
+		})
+	}
+	if tried < enoughSeeds || t.Failed() {
+		return
+	}
+	for _, rule := range promise.Rules {
+		if cases[rule.Name] == 0 && rule.Name != "no blank firewall" { // the scenario asks for no firewall
+			t.Errorf("rule %q had nothing to judge in %d seeds: nothing is shown of it", rule.Name, tried)
+		}
+		t.Logf("%6d cases of %q", cases[rule.Name], rule.Name)
 	}
 }
 
-// simulate lets a scenario happen, and asks each virtual hour what was broken.
-func simulate(t *testing.T, seed uint64) {
+// enoughSeeds are as many as have a case for every rule.
+const enoughSeeds = 24
+
+// simulate lets a scenario happen, asks each virtual hour what was broken, and
+// returns what happened.
+func simulate(t *testing.T, seed uint64) *promise.History {
 	began := time.Now()
 	defer func() { // nats.go pools timers: those of one bubble must not reach the next
 		runtime.GC()
@@ -53,6 +73,7 @@ func simulate(t *testing.T, seed uint64) {
 		t.Logf("what happened in seed %d (%d daemons):\n%s", seed, len(plan.offsets), strings.Join(w.trace(), "\n"))
 	}
 	t.Logf("%d events, %d requests in %s", len(w.past.Events), len(w.past.Requests), time.Since(began).Round(time.Millisecond))
+	return &w.past
 }
 
 func says(breaches []promise.Breach) (all []string) {
@@ -114,7 +135,11 @@ func (w *world) trace() []string {
 		lines = append(lines, rec.StoredAt.UTC().Format("Mon 02 15:04:05.000")+" "+promise.Line(rec)[len("Mon 02 15:04:05.000 "):])
 	}
 	for _, run := range w.past.Runs {
-		lines = append(lines, promise.RunLine(&run))
+		var items strings.Builder
+		for _, it := range run.Items {
+			fmt.Fprintf(&items, "; %s %s %s", it.Action, it.Instance, strings.Trim(it.Policy+" "+it.Skip, " "))
+		}
+		lines = append(lines, promise.RunLine(&run)+items.String())
 	}
 	for _, r := range w.past.Requests {
 		if r.Op != "list" && r.Instance != "" {
