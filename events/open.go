@@ -72,6 +72,7 @@ type Bus struct {
 	auth           Auth
 	evt, run, tick group // what is on its way into NS_EVT, NS_RUN, and as ticks into NS_IN
 	disk           disk  // of the embedded server
+	reckoning      reckoning
 
 	beatDenied atomic.Int64 // when a beat was last refused, in nanoseconds
 
