@@ -21,6 +21,10 @@ const (
 	// pullHeartbeat finds out that the node of an external NATS that was asked for
 	// messages is no more: after two that do not come they are asked for anew.
 	pullHeartbeat = 4 * time.Second
+	// inProcessPull and inProcessHeartbeat are how long the embedded server is asked
+	// for messages at a time, and how often it says that there are none: it goes when
+	// this process goes, so both serve nobody, and each wakes an idle machine.
+	inProcessPull, inProcessHeartbeat = 10 * time.Minute, 30 * time.Second
 	// drainWait bounds how long messages on their way are waited for at the end.
 	drainWait = 2 * time.Second
 )
@@ -116,10 +120,7 @@ func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.Cons
 			return fmt.Errorf("reset consumer %s of %s: %w", durable, stream, err)
 		}
 	}
-	opts := []jetstream.PullMessagesOpt{jetstream.PullMaxMessages(cap(in.places))}
-	if b.embedded == nil {
-		opts = append(opts, jetstream.PullHeartbeat(pullHeartbeat))
-	}
+	opts := append(b.patience(), jetstream.PullMaxMessages(cap(in.places)))
 	messages, err := consumer.Messages(opts...)
 	if err != nil {
 		return fmt.Errorf("pull from %s: %w", stream, err)
@@ -157,6 +158,14 @@ func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.Cons
 			b.work(ctx, d, in.handle)
 		})
 	}
+}
+
+// patience is how long a pull waits, and how it is noticed that nobody answers it.
+func (b *Bus) patience() []jetstream.PullMessagesOpt {
+	if b.embedded == nil {
+		return []jetstream.PullMessagesOpt{jetstream.PullHeartbeat(pullHeartbeat)}
+	}
+	return []jetstream.PullMessagesOpt{jetstream.PullExpiry(inProcessPull), jetstream.PullHeartbeat(inProcessHeartbeat)}
 }
 
 // handBack gives back what was asked for and is not begun, also what is on its

@@ -79,6 +79,7 @@ type Bus struct {
 	evt, run, tick group // what is on its way into NS_EVT, NS_RUN, and as ticks into NS_IN
 	disk           disk  // of the embedded server
 	users          users // likewise
+	reckoning      reckoning
 
 	beatDenied atomic.Int64 // when a beat was last refused, in nanoseconds
 
@@ -365,7 +366,8 @@ func isTemporary(err error) bool {
 	case errors.As(err, &refusal):
 		return refusal.Code == 503 || refusal.ErrorCode == errNoPeers
 	}
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected)
+	// A bucket that another node has just made is not there yet for the one that was asked.
+	return errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected)
 }
 
 // errNoPeers is the server's answer while too few of its nodes are there.

@@ -124,21 +124,6 @@ func (b *Bus) info(ctx context.Context, stream string) (*jetstream.StreamInfo, e
 	return s.CachedInfo(), nil
 }
 
-// Times are the server's clock, and when anything was stored last.
-func (b *Bus) Times(ctx context.Context) (server, newest time.Time, err error) {
-	for _, name := range []string{StreamIn, StreamRun, StreamEvt, bucketStream} {
-		info, err := b.info(ctx, name)
-		if err != nil {
-			return server, newest, err
-		}
-		server = info.TimeStamp
-		if info.State.LastTime.After(newest) {
-			newest = info.State.LastTime
-		}
-	}
-	return server, newest, nil
-}
-
 // Pinned is the account that the store belongs to; ok is false when none is yet.
 func (b *Bus) Pinned(ctx context.Context) (p Pin, ok bool, err error) {
 	_, ok, err = b.recall(ctx, pinKey, &p)

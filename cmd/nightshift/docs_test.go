@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -42,22 +43,26 @@ func blocks(text, kind string) (out []string) {
 }
 
 func TestSessionsOfThePagesAreTrue(t *testing.T) {
+	t.Parallel()
 	ran := 0
 	for page, text := range pages(t) {
-		for _, b := range blocks(text, "console") {
+		for n, b := range blocks(text, "console") {
 			command, want, _ := strings.Cut(b, "\n")
 			line, ok := strings.CutPrefix(command, "$ nightshift ")
 			if !ok {
 				t.Errorf("%s: a console block begins with $ nightshift, got %q", page, command)
 				continue
 			}
-			cmd := exec.Command("sh", "-c", binary(t, "nightshift")+" "+line)
-			cmd.Dir = "../.."
-			cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8") // plots are drawn with blocks
-			got, err := cmd.Output()
-			if err != nil || string(got) != want {
-				t.Errorf("%s: %s: %v\ngot:\n%s\nwant:\n%s", page, command, err, got, want)
-			}
+			t.Run(filepath.Base(page)+" "+strconv.Itoa(n), func(t *testing.T) {
+				t.Parallel()
+				cmd := exec.Command("sh", "-c", binary(t, "nightshift")+" "+line)
+				cmd.Dir = "../.."
+				cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8") // plots are drawn with blocks
+				got, err := cmd.Output()
+				if err != nil || string(got) != want {
+					t.Errorf("%s: %s: %v\ngot:\n%s\nwant:\n%s", page, command, err, got, want)
+				}
+			})
 			ran++
 		}
 	}

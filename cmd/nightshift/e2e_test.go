@@ -407,6 +407,7 @@ func bothServers(t *testing.T, test func(t *testing.T, external bool)) {
 }
 
 func TestAWeekdayEveningThroughTheBinary(t *testing.T) {
+	t.Parallel()
 	bothServers(t, func(t *testing.T, external bool) {
 		s := newSite(t, external, "300ms")
 		daemon := s.daemon("2026-03-04T18:59:30Z")
@@ -478,6 +479,7 @@ func (s *site) wantDeadLetters(nc *nats.Conn, want uint64) {
 }
 
 func TestAKillBetweenAcceptedAndOutcomeLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
 	bothServers(t, func(t *testing.T, external bool) {
 		s := newSite(t, external, "2s")
 		first := s.daemon("2026-03-04T18:59:30Z")

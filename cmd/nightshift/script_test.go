@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +27,11 @@ import (
 var update = flag.Bool("update", false, "write the golden output of the scripts anew")
 
 func TestMain(m *testing.M) {
+	// These tests wait for other processes more than they work. -parallel on the
+	// command line is read later, and stands.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"nightshift": func() { os.Exit(run()) }})
 }
 
@@ -39,6 +46,7 @@ const scriptFleet = `instances:
 `
 
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
