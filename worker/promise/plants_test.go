@@ -91,22 +91,44 @@ func repeatable(it events.Item) bool { return it.Kind != string(policies.KindReb
 
 // railPlants are bugs in the rails.
 var railPlants = []plant{
+	{"allow ignored", "only what is allowed", 0, []put{{"worker/rails.go",
+		"	if slices.Contains(l.r.set().Allow, policies.Verb(l.a.item.Action)) {\n", `
+	if planted("allow ignored") || slices.Contains(l.r.set().Allow, policies.Verb(l.a.item.Action)) {
+`}, {"policies/decide.go",
+		"	if !slices.Contains(d.set.Allow, a.Verb) {\n", `
+	if !slices.Contains(d.set.Allow, a.Verb) && !planted("allow ignored") {
+`}}},
 	{"share forgotten", "share", 0, []put{{"policies/rails.go",
 		"d.set.Limits.Allowed(n); bound &&", "d.set.Limits.Allowed(n); !planted(\"share forgotten\") && bound &&"}, {"policies/rails.go",
 		"			if !bound {\n				continue\n", "			if !bound || planted(\"share forgotten\") {\n				continue\n"}, {"worker/rails.go",
 		"		if ok {\n			all = append", "		if ok && !planted(\"share forgotten\") {\n			all = append"}, {"worker/rails.go",
 		"limits.Allowed(n); bound &&", "limits.Allowed(n); !planted(\"share forgotten\") && bound &&"}}},
+	{"growth forgotten", "growth", 0, []put{{"policies/rails.go",
+		"known && n >= FewInstances && n >= growth*last {", "known && !planted(\"growth forgotten\") && n >= FewInstances && n >= growth*last {"}}},
 	{"canary let go alone with the others", "canary", 0, []put{{"worker/canary.go",
 		"	var all map[string]*canary\n	for _, it", `	var all map[string]*canary
 	if planted("canary let go alone with the others") {
 		return nil
 	}
 	for _, it`}}},
+	{"failures not counted", "breaker", 0, []put{{"worker/breaker.go",
+		"it events.Item, v verdict) {\n	if !breaks(it) {\n", `it events.Item, v verdict) {
+	if !breaks(it) || planted("failures not counted") {
+`}}},
 	{"turn not awaited", "order", 0, []put{{"worker/order.go",
 		"	m := t.at[l.a.item.ID]\n	if m == nil {\n		return pass()", `
 	m := t.at[l.a.item.ID]
 	if m == nil || planted("turn not awaited") {
 		return pass()`}}},
+	{"pace not kept", "pace", 0, []put{{"worker/pace.go",
+		"	if t.pace == nil || !t.paced[a.item.ID] || a.placed {", "	if planted(\"pace not kept\") || t.pace == nil || !t.paced[a.item.ID] || a.placed {"}}},
+	{"floors counted by each alone", "floors", 0, []put{{"worker/floors.go",
+		"			for id, e := range c.Down {\n", `
+			if planted("floors counted by each alone") {
+				c.Down = nil
+			}
+			for id, e := range c.Down {
+`}}},
 	{"rate not shared", "rate", 0, []put{{"civo/limiter.go",
 		"	most := l.configured / float64(max(1, n))\n", `
 	if planted("rate not shared") {
