@@ -155,7 +155,7 @@ func TestThatAllInstancesAreGoneIsBelievedOnceItIsAccepted(t *testing.T) {
 		var a worker.AccountAnswer
 		w.refused("account-accept", worker.AccountRequest{Account: "another"}, "lists no instance")
 		w.ask("account-accept", worker.AccountRequest{Who: "mia"}, &a)
-		if !a.Empty || len(a.Pinned) != 1 || a.Who != "mia" {
+		if !a.Empty || len(a.Pinned) != 1 || a.Who != "local" || a.Claim != "mia" {
 			t.Errorf("accepted: %+v", a)
 		}
 		w.after(10 * time.Minute)

@@ -14,6 +14,9 @@ import (
 	"nightshift/policies"
 )
 
+// ReasonRefused is the reason of a notice that something was asked for and refused.
+const ReasonRefused = "refused"
+
 // refused is a question that changes something, and its answer.
 type refused struct {
 	question, who, claim string
@@ -85,7 +88,7 @@ func (w *Worker) noticeRefused(ctx context.Context, r refused) {
 	if r.region == "" {
 		r.region, r.instance = r.scope.Region, r.scope.Instance
 	}
-	about := asked{action: r.action, reason: "refused", who: r.who, claim: r.claim, detail: r.question + ": " + strings.ToValidUTF8(no.Msg[:min(len(no.Msg), refusalText)], "�")}
+	about := asked{action: r.action, reason: ReasonRefused, who: r.who, claim: r.claim, detail: r.question + ": " + strings.ToValidUTF8(no.Msg[:min(len(no.Msg), refusalText)], "�")}
 	if left > 0 {
 		about.detail += fmt.Sprintf(" (%d refusals before it are not listed)", left)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nightshift/events"
+	"nightshift/worker"
 )
 
 // failures are the outcomes of an action that did not come to what was wanted.
@@ -108,14 +109,17 @@ func outcomeWords() string {
 }
 
 // isAsked reports whether an event says what somebody asked for that is no action: a
-// keep, a pause, an approval.
+// keep, a pause, an approval, or anything that was refused.
 func isAsked(rec events.Record) bool {
-	return rec.Outcome == events.Noticed && rec.Detail != "" && slices.Contains([]string{"keep", "pause", "approve"}, rec.Action)
+	return rec.Outcome == events.Noticed && rec.Detail != "" && (slices.Contains([]string{"keep", "pause", "approve"}, rec.Action) || rec.Reason == worker.ReasonRefused)
 }
 
 // askedLine says it as a sentence: "everything is paused, by ann: lunch".
 func askedLine(rec events.Record) string {
 	line := rec.Detail
+	if rec.Reason == worker.ReasonRefused {
+		line = "refused: " + line
+	}
 	if who := publisher(rec.Who, rec.Claim); who != "" {
 		line += ", by " + who
 	}

@@ -27,9 +27,11 @@ func (w *world) answering(kept *[]map[string]string, refusal error) {
 			return handle(q)
 		}}
 	}
-	go func() { // until stop
+	keep := endpoint("keep", func(q map[string]string) (any, error) { *kept = append(*kept, q); return map[string]string{}, refusal })
+	keep.Subject = "*" // the name of who asks
+	go func() {        // until stop
 		done <- w.bus.Serve(ctx, "1.0.0", []events.Endpoint{
-			endpoint("keep", func(q map[string]string) (any, error) { *kept = append(*kept, q); return map[string]string{}, refusal }),
+			keep,
 			endpoint("find", func(map[string]string) (any, error) {
 				return map[string]any{"found": []map[string]string{{"hostname": "dev-<1>"}}}, nil
 			}),
