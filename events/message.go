@@ -90,9 +90,12 @@ type Run struct {
 	// latest; empty: it does not wait.
 	Held      string    `json:"held,omitempty"`
 	HeldUntil time.Time `json:"held_until,omitzero"`
-	Retries   string    `json:"retries,omitempty"` // trigger of the run that it asks for again
-	Undoes    string    `json:"undoes,omitempty"`  // trigger of the run that it undoes
-	Items     []Item    `json:"items,omitempty"`
+	// Grown is how many instances policies select that are held because it is at least
+	// twice as many as before: whoever approves the run approves that.
+	Grown   map[string]int `json:"grown,omitempty"`
+	Retries string         `json:"retries,omitempty"` // trigger of the run that it asks for again
+	Undoes  string         `json:"undoes,omitempty"`  // trigger of the run that it undoes
+	Items   []Item         `json:"items,omitempty"`
 	// Parts is how many further messages the items are in, as stored; 0 in what is
 	// given to a caller.
 	Parts int `json:"parts,omitempty"`

@@ -77,6 +77,7 @@ type Plan struct {
 	Actions []Action
 	Skips   []Skip
 	Sizes   map[string]int // how many instances each policy selects whose actions limits count; for Facts.Sizes
+	Grown   map[string]int // the same, of those that are held for that: for Facts.Sizes when it is approved
 }
 
 // Action is one operation on one instance. It is absolute: carried out twice it

@@ -243,6 +243,11 @@ func (d *decision) limitByPolicy(run []*Action, hold func(string, func(*Action) 
 			}
 			if last, known := d.facts.Sizes[p.Name]; known && n >= FewInstances && n >= growth*last {
 				hold(fmt.Sprintf("policy %s selects %d instances, it was %d at its last run: what has at least doubled is asked about once", p.Name, n, last), mine)
+				if d.plan.Grown == nil {
+					d.plan.Grown = make(map[string]int)
+				}
+				d.plan.Grown[p.Name] = n
+				delete(d.plan.Sizes, p.Name) // as long as nobody approves it is asked about again
 			}
 		case byTrigger:
 			n := d.selected(i)

@@ -111,6 +111,7 @@ func (s *simulation) drift(now time.Time) (retagged bool) {
 
 func (s *simulation) carryOut(plan Plan) (retagged bool) {
 	maps.Copy(s.facts.Sizes, plan.Sizes)
+	maps.Copy(s.facts.Sizes, plan.Grown) // as if somebody approves it
 	for _, a := range plan.Actions {
 		if a.Mode == ModeObserve {
 			continue

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nightshift/civo/civosim"
+	"nightshift/worker"
 )
 
 // far is the i-th instance of another region.
@@ -65,5 +66,32 @@ func TestALookForDriftIsNoRunThatGrowthIsLearnedFrom(t *testing.T) {
 		w.edit(strings.Replace(strict, "all: [env=dev]", `all: ["env=*"]`, 1))
 		w.after(4 * time.Hour) // the mend is held, expires, is held again
 		w.wantStatus(head(3), "ACTIVE")
+	})
+}
+
+// Nobody approved it: what it would have done is not done by the next look for drift,
+// nor by the next edge. Approved once, it is not asked about again.
+func TestGrowthThatNobodyApprovedIsAskedAboutAgain(t *testing.T) {
+	enforce := strings.Replace(herdHours, "schedule: office", "schedule: office\n    enforce: true", 1)
+	inBubbleWith(t, "2026-03-03 18:50", enforce, grown(), func(t *testing.T, w *world) {
+		w.after(20 * time.Minute) // three are stopped
+		w.edit(strings.Replace(enforce, "all: [env=dev]", `all: ["env=*"]`, 1))
+		w.after(24*time.Hour + 10*time.Minute) // 19:20: the edge of the next day
+		for _, day := range []string{"04", "05"} {
+			w.wantStatus(head(3), "ACTIVE")
+			if r := w.theRun("hours@2026-03-" + day + "T19:00"); r.State != "held" {
+				t.Errorf("the run of the %s is %s: %s", day, r.State, r.Held)
+			}
+			if day == "04" {
+				w.after(24 * time.Hour) // it expires; what drift would mend is held, too
+			}
+		}
+		w.ask("approve", worker.ApproveRequest{Run: "hours@2026-03-05T19:00"}, new(worker.ApproveAnswer))
+		w.after(10 * time.Minute)
+		w.wantStatus(head(3), "SHUTOFF")
+		w.after(24 * time.Hour)
+		if r := w.theRun("hours@2026-03-06T19:00"); r.Held != "" {
+			t.Errorf("approved the day before, the run of the next day is %s: %s", r.State, r.Held)
+		}
 	})
 }

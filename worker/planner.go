@@ -720,6 +720,7 @@ func (p *planner) runs(trig policies.Trigger, regions []string, plan policies.Pl
 		if i < 0 {
 			i = len(held)
 			held = append(held, p.heldRun(runs[at[a.Region]], a.Hold))
+			held[i].Grown = plan.Grown
 		} else if !strings.Contains(held[i].Held, a.Hold) {
 			held[i].Held += "; " + a.Hold
 		}

@@ -407,6 +407,7 @@ func (w *Worker) approveRun(ctx context.Context, who string, req ApproveRequest)
 			return answer, err
 		}
 		answer.Actions += len(run.held[i].Items)
+		w.memory.putSizes(ctx, run.held[i].Grown)
 	}
 	w.noticeAsked(ctx, asked{action: "approve", reason: "approved", detail: "run " + run.Name + " goes on", who: who, claim: req.Who})
 	return answer, nil
