@@ -169,6 +169,9 @@ func (b *Bus) damage(ctx context.Context, name string) (d Damage, err error) {
 			}
 			read, next = read+1, msg.Sequence+1
 		}
+		if whole && d.First == 0 && next <= before.State.LastSeq {
+			d.First = next // the last is gone
+		}
 		after, err := b.info(ctx, name)
 		if err != nil {
 			return d, err
