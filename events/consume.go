@@ -31,7 +31,7 @@ const (
 
 // delivery is one message of a stream, delivered perhaps not for the first time.
 type delivery struct {
-	msg      jetstream.Msg
+	msg      *pulled
 	Subject  string
 	Seq      uint64    // in its stream
 	StoredAt time.Time // the server's
@@ -67,10 +67,7 @@ func (d delivery) Nak(delay time.Duration) error {
 		d.of.back(delay)
 		return nil
 	}
-	if delay <= 0 {
-		return d.msg.Nak()
-	}
-	return d.msg.NakWithDelay(delay)
+	return d.msg.Nak(delay)
 }
 
 // consume hands the messages of a durable consumer to handle, at most n at once,
@@ -83,7 +80,7 @@ func (b *Bus) consume(ctx context.Context, stream, durable, filter string, n int
 // consumeAs is consume with a consumer of another form. With reset what was not
 // acknowledged before is delivered again at once, where nobody else can be at it.
 func (b *Bus) consumeAs(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, n int, reset bool, handle func(context.Context, delivery)) error {
-	intake := &intake{places: make(chan struct{}, n), handle: handle} // outlives a consumer that breaks: a run may be in work for hours
+	intake := &intake{places: make(chan struct{}, n), handle: handle, work: make(map[uint64]bool)} // outlives a consumer that breaks: a run may be in work for hours
 	defer intake.handlers.Wait()
 	first := reset
 	for ctx.Err() == nil {
@@ -102,6 +99,28 @@ type intake struct {
 	places   chan struct{}  // at most so many handlers
 	handlers sync.WaitGroup // each ends with its handler
 	handle   func(context.Context, delivery)
+
+	mu   sync.Mutex
+	work map[uint64]bool // by sequence
+}
+
+// begin reports whether a message is not in work yet. What is delivered again while it
+// is, since NATS was away for longer than ackWait, must not be begun a second time:
+// the first handler keeps it alive, and acknowledges it.
+func (in *intake) begin(seq uint64) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.work[seq] {
+		return false
+	}
+	in.work[seq] = true
+	return true
+}
+
+func (in *intake) end(seq uint64) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.work, seq)
 }
 
 func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, in *intake, first bool) error {
@@ -109,8 +128,7 @@ func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.Cons
 	if err := b.ensure(ctx, b.consumerStore(stream, cfg)); err != nil {
 		return err
 	}
-	consumer, err := b.js.Consumer(ctx, stream, durable)
-	if err != nil {
+	if _, err := b.js.Consumer(ctx, stream, durable); err != nil {
 		return fmt.Errorf("open consumer %s of %s: %w", durable, stream, b.explain(err))
 	}
 	if first && b.embedded != nil {
@@ -120,14 +138,13 @@ func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.Cons
 			return fmt.Errorf("reset consumer %s of %s: %w", durable, stream, err)
 		}
 	}
-	opts := append(b.patience(), jetstream.PullMaxMessages(cap(in.places)))
-	messages, err := consumer.Messages(opts...)
+	messages, err := b.puller(stream, durable, cap(in.places))
 	if err != nil {
 		return fmt.Errorf("pull from %s: %w", stream, err)
 	}
-	defer messages.Stop()
-	defer b.disk.whenTakenUp(messages.Stop)()
-	drain := context.AfterFunc(ctx, messages.Drain)
+	defer messages.close()
+	defer b.disk.whenTakenUp(messages.stop)()
+	drain := context.AfterFunc(ctx, messages.drain)
 	defer drain()
 	for {
 		select {
@@ -136,9 +153,9 @@ func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.Cons
 			handBack(messages)
 			return nil
 		}
-		msg, err := messages.Next()
+		msg, err := messages.next(0)
 		if err == nil && ctx.Err() != nil {
-			_ = msg.Nak()
+			_ = msg.Nak(0)
 			handBack(messages)
 			return nil
 		}
@@ -150,33 +167,37 @@ func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.Cons
 			return err
 		}
 		d := delivery{msg: msg, Subject: msg.Subject()}
-		if meta, err := msg.Metadata(); err == nil {
+		if meta, err := msg.msg.Metadata(); err == nil {
 			d.Seq, d.StoredAt, d.Times = meta.Sequence.Stream, meta.Timestamp, int(min(meta.NumDelivered, 1<<20))
 		}
+		if !in.begin(d.Seq) {
+			<-in.places
+			continue
+		}
 		in.handlers.Go(func() {
-			defer func() { <-in.places }()
+			defer func() { in.end(d.Seq); <-in.places }()
 			b.work(ctx, d, in.handle)
 		})
 	}
 }
 
 // patience is how long a pull waits, and how it is noticed that nobody answers it.
-func (b *Bus) patience() []jetstream.PullMessagesOpt {
+func (b *Bus) patience() (expires, heartbeat time.Duration) {
 	if b.embedded == nil {
-		return []jetstream.PullMessagesOpt{jetstream.PullHeartbeat(pullHeartbeat)}
+		return jetstream.DefaultExpires, pullHeartbeat
 	}
-	return []jetstream.PullMessagesOpt{jetstream.PullExpiry(inProcessPull), jetstream.PullHeartbeat(inProcessHeartbeat)}
+	return inProcessPull, inProcessHeartbeat
 }
 
 // handBack gives back what was asked for and is not begun, also what is on its
 // way: else nobody would be given it until ackWait is over.
-func handBack(messages jetstream.MessagesContext) {
+func handBack(messages *puller) {
 	for {
-		msg, err := messages.Next(jetstream.NextMaxWait(drainWait))
+		msg, err := messages.next(drainWait)
 		if err != nil {
 			return
 		}
-		_ = msg.Nak()
+		_ = msg.Nak(0)
 	}
 }
 
@@ -190,7 +211,7 @@ func (b *Bus) work(ctx context.Context, d delivery, handle func(context.Context,
 		for {
 			select {
 			case <-ticker.C:
-				_ = d.msg.InProgress() // lost: delivered again, and found in work by the ledger
+				_ = d.msg.InProgress() // lost: delivered again, here while it is in work to nobody, to another replica found in work by the ledger
 			case <-alive:
 				return
 			}

@@ -62,7 +62,7 @@ func (b *Bus) bury(ctx context.Context, d delivery, reason string) {
 		_ = d.Nak(deadRetry)
 		return
 	}
-	if err := d.msg.TermWithReason(oneLine(reason)); err != nil {
+	if err := d.msg.Term(oneLine(reason)); err != nil {
 		b.log.Debug("acknowledgement lost, it will be delivered again", zap.Error(err))
 	}
 }

@@ -2,15 +2,12 @@ package events
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // FuzzIncoming: whatever comes in, nothing panics, and what is taken has tokens
@@ -72,7 +69,7 @@ func FuzzDeadLetter(f *testing.F) {
 	f.Add([]byte{0xff, 0, 1})
 	f.Add([]byte("\x00 and \u2028"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		d := delivery{msg: fakeMsg{body}, Subject: "nightshift.v1.cmd.local.lon1.i-1.stop", Seq: 1}
+		d := delivery{msg: &pulled{msg: &nats.Msg{Data: body}}, Subject: "nightshift.v1.cmd.local.lon1.i-1.stop", Seq: 1}
 		text, err := json.Marshal(newDeadLetter(d, body, "why"))
 		if err != nil {
 			t.Fatal(err)
@@ -86,22 +83,6 @@ func FuzzDeadLetter(f *testing.F) {
 		}
 	})
 }
-
-// fakeMsg is a message without headers.
-type fakeMsg struct{ data []byte }
-
-func (m fakeMsg) Data() []byte                              { return m.data }
-func (m fakeMsg) Headers() nats.Header                      { return nil }
-func (m fakeMsg) Subject() string                           { return "" }
-func (m fakeMsg) Reply() string                             { return "" }
-func (m fakeMsg) Metadata() (*jetstream.MsgMetadata, error) { return nil, errors.ErrUnsupported }
-func (m fakeMsg) Ack() error                                { return nil }
-func (m fakeMsg) DoubleAck(context.Context) error           { return nil }
-func (m fakeMsg) Nak() error                                { return nil }
-func (m fakeMsg) NakWithDelay(time.Duration) error          { return nil }
-func (m fakeMsg) InProgress() error                         { return nil }
-func (m fakeMsg) Term() error                               { return nil }
-func (m fakeMsg) TermWithReason(string) error               { return nil }
 
 // FuzzRun: a stored plan that anyone could have written makes only good subjects.
 func FuzzRun(f *testing.F) {

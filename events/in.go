@@ -204,7 +204,7 @@ func (b *Bus) isSame(ctx context.Context, c *Command, seq uint64) error {
 		return fmt.Errorf("a command with the id %s is stored already; read it: %w", c.ID, b.explain(err))
 	}
 	elements, err := parseMessage(msg.Subject, "", msg.Data)
-	if err != nil || elements[0].in.Command.Asked() != c.Asked() {
+	if err != nil || elements[0].in == nil || elements[0].in.Command == nil || elements[0].in.Command.Asked() != c.Asked() {
 		return fmt.Errorf("%w: id %s, stored at %s on %s", ErrIDUsed, c.ID, msg.Time.UTC().Format(time.RFC3339), msg.Subject)
 	}
 	return nil

@@ -170,7 +170,7 @@ func (b *Bus) damage(ctx context.Context, name string) (d Damage, err error) {
 			read, next = read+1, msg.Sequence+1
 		}
 		if whole && d.First == 0 && next <= before.State.LastSeq {
-			d.First = next
+			d.First = next // the last is gone
 		}
 		after, err := b.info(ctx, name)
 		if err != nil {

@@ -123,7 +123,8 @@ var errReplayed = errors.New("nothing newer is stored")
 // pull hands messages to handle until ctx ends, then it returns nil, or handle
 // returns an error, then it returns that.
 func (b *Bus) pull(ctx context.Context, consumer jetstream.Consumer, what string, handle func(jetstream.Msg) error) error {
-	messages, err := consumer.Messages(b.patience()...)
+	expires, heartbeat := b.patience()
+	messages, err := consumer.Messages(jetstream.PullExpiry(expires), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", what, b.explain(err))
 	}

@@ -82,7 +82,7 @@ func (w *Worker) resume(ctx context.Context, who string, req PauseRequest) (answ
 		}
 		if wasOpen && (!ok || isOver(p.Until, now)) {
 			answer.Pause.Until = now
-			w.noticeAsked(ctx, asked{action: "pause", reason: "resumed", detail: scopeName(answer) + " needs no trial any more", claim: req.Who, why: req.Reason, policy: req.Policy})
+			w.noticeAsked(ctx, asked{action: "pause", reason: "resumed", detail: scopeName(answer) + " needs no trial any more", who: who, claim: req.Who, why: req.Reason, policy: req.Policy})
 			return answer, nil
 		}
 	}

@@ -62,7 +62,7 @@ func TestResumeOfATrialIsInTheAuditTrail(t *testing.T) {
 		w.ask("resume", worker.PauseRequest{Policy: "hours", Who: "ann", Reason: "the quota is raised"}, &worker.PauseAnswer{})
 		w.after(time.Second)
 		for _, r := range w.records(events.Noticed) {
-			if r.Action == "pause" && r.Reason == "resumed" && r.Policy == "hours" && r.Claim == "ann" && r.Why == "the quota is raised" {
+			if r.Action == "pause" && r.Reason == "resumed" && r.Policy == "hours" && r.Who == events.DefaultWho && r.Claim == "ann" && r.Why == "the quota is raised" {
 				return
 			}
 		}
