@@ -62,20 +62,28 @@ func (h *Hook) cloudEvents(kind string, header http.Header, body []byte) ([]work
 	}
 	var signals []worker.NamedSignal
 	for _, text := range texts {
-		var e cloudEvent
-		if err := decode(text, &e); err != nil {
-			return nil, err
-		}
-		if err := e.check(); err != nil {
-			return nil, err
-		}
-		found, err := h.ofEvent(&e, text, header)
-		if err != nil {
+		found, err := h.ofText(text, header)
+		switch {
+		case err != nil && kind == kindEvents: // the others of the batch count
+			found = []worker.NamedSignal{{Fault: err.Error()}}
+		case err != nil:
 			return nil, err
 		}
 		signals = append(signals, found...)
 	}
 	return signals, checkCount(len(signals))
+}
+
+// ofText reads one event in the JSON format.
+func (h *Hook) ofText(text []byte, header http.Header) ([]worker.NamedSignal, error) {
+	var e cloudEvent
+	if err := decode(text, &e); err != nil {
+		return nil, err
+	}
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return h.ofEvent(&e, text, header)
 }
 
 // binaryEvent makes the JSON format of an event in binary mode.

@@ -447,6 +447,18 @@ func TestOneItemThatCannotBeReadDoesNotKeepTheOthersOut(t *testing.T) {
 	if got.Signals[1].Reason != "invalid" || !strings.Contains(got.Signals[1].Detail, "alert: no such key: name") {
 		t.Errorf("got %+v", got.Signals[1])
 	}
+	event := `{"specversion":"1.0","source":"/ci","type":"com.example.load","subject":"api-1","data":{"load":"cpu","value":93},"id":`
+	for source, items := range map[string]string{
+		"json":   `[{"load":"cpu","value":93,"instance":"api-1"},{"load":7},{"load":"cpu","value":94,"instance":"api-1"}]`,
+		"events": `[` + event + `"b1"},` + event + `3},` + event + `"b2"}]`,
+	} {
+		kind := map[string]string{"json": "application/json", "events": "application/cloudevents-batch+json"}[source]
+		got := p.post(source, items, "Content-Type", kind)
+		got.is(t, 202, 2, 0, 1)
+		if s := got.Signals[1]; s.Reason != "invalid" || !strings.Contains(s.Detail, "number") {
+			t.Errorf("%s: got %+v", source, s)
+		}
+	}
 }
 
 func TestCloudEventsInThreeModes(t *testing.T) {
