@@ -23,6 +23,8 @@ type cloudEvent struct {
 	Subject     string          `json:"subject"`
 	Time        time.Time       `json:"time"`
 	Data        json.RawMessage `json:"data"`
+	Trace       string          `json:"traceparent"`
+	TraceState  string          `json:"tracestate"`
 }
 
 // check says what is wrong with an event: these attributes are required.
@@ -83,7 +85,11 @@ func (h *Hook) ofText(text []byte, header http.Header) ([]worker.NamedSignal, er
 	if err := e.check(); err != nil {
 		return nil, err
 	}
-	return h.ofEvent(&e, text, header)
+	signals, err := h.ofEvent(&e, text, header)
+	for i := range signals {
+		signals[i].Trace.Parent, signals[i].Trace.State = e.Trace, e.TraceState
+	}
+	return signals, err
 }
 
 // binaryEvent makes the JSON format of an event in binary mode.

@@ -482,6 +482,36 @@ func TestCloudEventsInThreeModes(t *testing.T) {
 	}
 }
 
+func TestTheTraceOfADeliveryIsInEveryEventThatComesOfIt(t *testing.T) {
+	p := embedded(t)
+	p.run()
+	trace := func(n int) string { return fmt.Sprintf("00-0af7651916cd43dd8448eb211c80319%d-b7ad6b7169203331-01", n) }
+	event := func(id, trace string) string {
+		return `{"specversion":"1.0","id":"` + id + `","source":"/ci","type":"x",` + trace + `"data":{"alert":"InstanceDown","instance":"twin"}}`
+	}
+	p.post("events", event("1", `"traceparent":"`+trace(1)+`","tracestate":"v=1",`), "Content-Type", "application/cloudevents+json", "Traceparent", trace(9)).is(t, 202, 0, 0, 1)
+	p.post("events", event("2", ""), "Content-Type", "application/cloudevents+json", "Traceparent", trace(2)).is(t, 202, 0, 0, 1)
+	p.post("events", `{"alert":"InstanceDown","instance":"twin"}`, "Ce-Specversion", "1.0", "Ce-Id", "3", "Ce-Source", "ci", "Ce-Type", "x", "Ce-Traceparent", trace(3)).is(t, 202, 0, 0, 1)
+	p.post("json", `{"alert":"InstanceDown","instance":"twin","id":"4"}`, "Traceparent", trace(4)).is(t, 202, 0, 0, 1)
+	p.post("json", `{"alert":"InstanceDown","instance":"web-1","id":"5"}`, "Traceparent", trace(5)).is(t, 202, 1, 0, 0)
+	p.until(func() bool { return p.calls("soft_reboot") > 0 }, "nothing was rebooted")
+	seen := make(map[string]int)
+	for rec, err := range p.bus.Records(t.Context(), "", time.Time{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[rec.Trace]++
+		if rec.Trace == trace(1) && rec.TraceState != "v=1" {
+			t.Errorf("the state of the trace is %q", rec.TraceState)
+		}
+	}
+	for n := 1; n <= 5; n++ {
+		if seen[trace(n)] == 0 {
+			t.Errorf("no event has trace %d: %v", n, seen)
+		}
+	}
+}
+
 func TestADeliveryIsAnsweredWithSuccessOnlyAfterItIsStored(t *testing.T) {
 	p := embedded(t)
 	closing, cancel := context.WithTimeout(t.Context(), 10*time.Second)
