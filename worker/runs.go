@@ -345,8 +345,8 @@ func (r *RunInfo) count() {
 	open := false
 	for _, it := range r.Items {
 		words := cmp.Or(it.Outcome, runUnderWay)
-		if it.Reason != "" {
-			words += " (" + it.Reason + ")"
+		if cause := events.CauseOf(it.Reason, it.Detail, it.Error); it.Outcome != "" && cause != "" {
+			words += " (" + cause + ")"
 		}
 		if it.Settled != "" {
 			words += " (settled as " + it.Settled + ")"

@@ -30,6 +30,7 @@ type NamedSignal struct {
 	Instance          string // as the source writes it, a port and the rest of a URL too; empty: none
 	Region            string // code; empty: any
 	Fault             string // why it cannot be read; empty: it can
+	Trace             events.Trace
 }
 
 // InstanceKey is one of the ways to name an instance.
@@ -83,6 +84,7 @@ func (w *Worker) TakeSignals(ctx context.Context, source string, by []InstanceKe
 		ready[i], taken[i] = sig, t
 	}
 	for i := range taken {
+		ctx := events.WithTrace(ctx, signals[i].Trace)
 		var err error
 		switch taken[i].Result {
 		case Stored:

@@ -149,6 +149,17 @@ func TestAnAcceptedCallThatIsNeverCarriedOutHasFailed(t *testing.T) {
 	})
 }
 
+func TestARunSaysWhyWhatFailedHasFailed(t *testing.T) {
+	inBubble(t, "2026-03-04 18:58", office, func(t *testing.T, w *world) {
+		w.sim.Inject(civosim.Fault{Op: "stop", Instance: dev1, Kind: civosim.AcceptedButNotDone, Count: 1})
+		w.sim.Inject(civosim.Fault{Op: "stop", Instance: dev2, Kind: civosim.Refused, Code: "quota_limit_reached", Count: -1})
+		w.after(20 * time.Minute)
+		if got := w.theRun("dev-hours@19:00").Counts; got["failed (still ACTIVE)"] != 1 || got["failed (quota)"] != 1 || got["skipped (protected)"] != 1 {
+			t.Errorf("the run is summed up as %v", got)
+		}
+	})
+}
+
 func TestAnInstanceThatVanishedIsSkipped(t *testing.T) {
 	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
 		w.sim.Remove(web1)

@@ -167,7 +167,7 @@ func printRuns(w io.Writer, answer worker.RunsAnswer) error {
 // underWay is what an action without an outcome counts as.
 const underWay = "under way"
 
-// countWords sums a run up: "34 done, 2 failed, 1 skipped (protected)".
+// countWords sums a run up: "34 done, 2 failed (quota), 1 skipped (protected)".
 func countWords(r worker.RunInfo) string {
 	var words []string
 	for _, outcome := range slices.Sorted(maps.Keys(r.Counts)) {

@@ -103,7 +103,7 @@ func (o *own) named() worker.NamedSignal {
 }
 
 // json reads JSON by the map of the webhook, or in our own form: one signal, or a
-// list of them.
+// list of them, of which one that cannot be read does not keep the others out.
 func (h *Hook) json(header http.Header, body []byte) ([]worker.NamedSignal, error) {
 	if h.Map != nil {
 		var value any
@@ -119,7 +119,7 @@ func (h *Hook) json(header http.Header, body []byte) ([]worker.NamedSignal, erro
 		}
 		return []worker.NamedSignal{one.named()}, nil
 	}
-	var several []own
+	var several []json.RawMessage
 	if err := decode(body, &several); err != nil {
 		return nil, err
 	}
@@ -127,8 +127,13 @@ func (h *Hook) json(header http.Header, body []byte) ([]worker.NamedSignal, erro
 		return nil, err
 	}
 	signals := make([]worker.NamedSignal, len(several))
-	for i := range several {
-		signals[i] = several[i].named()
+	for i, text := range several {
+		var one own
+		if err := decode(text, &one); err != nil {
+			signals[i].Fault = err.Error()
+			continue
+		}
+		signals[i] = one.named()
 	}
 	return signals, nil
 }

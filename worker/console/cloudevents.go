@@ -23,6 +23,8 @@ type cloudEvent struct {
 	Subject     string          `json:"subject"`
 	Time        time.Time       `json:"time"`
 	Data        json.RawMessage `json:"data"`
+	Trace       string          `json:"traceparent"`
+	TraceState  string          `json:"tracestate"`
 }
 
 // check says what is wrong with an event: these attributes are required.
@@ -62,20 +64,32 @@ func (h *Hook) cloudEvents(kind string, header http.Header, body []byte) ([]work
 	}
 	var signals []worker.NamedSignal
 	for _, text := range texts {
-		var e cloudEvent
-		if err := decode(text, &e); err != nil {
-			return nil, err
-		}
-		if err := e.check(); err != nil {
-			return nil, err
-		}
-		found, err := h.ofEvent(&e, text, header)
-		if err != nil {
+		found, err := h.ofText(text, header)
+		switch {
+		case err != nil && kind == kindEvents: // the others of the batch count
+			found = []worker.NamedSignal{{Fault: err.Error()}}
+		case err != nil:
 			return nil, err
 		}
 		signals = append(signals, found...)
 	}
 	return signals, checkCount(len(signals))
+}
+
+// ofText reads one event in the JSON format.
+func (h *Hook) ofText(text []byte, header http.Header) ([]worker.NamedSignal, error) {
+	var e cloudEvent
+	if err := decode(text, &e); err != nil {
+		return nil, err
+	}
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	signals, err := h.ofEvent(&e, text, header)
+	for i := range signals {
+		signals[i].Trace.Parent, signals[i].Trace.State = e.Trace, e.TraceState
+	}
+	return signals, err
 }
 
 // binaryEvent makes the JSON format of an event in binary mode.

@@ -447,6 +447,18 @@ func TestOneItemThatCannotBeReadDoesNotKeepTheOthersOut(t *testing.T) {
 	if got.Signals[1].Reason != "invalid" || !strings.Contains(got.Signals[1].Detail, "alert: no such key: name") {
 		t.Errorf("got %+v", got.Signals[1])
 	}
+	event := `{"specversion":"1.0","source":"/ci","type":"com.example.load","subject":"api-1","data":{"load":"cpu","value":93},"id":`
+	for source, items := range map[string]string{
+		"json":   `[{"load":"cpu","value":93,"instance":"api-1"},{"load":7},{"load":"cpu","value":94,"instance":"api-1"}]`,
+		"events": `[` + event + `"b1"},` + event + `3},` + event + `"b2"}]`,
+	} {
+		kind := map[string]string{"json": "application/json", "events": "application/cloudevents-batch+json"}[source]
+		got := p.post(source, items, "Content-Type", kind)
+		got.is(t, 202, 2, 0, 1)
+		if s := got.Signals[1]; s.Reason != "invalid" || !strings.Contains(s.Detail, "number") {
+			t.Errorf("%s: got %+v", source, s)
+		}
+	}
 }
 
 func TestCloudEventsInThreeModes(t *testing.T) {
@@ -467,6 +479,36 @@ func TestCloudEventsInThreeModes(t *testing.T) {
 	picked.is(t, 202, 1, 0, 0)
 	if picked.Signals[0].Instance != "" {
 		t.Errorf("got %+v, want a signal that names no instance", picked.Signals[0])
+	}
+}
+
+func TestTheTraceOfADeliveryIsInEveryEventThatComesOfIt(t *testing.T) {
+	p := embedded(t)
+	p.run()
+	trace := func(n int) string { return fmt.Sprintf("00-0af7651916cd43dd8448eb211c80319%d-b7ad6b7169203331-01", n) }
+	event := func(id, trace string) string {
+		return `{"specversion":"1.0","id":"` + id + `","source":"/ci","type":"x",` + trace + `"data":{"alert":"InstanceDown","instance":"twin"}}`
+	}
+	p.post("events", event("1", `"traceparent":"`+trace(1)+`","tracestate":"v=1",`), "Content-Type", "application/cloudevents+json", "Traceparent", trace(9)).is(t, 202, 0, 0, 1)
+	p.post("events", event("2", ""), "Content-Type", "application/cloudevents+json", "Traceparent", trace(2)).is(t, 202, 0, 0, 1)
+	p.post("events", `{"alert":"InstanceDown","instance":"twin"}`, "Ce-Specversion", "1.0", "Ce-Id", "3", "Ce-Source", "ci", "Ce-Type", "x", "Ce-Traceparent", trace(3)).is(t, 202, 0, 0, 1)
+	p.post("json", `{"alert":"InstanceDown","instance":"twin","id":"4"}`, "Traceparent", trace(4)).is(t, 202, 0, 0, 1)
+	p.post("json", `{"alert":"InstanceDown","instance":"web-1","id":"5"}`, "Traceparent", trace(5)).is(t, 202, 1, 0, 0)
+	p.until(func() bool { return p.calls("soft_reboot") > 0 }, "nothing was rebooted")
+	seen := make(map[string]int)
+	for rec, err := range p.bus.Records(t.Context(), "", time.Time{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[rec.Trace]++
+		if rec.Trace == trace(1) && rec.TraceState != "v=1" {
+			t.Errorf("the state of the trace is %q", rec.TraceState)
+		}
+	}
+	for n := 1; n <= 5; n++ {
+		if seen[trace(n)] == 0 {
+			t.Errorf("no event has trace %d: %v", n, seen)
+		}
 	}
 }
 

@@ -193,6 +193,11 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnprocessableEntity, "%v", err)
 		return
 	}
+	for i := range signals {
+		if t := &signals[i].Trace; t.Parent == "" {
+			t.Parent, t.State = r.Header.Get("traceparent"), r.Header.Get("tracestate")
+		}
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), takeWithin)
 	defer cancel()
 	taken, err := s.daemon.TakeSignals(ctx, h.Source, h.InstanceIs, signals)

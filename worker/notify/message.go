@@ -168,7 +168,7 @@ func (t *teller) failed(ctx context.Context, rec *events.Record) (m *Message, ag
 			if causes[string(end.Outcome)] == nil {
 				causes[string(end.Outcome)] = make(map[string]int)
 			}
-			causes[string(end.Outcome)][causeOf(&end)]++
+			causes[string(end.Outcome)][events.CauseOf(end.Reason, end.Detail, end.Error)]++
 			m.add(Instance{ID: it.Instance, Hostname: it.Hostname, Region: it.Region, Action: it.Action, Outcome: string(end.Outcome),
 				Reason: short(cmp.Or(end.Error, end.Reason, end.Detail))})
 		}
@@ -222,20 +222,6 @@ func (t *teller) ends(ctx context.Context, runs []events.Run) (map[string]events
 		}
 	}
 	return ends, nil
-}
-
-// causeOf is why something failed, in a word or two.
-func causeOf(end *events.Record) string {
-	text := strings.ToLower(end.Error + " " + end.Detail)
-	switch {
-	case end.Reason != "":
-		return end.Reason
-	case strings.Contains(text, "capacity"):
-		return "capacity"
-	case strings.Contains(text, "quota"):
-		return "quota"
-	}
-	return ""
 }
 
 // sumUp says how a run ended: "34 done, 3 failed: capacity". A skip that was meant
