@@ -108,14 +108,20 @@ func outcomeWords() string {
 }
 
 // isAsked reports whether an event says what somebody asked for that is no action: a
-// keep, a pause, an approval.
+// keep, a pause, an approval; or what was refused to somebody.
 func isAsked(rec events.Record) bool {
-	return rec.Outcome == events.Noticed && rec.Detail != "" && slices.Contains([]string{"keep", "pause", "approve"}, rec.Action)
+	return rec.Outcome == events.Noticed && rec.Detail != "" && (rec.Reason == refusal || slices.Contains([]string{"keep", "pause", "approve"}, rec.Action))
 }
+
+// refusal is the reason of an event about a question that was answered with no.
+const refusal = "refused"
 
 // askedLine says it as a sentence: "everything is paused, by ann: lunch".
 func askedLine(rec events.Record) string {
 	line := rec.Detail
+	if rec.Reason == refusal {
+		line = refusal + ": " + line
+	}
 	if who := publisher(rec.Who, rec.Claim); who != "" {
 		line += ", by " + who
 	}
