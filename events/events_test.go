@@ -223,7 +223,7 @@ func TestWhatCannotBeReadIsADeadLetterAndTheRestGoesOn(t *testing.T) {
 	bad := map[string]string{ // subject and body, and what the reason says
 		"nightshift.v1.cmd.local.lon1.i-1.explode\x00{}":                                     "none of start, stop",
 		"nightshift.v1.cmd.local.lon1.i-1.stop\x00{":                                         "not a command",
-		"nightshift.v1.cmd.local.lon1.i-1.stop\x00{\"dryrun\":true}":                         "unknown field",
+		"nightshift.v1.cmd.local.lon1.i-1.stop\x00{\"dryrun\":true}":                         "unknown key",
 		"nightshift.v1.cmd.local.lon1.i-1.stop\x00{}{}":                                      "something follows",
 		"nightshift.v1.cmd.local.lon1.i-1.stop\x00{\"not_before\":\"9999-01-01T00:00:00Z\"}": "no time of this age",
 		"nightshift.v1.cmd.local.lon1.i-1.stop\x00{\"give_up_after\":\"900000h\"}":           "longer than a command is kept",

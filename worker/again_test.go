@@ -183,3 +183,19 @@ func (w *world) wantFirewall(id, want string) {
 		}
 	}
 }
+
+// A newer command that is due later overtakes one that waits for its second look: that
+// one ends at once, and the region is not listed over and over until its look was due.
+func TestWhoIsOvertakenWhileHeWaitsListsTheRegionOnce(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
+		w.command(events.Command{ID: "now", Instance: web1, Action: "start"})
+		w.after(5 * time.Second)
+		before := w.calls("list")
+		w.command(events.Command{ID: "later", Instance: web1, Action: "start", NotBefore: time.Now().Add(3 * time.Hour)})
+		w.after(5 * time.Second)
+		w.wantOutcomes("start web-1 superseded")
+		if n := w.calls("list") - before; n > 2 {
+			t.Errorf("the region was listed %d times", n)
+		}
+	})
+}

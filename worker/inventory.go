@@ -123,8 +123,11 @@ func (inv *Inventory) reader(region string) (*regionReader, bool) {
 }
 
 // Reading returns a complete reading of a region that began at or after
-// notBefore (machine time), asking the API only when the newest is older.
+// notBefore (machine time), asking the API only when the newest is older. A time
+// that lies ahead counts as now: whoever was woken before it (by a newer action that
+// overtakes his) is not to list the region again and again until then.
 func (inv *Inventory) Reading(ctx context.Context, region string, notBefore time.Time) (*Reading, error) {
+	notBefore = minTime(notBefore, time.Now())
 	r, ok := inv.reader(region)
 	if !ok {
 		return nil, fmt.Errorf("region %s is not in the policy file", strings.ToUpper(region))

@@ -160,3 +160,38 @@ func TestTheReadmeTellsTheDemoAsItIs(t *testing.T) {
 		}
 	}
 }
+
+// Whoever reads events by their reason needs all that there are.
+func TestEveryReasonOfANoticeIsInThePage(t *testing.T) {
+	files, err := filepath.Glob("../../worker/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := regexp.MustCompile(`(?:Record|asked)\{[^}]*?\b[Rr]eason: *"([a-z ]+)"`)
+	helper := regexp.MustCompile(`\.(?:say|sayOfStore|noticePolicies|noticeBreaker|noticeDead)\(ctx, (?:policy, |it\.Policy, |l, )?"([a-z ]+)"`)
+	found := 0
+	for _, f := range files {
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		code, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, re := range []*regexp.Regexp{record, helper} {
+			for _, m := range re.FindAllSubmatch(code, -1) {
+				found++
+				if !strings.Contains(string(page), "`"+string(m[1])+"`") {
+					t.Errorf("%s: the reason %q is not in docs/events.md", f, m[1])
+				}
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d reasons were found: have the calls changed?", found)
+	}
+}

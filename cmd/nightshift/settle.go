@@ -104,7 +104,7 @@ func (n *natsFlags) isUnsettled(ctx context.Context, actionID string) error {
 
 func printUnsettled(w io.Writer, actions []worker.UnknownInfo) error {
 	if len(actions) == 0 {
-		_, err := fmt.Fprintln(w, "Nothing is unknown that is not settled.")
+		_, err := fmt.Fprintln(w, "No action is unknown: there is nothing to settle.")
 		return err
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
