@@ -171,10 +171,17 @@ func neverTwice(s *story) {
 }
 
 // isOf reports whether a request is of the call that a started event announced, and
-// not of one to the same instance that was announced since.
+// not of one to the same instance that was announced since, or had been before and
+// was under way still.
 func (s *story) isOf(r civosim.Request, started events.Record) bool {
 	return !slices.ContainsFunc(s.byInstance[started.Instance], func(rec events.Record) bool {
-		return rec.Outcome == events.Started && rec.Seq > started.Seq && rec.Action == started.Action && !rec.StoredAt.After(r.Time)
+		switch {
+		case rec.Outcome != events.Started || rec.Action != started.Action || rec.StoredAt.After(r.Time):
+			return false
+		case rec.Seq > started.Seq:
+			return true
+		}
+		return rec.Seq < started.Seq && r.Time.Before(started.StoredAt) && !r.Time.After(s.endOf(rec).Add(s.Apart))
 	})
 }
 

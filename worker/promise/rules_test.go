@@ -359,6 +359,29 @@ func TestARebootRightAfterOneThatCameToNothingIsNotItsSecond(t *testing.T) {
 	}
 }
 
+func TestARebootRightAfterAnothersIsNotSentTwice(t *testing.T) {
+	b := good(t)
+	at := nineteen.Add(2 * time.Hour)
+	first := b.run(at, "prometheus-2", "signal")
+	b.plan(first, item("reboot", web2, "web-down", at, false))
+	b.event(first, 0, events.Started, at)
+	b.request("soft_reboot", web2, at)
+	b.event(first, 0, events.Accepted, at)
+	next := b.run(at, "local-1", "command")
+	b.plan(next, item("reboot", web2, "", at, false))
+	b.event(next, 0, events.Started, at.Add(time.Second))
+	b.event(next, 0, events.PutOff, at.Add(time.Second)) // turned away: it is on its way
+	b.event(next, 0, events.Started, at.Add(30*time.Second))
+	b.request("soft_reboot", web2, at.Add(30*time.Second))
+	b.event(next, 0, events.Done, at.Add(time.Minute))
+	b.Apart = 4 * time.Second
+	for _, breach := range promise.Check(&b.History) {
+		if breach.Rule == "never twice" {
+			t.Error(breach)
+		}
+	}
+}
+
 func TestWhatWasTrueAMomentBeforeTheCallIsNoBreach(t *testing.T) {
 	b := good(t)
 	b.Keeps = []promise.Keep{{Instance: dev, Keep: policies.Keep{State: schedule.Running, Since: nineteen.Add(-time.Second), Until: nineteen.Add(time.Hour)}}}

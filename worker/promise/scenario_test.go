@@ -20,6 +20,7 @@ const fleet = `instances:
   - { id: dev-4, hostname: dev-4, region: NYC1, tags: [env=dev, tier=app, role=web], status: SHUTOFF }
   - { id: dev-5, hostname: dev-5, region: LON1, tags: [env=dev, tier=app] }
   - { id: dev-6, hostname: dev-6, region: NYC1, tags: [env=dev] }
+  - { id: dev-7, hostname: dev-7, region: NYC1, tags: [env=dev] }
   - { id: dev-db, hostname: dev-db, region: LON1, tags: [env=dev, protected] }
   - { id: web-1, hostname: web-1, region: LON1, tags: [role=web] }
   - { id: web-2, hostname: web-2, region: NYC1, tags: [role=web] }
@@ -32,13 +33,13 @@ const fleet = `instances:
 `
 
 var (
-	instances = []string{"dev-1", "dev-2", "dev-3", "dev-4", "dev-5", "dev-6", "dev-db", "web-1", "web-2", "web-3", "web-4", "api-1", "ci-1", "night-1", "night-2"}
+	instances = []string{"dev-1", "dev-2", "dev-3", "dev-4", "dev-5", "dev-6", "dev-7", "dev-db", "web-1", "web-2", "web-3", "web-4", "api-1", "ci-1", "night-1", "night-2"}
 	webs      = []string{"web-1", "web-2", "web-3", "web-4"}
 )
 
 func regionOf(instance string) string {
 	switch instance {
-	case "dev-3", "dev-4", "dev-6", "web-2", "web-4", "night-1":
+	case "dev-3", "dev-4", "dev-6", "dev-7", "web-2", "web-4", "night-1":
 		return "nyc1"
 	}
 	return "lon1"
@@ -184,7 +185,9 @@ func newScenario(seed uint64, trouble time.Duration) *scenario {
 	s.v.windows = pick(s, windows...)
 	s.rails()
 	outage := s.chance(0.3)
-	if outage { // all of a policy fail together, and it goes on trying
+	if outage { // all that a policy stops after ten minutes fail together, and it goes on trying
+		s.begin, s.v.windows = pick(s, begins[:3]...), windows[0]
+		s.v.share, s.v.floors = 0, ""
 		s.v.extra, s.v.canary, s.v.order, s.v.pace = "    enforce: true\n", "", "", ""
 	}
 	s.file = s.v.text()
@@ -383,15 +386,34 @@ func (s *scenario) collisions() {
 	}
 	for range s.times(0.4) { // a pause of what is put off
 		at := s.begin.Add(s.some()).Truncate(time.Hour).Add(time.Hour).Sub(s.begin)
+		if s.v.windows == windows[2] {
+			at += 20 * time.Minute
+		}
 		if at > s.trouble {
 			continue
 		}
-		s.add(at-5*time.Second, "the cloud lists nothing for 4m", func(w *world) {
-			w.sim.Inject(civosim.Fault{Op: "list", Kind: civosim.ServerError, Count: -1})
-		})
+		s.failing(at-5*time.Second, "start", "stop")
 		s.ask(at+10*time.Second, "pause", worker.PauseRequest{All: true, For: "40m"}, "pause everything for 40m")
-		s.add(at+4*time.Minute, "the cloud is well", func(w *world) { w.sim.ClearFaults() })
 	}
+	for n := range s.times(0.3) { // a file that does not allow what is put off
+		at, narrow := s.some(), s.v
+		narrow.allow = "start, stop, reboot"
+		s.failing(at, "retag")
+		command(at+time.Second, fmt.Sprintf("w%d", n), "retag", pick(s, webs...))
+		s.edit(at+10*time.Second, narrow.text())
+		command(at+10*time.Minute, fmt.Sprintf("v%d", n), "retag", pick(s, webs...))
+		s.edit(at+25*time.Minute, s.v.text())
+	}
+}
+
+// failing lets the cloud answer such requests with an error for a while.
+func (s *scenario) failing(at time.Duration, ops ...string) {
+	s.add(at, "the cloud: server-error on every "+strings.Join(ops, " and ")+" for 4m", func(w *world) {
+		for _, op := range ops {
+			w.sim.Inject(civosim.Fault{Op: op, Kind: civosim.ServerError, Count: -1})
+		}
+	})
+	s.add(at+4*time.Minute, "the cloud is well", func(w *world) { w.sim.ClearFaults() })
 }
 
 // edits change the file, which the daemons take up one after another.
