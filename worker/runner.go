@@ -63,7 +63,6 @@ type runner struct {
 	check    *clockCheck
 
 	mu       sync.Mutex
-	working  map[uint64]chan struct{} // by sequence of the run that is carried out: closed when it is no more
 	accepted map[string]time.Time     // by instance id: when our last call was accepted (machine time)
 	began    map[string]events.Record // by instance id: our newest call, when it has its outcome; only where nobody else calls
 }
@@ -83,12 +82,6 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 		_ = d.Nak(handBackAgain)
 		return
 	}
-	leave, err := r.enter(ctx, d.Seq)
-	if err != nil {
-		_ = d.Nak(0)
-		return
-	}
-	defer leave()
 	for _, it := range run.Items { // before the first acts: an older run must not go on meanwhile
 		r.lives.open(d.Seq, it)
 	}
@@ -142,33 +135,6 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 		})
 	}
 	r.finish(ctx, d, g.Wait())
-}
-
-// enter waits until this process carries a run out no more. Where NATS was away for
-// long the run is delivered again, and each of two that carry it out would go by an
-// order and a pace of its own.
-func (r *runner) enter(ctx context.Context, seq uint64) (leave func(), err error) {
-	for {
-		r.mu.Lock()
-		other, isIn := r.working[seq]
-		if !isIn {
-			mine := make(chan struct{})
-			r.working[seq] = mine
-			r.mu.Unlock()
-			return func() {
-				r.mu.Lock()
-				delete(r.working, seq)
-				r.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		r.mu.Unlock()
-		select {
-		case <-other:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
 }
 
 // recovering turns a panic into an error, so that one action cannot end the daemon.

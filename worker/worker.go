@@ -110,7 +110,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
 		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, others: w.others, hour: &hourly{}, counters: w.memory.counters,
 		account: w.inv.account, tally: &w.tally, since: w.since, asking: semaphore.NewWeighted(readyAtOnce), dial: w.o.Dial, past: &w.past, check: w.wall,
-		accepted: make(map[string]time.Time), began: make(map[string]events.Record), working: make(map[uint64]chan struct{}),
+		accepted: make(map[string]time.Time), began: make(map[string]events.Record),
 	}
 	if !w.o.Embedded {
 		runner.hour.shared = w.memory.counters
