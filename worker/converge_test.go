@@ -63,6 +63,9 @@ func TestAFleetIsBroughtThereWhileTheAPIFails(t *testing.T) {
 			t.Errorf("all are off %s after the edge, want half an hour at most", all)
 		}
 		if ended[events.Done] != n || len(w.outcomes()) != n {
+			for _, rec := range w.records(events.Skipped) {
+				t.Logf("skipped: %s %s: %s", rec.Hostname, rec.Reason, rec.Detail)
+			}
 			t.Errorf("outcomes %v, want %d done and nothing else", ended, n)
 		}
 	})

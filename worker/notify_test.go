@@ -195,7 +195,7 @@ func TestPeopleAreToldAtOnceOfAStageThatIsNotReachedInTime(t *testing.T) {
 		late := "dev-hours@2026-03-04T19:00: order dev, turn 1 of 2 to stop: 0 of 1 when its deadline of 5m had passed; what comes after it goes on; dev-2 under way"
 		w.wantTold(c, late)
 		w.after(10 * time.Minute)
-		w.wantTold(c, late, "dev-hours@2026-03-04T19:00: 1 done, 1 failed, 1 skipped")
+		w.wantTold(c, late, "dev-hours@2026-03-04T19:00: 1 done, 1 failed: still ACTIVE, 1 skipped")
 	})
 	telling(t, "2026-03-04 18:50", file, func(t *testing.T, w *world, c *chat, _ *notify.Notifier) {
 		w.after(26 * time.Minute)

@@ -255,7 +255,7 @@ func TestARunPlannedBeforeTheLimitWasLoweredDoesNothing(t *testing.T) {
 	})
 }
 
-func TestAPolicyThatHasGrownIsAskedAboutOnce(t *testing.T) {
+func TestAPolicyThatHasGrownIsAskedAboutUntilSomebodyApproves(t *testing.T) {
 	fleet := herd(3, "env=dev")
 	for i := 3; i < 8; i++ {
 		fleet += fmt.Sprintf("  - { id: %s, hostname: h-%d, region: LON1, size: g3.small, tags: [env=prod], status: ACTIVE }\n", head(i), i+1)
@@ -273,6 +273,9 @@ func TestAPolicyThatHasGrownIsAskedAboutOnce(t *testing.T) {
 			t.Errorf("the run is %s: %s", r.State, r.Held)
 		}
 		w.after(24 * time.Hour) // Thursday, and nobody has said anything
+		w.wantStatus(head(3), "ACTIVE")
+		w.ask("approve", worker.ApproveRequest{Run: "hours@2026-03-05T19:00"}, new(worker.ApproveAnswer))
+		w.after(10 * time.Minute)
 		w.wantStatus(head(3), "SHUTOFF")
 	})
 }
