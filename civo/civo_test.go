@@ -289,6 +289,24 @@ func TestA429IsWaitedForAsLongAsItSays(t *testing.T) {
 	})
 }
 
+func TestACallThatIsTurnedAwayTellsOfAnAttemptBeforeThatMayHaveBeenCarriedOut(t *testing.T) {
+	inSim(t, civosim.Options{Fleet: one}, func(t *testing.T, c *civo.Client, sim *civosim.Sim) {
+		for _, first := range []civosim.FaultKind{civosim.CutAfter, civosim.ServerError, civosim.RateLimited} {
+			sim.ClearFaults()
+			sim.Inject(civosim.Fault{Op: "stop", Kind: first, Count: 1})
+			sim.Inject(civosim.Fault{Op: "stop", Kind: civosim.RateLimited, RetryAfter: time.Minute, Count: 1})
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			err := c.Stop(ctx, "LON1", id1)
+			cancel()
+			var e *civo.Error
+			if !errors.Is(err, civo.ErrRateLimited) || !errors.As(err, &e) || e.Unclear != (first != civosim.RateLimited) {
+				t.Errorf("after %v: %v, unclear %t", first, err, e != nil && e.Unclear)
+			}
+			time.Sleep(2 * time.Minute) // until the client may ask again
+		}
+	})
+}
+
 func TestASilentServerCostsAnAttemptNotTheCall(t *testing.T) {
 	inSim(t, civosim.Options{Fleet: one}, func(t *testing.T, _ *civo.Client, sim *civosim.Sim) {
 		var calls atomic.Int32

@@ -137,6 +137,7 @@ type call struct {
 	form     url.Values // nil: no body
 	json     bool       // send the form as JSON whatever the client's option says
 	attempts int        // made so far
+	unclear  bool       // one that was made again may have had an effect
 }
 
 // do sends a call and decodes the answer into out, unless out is nil.
@@ -145,24 +146,25 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 	if err != nil {
 		return err
 	}
+	sent := callFrom(req.Context())
 	resp, err := c.http.Do(req) //nolint:bodyclose // closed below
 	if err != nil {
 		if resp != nil {
 			_ = resp.Body.Close()
 		}
-		return noAnswer(k, err)
+		return sent.told(noAnswer(k, err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := readBody(resp)
 	if err != nil {
-		return noAnswer(k, fmt.Errorf("read the answer: %w", err))
+		return sent.told(noAnswer(k, fmt.Errorf("read the answer: %w", err)))
 	}
 	if resp.StatusCode >= 300 {
 		e := parseError(k, resp, body)
 		if !repeatable(k.method) && resp.StatusCode >= 500 && e.Code == "" {
 			e.kind = ErrAmbiguous // a proxy gave up waiting, or the service failed half-way
 		}
-		return e
+		return sent.told(e)
 	}
 	if out == nil {
 		return nil
@@ -172,7 +174,7 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 		if !repeatable(k.method) {
 			e.kind = ErrAmbiguous
 		}
-		return e
+		return sent.told(e)
 	}
 	return nil
 }
@@ -181,11 +183,17 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 var errNotSent = errors.New("not sent")
 
 // noAnswer is the error of a request whose answer never came.
-func noAnswer(k call, err error) error {
+func noAnswer(k call, err error) *Error {
 	e := &Error{Op: k.op, Instance: k.instance, Region: k.region, Err: unwrapURL(err), kind: ErrUnavailable}
 	if !repeatable(k.method) && !neverSent(err) {
 		e.kind = ErrAmbiguous
 	}
+	return e
+}
+
+// told is an error of a call with what its earlier attempts left open.
+func (k *call) told(e *Error) error {
+	e.Unclear = k.unclear
 	return e
 }
 

@@ -20,7 +20,10 @@ type Error struct {
 	Reason     string // Civo's sentence, or the beginning of a body that is not Civo's
 	Hint       string // what the caller can do; empty when nothing
 	RetryAfter time.Duration
-	Err        error // cause when no answer came
+	// Unclear says that an attempt before the last, within the same call, may have
+	// been carried out: what is seen afterwards may be its effect.
+	Unclear bool
+	Err     error // cause when no answer came
 
 	kind error
 }
@@ -74,7 +77,7 @@ func (e *Error) Is(target error) bool { return e.kind != nil && e.kind == target
 // the API, so that it can be repeated whatever it was.
 func NotSent(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Status == 0 && e.kind == ErrUnavailable && neverSent(e.Err)
+	return errors.As(err, &e) && !e.Unclear && e.Status == 0 && e.kind == ErrUnavailable && neverSent(e.Err)
 }
 
 // codes are Civo's own error codes and what they mean to a caller (civo-api,

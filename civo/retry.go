@@ -71,6 +71,9 @@ func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, erro
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= backoff(retryMin, retryMax, 0, resp) {
 		return false, nil // the wait alone would pass the deadline
 	}
+	if status >= 500 || err != nil && !neverSent(err) {
+		callFrom(ctx).unclear = true
+	}
 	return true, nil
 }
 

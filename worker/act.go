@@ -255,6 +255,9 @@ func (r *runner) answered(ctx context.Context, a *attempt, rec events.Record, er
 	store := context.WithoutCancel(ctx)
 	var refusal *civo.Error
 	errors.As(err, &refusal)
+	if refusal != nil && refusal.Unclear { // an attempt before, within the same call
+		rec.Reason = unclear
+	}
 	switch {
 	case err == nil:
 		note := rec

@@ -354,7 +354,9 @@ func alreadySo(ctx context.Context, l *look) (next, bool, error) {
 		a.firstSo = time.Time{}
 		return pass()
 	}
-	if putOff, ok := lastCall(l.trail); ok && putOff.Reason == unclear {
+	isUnclear := func(rec events.Record) bool { return rec.Outcome == events.PutOff && rec.Reason == unclear }
+	if i := slices.IndexFunc(l.trail.Records, isUnclear); i >= 0 { // also where a later one was turned away
+		putOff := l.trail.Records[i]
 		return ended(verdict{outcome: events.Done, detail: "seen after a call whose answer was lost or unclear", before: putOff.Before, after: describe(a.item, l.inst)}), true, nil
 	}
 	quiet, err := l.r.quietSince(ctx, l)
