@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
@@ -32,7 +33,8 @@ func TestMain(m *testing.M) {
 		fullChild(dir)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	ats.Register() // the server's own clock, which must be made outside of any bubble
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
 }
 
 func open(t testing.TB, o events.Options) *events.Bus {
