@@ -53,3 +53,16 @@ func (w *Worker) storeFaults() (words []string) {
 	}
 	return words
 }
+
+// mayStore refuses to take what could not be stored, or acted by, before anything is
+// done that takes time: whoever asks is told while he waits.
+func (w *Worker) mayStore(ctx context.Context) error {
+	err := w.bus.StoreFault()
+	if err == nil {
+		err = w.wall.ok(ctx)
+	}
+	if err != nil {
+		return events.Refuse(503, "not stored: %v", err)
+	}
+	return nil
+}
