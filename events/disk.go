@@ -204,8 +204,8 @@ func (b *Bus) LookAfterStore(ctx context.Context, told func(ctx context.Context,
 			said = time.Now()
 			b.log.Error("the store cannot be written: nothing is acknowledged, what comes in waits where it came from", zap.Error(err))
 		default:
-			b.log.Warn("the store is written again", zap.String("detail", detail))
 			told(ctx, detail)
+			b.log.Warn("the store is written again", zap.String("detail", detail))
 		}
 	}
 }

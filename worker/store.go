@@ -29,6 +29,7 @@ func (w *Worker) lookAfterStore(ctx context.Context) error {
 		}
 	}
 	return w.bus.LookAfterStore(ctx, func(ctx context.Context, detail string) {
+		w.inv.forgetFaults() // a list whose account could not be stored
 		w.sayOfStore(ctx, "full", detail, time.Now().UTC().Format(time.RFC3339Nano))
 	})
 }
