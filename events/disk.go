@@ -27,6 +27,8 @@ const (
 	// probeSize is how much room there must be to begin again.
 	probeSize = 1 << 20
 	probeFile = "nightshift.probe"
+	// bucketSubjects begin the subjects of what is remembered.
+	bucketSubjects = "$KV." + Bucket + "."
 	// noStoreBound lets the disk alone bound the store: the server's own bound is
 	// three quarters of what was free when it started.
 	noStoreBound = 1 << 60
@@ -35,11 +37,16 @@ const (
 // ErrStore says that the embedded server cannot store anything.
 var ErrStore = errors.New("the store cannot be written")
 
+// errOtherDir says that there is a directory, and not the store's: to begin anew in it
+// would be to forget all that was done.
+var errOtherDir = errors.New("it is another directory than at the start (is its disk mounted?): bring the former back, or start nightshift anew to go on in this one")
+
 // disk is how the embedded server's store is doing.
 type disk struct {
 	dir    string // empty: there is none of our own
 	config server.JetStreamConfig
-	marked string // what the file of marks holds
+	is     os.FileInfo // the directory as it was at the start
+	marked string      // what the file of marks holds
 
 	mu    sync.Mutex
 	fault string // why it cannot be written; empty: it can
@@ -84,6 +91,12 @@ func (b *Bus) hear(line string) {
 	if !ok {
 		why = line
 	}
+	b.storeFails(why)
+}
+
+// storeFails lets all that waits to be stored fail, and what comes.
+func (b *Bus) storeFails(why string) {
+	d := &b.disk
 	d.mu.Lock()
 	if d.fault == "" {
 		d.fault, d.since = why, time.Now()
@@ -93,7 +106,7 @@ func (b *Bus) hear(line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for r := range b.guarded {
-		if strings.HasPrefix(r.subject, prefix) {
+		if strings.HasPrefix(r.subject, prefix) || strings.HasPrefix(r.subject, bucketSubjects) {
 			r.refuse(fault)
 		}
 	}
@@ -109,15 +122,40 @@ func (d *disk) err() error {
 	return fmt.Errorf("%w: %s; nothing is acknowledged until data directory %s has room and may be written, then it goes on by itself", ErrStore, d.fault, d.dir)
 }
 
-// probe tries whether the directory can be written.
-func (d *disk) probe() (err error) {
+// StoreFault is why nothing can be stored, or nil: whoever is to answer that something
+// is stored looks here before he does anything that takes time.
+func (b *Bus) StoreFault() error { return b.disk.err() }
+
+// look finds out that a disk is full or may not be written any more while nobody
+// writes, and before a write is cut off in the middle.
+func (d *disk) look(write bool) error {
+	if free, ok := roomIn(d.dir); ok && free < probeSize {
+		return fmt.Errorf("no space left on device: %d KB are free, less than 1 MB", free>>10)
+	}
+	if !write {
+		return nil
+	}
+	return d.write(1)
+}
+
+// probe tries whether there is room in the directory and it can be written.
+func (d *disk) probe() (err error) { return d.write(probeSize) }
+
+// write writes a file of a size to the disk, and takes it away; one of a byte never
+// gets there.
+func (d *disk) write(size int) (err error) {
+	if now, err := os.Stat(d.dir); err != nil {
+		return err
+	} else if d.is != nil && !os.SameFile(d.is, now) {
+		return errOtherDir
+	}
 	path := filepath.Join(d.dir, probeFile)
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close(), os.Remove(path)) }()
-	if _, err := file.Write(make([]byte, probeSize)); err != nil {
+	if _, err := file.Write(make([]byte, size)); err != nil || size == 1 {
 		return err
 	}
 	return file.Sync()
@@ -149,10 +187,15 @@ func (b *Bus) LookAfterStore(ctx context.Context, told func(ctx context.Context,
 		case <-ticker.C:
 		}
 		if b.disk.err() == nil {
-			if time.Since(marked) >= marksEvery {
+			due := time.Since(marked) >= marksEvery
+			if err := b.disk.look(due); err != nil {
+				b.storeFails(err.Error())
+			} else if due {
 				marked = time.Now()
 				b.keepMarks(ctx)
 			}
+		}
+		if b.disk.err() == nil {
 			continue
 		}
 		switch detail, err := b.takeUpStore(); {
@@ -161,8 +204,8 @@ func (b *Bus) LookAfterStore(ctx context.Context, told func(ctx context.Context,
 			said = time.Now()
 			b.log.Error("the store cannot be written: nothing is acknowledged, what comes in waits where it came from", zap.Error(err))
 		default:
-			b.log.Warn("the store is written again", zap.String("detail", detail))
 			told(ctx, detail)
+			b.log.Warn("the store is written again", zap.String("detail", detail))
 		}
 	}
 }

@@ -149,7 +149,7 @@ func (b *Bus) writeBatch(batch []*write) bool {
 		return false
 	}
 	for i, w := range batch {
-		w.seq, w.err = seq-uint64(len(batch)-1-i), b.explain(err)
+		w.seq, w.err = seq-uint64(len(batch)-1-i), err
 	}
 	return true
 }
@@ -157,6 +157,11 @@ func (b *Bus) writeBatch(batch []*write) bool {
 // commit stores messages of one stream, all or none, and returns the sequence of
 // the last.
 func (b *Bus) commit(ctx context.Context, batch []*nats.Msg) (last uint64, err error) {
+	if err := b.disk.err(); err != nil { // the server would not answer
+		return 0, err
+	}
+	ctx, end := b.guard(ctx, batch[len(batch)-1].Subject)
+	defer func() { err = end(err) }()
 	p, err := jetstreamext.NewBatchPublisher(b.js, jetstreamext.BatchFlowControl{AckTimeout: publishTimeout})
 	if err != nil {
 		return 0, err

@@ -280,7 +280,6 @@ func (b *Bus) publishExpecting(ctx context.Context, msg *nats.Msg, last uint64, 
 		seq, err = b.put(ctx, msg)
 	} else {
 		seq, err = b.commit(ctx, append(slices.Clip(with), msg))
-		err = b.explain(err)
 	}
 	var refusal *jetstream.APIError
 	if errors.As(err, &refusal) && (refusal.ErrorCode == errWrongLast || refusal.ErrorCode == errRivalInFlight) {

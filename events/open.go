@@ -254,6 +254,9 @@ func (b *Bus) embed(o Options) ([]nats.Option, error) {
 		b.unlock = unlock
 		so.StoreDir = o.DataDir
 		b.disk.dir = o.DataDir
+		if b.disk.is, err = os.Stat(o.DataDir); err != nil {
+			return nil, errors.Join(unwritable(o.DataDir, err), b.unlock())
+		}
 	}
 	b.users.rest = so.Clone() // the server writes into its own
 	s, err := server.NewServer(so)

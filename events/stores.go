@@ -309,7 +309,7 @@ func (b *Bus) prepare(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("open bucket %s: %w", Bucket, b.explain(err))
 	}
-	b.state = kv
+	b.state = state{kv, b}
 	return nil
 }
 

@@ -59,7 +59,7 @@ func checkDirVersion(dir string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("data directory %s: %w", dir, err)
+		return unwritable(dir, err)
 	}
 	number, by, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
 	n, err := strconv.Atoi(number)

@@ -206,8 +206,8 @@ func (w *Worker) storeAgain(ctx context.Context, p *planner, a *again, trig poli
 	if len(wanted) == 0 {
 		return nil
 	}
-	if err := w.wall.ok(ctx); err != nil {
-		return events.Refuse(503, "not stored: %v", err)
+	if err := w.mayStore(ctx); err != nil {
+		return err
 	}
 	trig.At = w.o.Clock.Now()
 	inv, unread := w.readAll(ctx, wanted)

@@ -72,8 +72,8 @@ func (w *Worker) do(ctx context.Context, p *planner, r events.Request) (_ any, e
 			return answer, err
 		}
 	}
-	if err := w.wall.ok(ctx); err != nil {
-		return nil, events.Refuse(503, "not stored: %v", err)
+	if err := w.mayStore(ctx); err != nil {
+		return nil, err
 	}
 	inst, err := w.instance(ctx, c.Region, c.Instance, planReadingAge)
 	if err != nil {

@@ -104,6 +104,16 @@ func (r *regionReader) forget() {
 	r.last, r.err = nil, nil
 }
 
+// forgetFaults lets each region be asked again by whoever comes next.
+func (inv *Inventory) forgetFaults() {
+	for _, name := range inv.names() {
+		r, _ := inv.reader(name)
+		r.mu.Lock()
+		r.err = nil
+		r.mu.Unlock()
+	}
+}
+
 // Has reports whether a region, in any case, is one of those that are looked after.
 func (inv *Inventory) Has(region string) bool {
 	return slices.Contains(inv.names(), strings.ToUpper(region))

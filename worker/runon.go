@@ -34,8 +34,8 @@ func (w *Worker) runOn(ctx context.Context, p *planner, r events.Request) (_ any
 	if err != nil {
 		return nil, err
 	}
-	if err := w.wall.ok(ctx); err != nil {
-		return nil, events.Refuse(503, "not stored: %v", err)
+	if err := w.mayStore(ctx); err != nil {
+		return nil, err
 	}
 	release, err := p.turnOf(ctx, s.trigger) // two that are sent in one moment, too
 	if err != nil {

@@ -73,6 +73,9 @@ const maxName = 120
 // out. One that does not name exactly one instance inside of the selectors of the
 // policies that hear it, and that its source may trigger, is refused.
 func (w *Worker) TakeSignals(ctx context.Context, source string, by []InstanceKey, signals []NamedSignal) ([]Taken, error) {
+	if err := w.bus.StoreFault(); err != nil { // before instances are looked for
+		return nil, err
+	}
 	set := w.set()
 	taken := make([]Taken, len(signals))
 	ready := make([]events.Signal, len(signals))

@@ -29,6 +29,7 @@ func (w *Worker) lookAfterStore(ctx context.Context) error {
 		}
 	}
 	return w.bus.LookAfterStore(ctx, func(ctx context.Context, detail string) {
+		w.inv.forgetFaults() // a list whose account could not be stored
 		w.sayOfStore(ctx, "full", detail, time.Now().UTC().Format(time.RFC3339Nano))
 	})
 }
@@ -52,4 +53,17 @@ func (w *Worker) storeFaults() (words []string) {
 		}
 	}
 	return words
+}
+
+// mayStore refuses to take what could not be stored, or acted by, before anything is
+// done that takes time: whoever asks is told while he waits.
+func (w *Worker) mayStore(ctx context.Context) error {
+	err := w.bus.StoreFault()
+	if err == nil {
+		err = w.wall.ok(ctx)
+	}
+	if err != nil {
+		return events.Refuse(503, "not stored: %v", err)
+	}
+	return nil
 }
