@@ -38,7 +38,8 @@ type delivery struct {
 	Times    int       // that it was delivered, as far as the server remembers
 	Part     int       // 1, 2, … of a batch; 0: the message is not a batch
 
-	of *answers // of a batch: what is said of its parts
+	of    *answers // of a batch: what is said of its parts
+	lease *lease   // nil: it can be given to nobody else
 }
 
 // answers are what was said of the parts of one message.
@@ -67,6 +68,9 @@ func (d delivery) Nak(delay time.Duration) error {
 		d.of.back(delay)
 		return nil
 	}
+	if !d.IsOurs() {
+		return nil // it would be taken from whoever has it now
+	}
 	return d.msg.Nak(delay)
 }
 
@@ -80,7 +84,7 @@ func (b *Bus) consume(ctx context.Context, stream, durable, filter string, n int
 // consumeAs is consume with a consumer of another form. With reset what was not
 // acknowledged before is delivered again at once, where nobody else can be at it.
 func (b *Bus) consumeAs(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, n int, reset bool, handle func(context.Context, delivery)) error {
-	intake := &intake{places: make(chan struct{}, n), handle: handle, work: make(map[uint64]bool)} // outlives a consumer that breaks: a run may be in work for hours
+	intake := &intake{places: make(chan struct{}, n), handle: handle, work: make(map[uint64]*inWork)} // outlives a consumer that breaks: a run may be in work for hours
 	defer intake.handlers.Wait()
 	first := reset
 	for ctx.Err() == nil {
@@ -101,26 +105,42 @@ type intake struct {
 	handle   func(context.Context, delivery)
 
 	mu   sync.Mutex
-	work map[uint64]bool // by sequence
+	work map[uint64]*inWork // by sequence
+}
+
+// inWork is a message in work.
+type inWork struct {
+	lease *lease
+	again *delivery // it was let go, and came back: when the first handler has ended it begins anew
 }
 
 // begin reports whether a message is not in work yet. What is delivered again while it
 // is, since NATS was away for longer than ackWait, must not be begun a second time:
 // the first handler keeps it alive, and acknowledges it.
-func (in *intake) begin(seq uint64) bool {
+func (in *intake) begin(d delivery) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.work[seq] {
-		return false
+	w, ok := in.work[d.Seq]
+	if !ok {
+		in.work[d.Seq] = &inWork{lease: d.lease}
+		return true
 	}
-	in.work[seq] = true
-	return true
+	if w.lease != nil && !w.lease.renew(time.Now()) {
+		w.again = &d
+	}
+	return false
 }
 
-func (in *intake) end(seq uint64) {
+// end says that a handler has ended, and returns what is to be handled anew.
+func (in *intake) end(seq uint64) *delivery {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if d := in.work[seq].again; d != nil && d.IsOurs() {
+		in.work[seq] = &inWork{lease: d.lease}
+		return d
+	}
 	delete(in.work, seq)
+	return nil
 }
 
 func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, in *intake, first bool) error {
@@ -170,13 +190,18 @@ func (b *Bus) consumeOnce(ctx context.Context, stream string, cfg jetstream.Cons
 		if meta, err := msg.msg.Metadata(); err == nil {
 			d.Seq, d.StoredAt, d.Times = meta.Sequence.Stream, meta.Timestamp, int(min(meta.NumDelivered, 1<<20))
 		}
-		if !in.begin(d.Seq) {
+		if b.embedded == nil && durable == durableRunner {
+			d.lease = newLease(time.Now())
+		}
+		if !in.begin(d) {
 			<-in.places
 			continue
 		}
 		in.handlers.Go(func() {
-			defer func() { in.end(d.Seq); <-in.places }()
-			b.work(ctx, d, in.handle)
+			defer func() { <-in.places }()
+			for next := &d; next != nil; next = in.end(d.Seq) {
+				b.work(ctx, *next, in.handle)
+			}
 		})
 	}
 }
@@ -201,11 +226,18 @@ func handBack(messages *puller) {
 	}
 }
 
-// work runs a handler and keeps its message alive meanwhile.
+// work runs a handler and keeps its message alive meanwhile. The handler's context ends
+// when the message is let go.
 func (b *Bus) work(ctx context.Context, d delivery, handle func(context.Context, delivery)) {
 	alive := make(chan struct{})
 	var beat sync.WaitGroup
-	beat.Go(func() { // until the handler has returned
+	ctx, letGo := context.WithCancelCause(ctx)
+	keeping, kept := context.WithCancel(context.WithoutCancel(ctx)) // a handler may have to do when it is to end
+	beat.Go(func() {                                                // until the handler has returned
+		if d.lease != nil {
+			b.keepLease(keeping, d, letGo)
+			return
+		}
 		ticker := time.NewTicker(keepAlive)
 		defer ticker.Stop()
 		for {
@@ -217,7 +249,9 @@ func (b *Bus) work(ctx context.Context, d delivery, handle func(context.Context,
 			}
 		}
 	})
+	defer letGo(nil)
 	defer beat.Wait()
+	defer kept()
 	defer close(alive)
 	defer func() {
 		if p := recover(); p != nil {

@@ -32,7 +32,8 @@ type puller struct {
 	ended     chan struct{}    // closed when nothing comes any more
 	end       func()           // closes it
 	draining  atomic.Bool
-	coming    int // of what was asked for and has not been taken
+	coming    int    // of what was asked for and has not been taken
+	ordered   *place // not nil: the consumer remembers nothing, so all ends when a message may be missing
 }
 
 type pullQuestion struct {
@@ -128,6 +129,9 @@ func (p *puller) next(most time.Duration) (*pulled, error) {
 				return nil, errPullEnded
 			}
 		case <-p.connected: // what was asked for is forgotten there
+			if p.ordered != nil {
+				return nil, errors.New("NATS was away")
+			}
 			p.coming = 0
 			quiet.Reset(silence)
 		case <-quiet.C:
@@ -147,11 +151,19 @@ func (p *puller) next(most time.Duration) (*pulled, error) {
 // take reads what came: a message, or what the server says of a question.
 func (p *puller) take(m *nats.Msg) (*pulled, error) {
 	if m.Reply != "" {
+		msg := &pulled{nc: p.nc, msg: m}
+		if p.ordered != nil {
+			if ours, err := p.ordered.follows(msg); !ours {
+				return nil, err
+			}
+		}
 		p.coming = max(0, p.coming-1)
-		return &pulled{nc: p.nc, msg: m}, nil
+		return msg, nil
 	}
 	status, words := m.Header.Get("Status"), m.Header.Get("Description")
 	switch {
+	case p.ordered != nil && p.ordered.isBroken(m.Header):
+		return nil, fmt.Errorf("NATS answers %s %s", status, words)
 	case status == "400" || status == "409" && strings.Contains(strings.ToLower(words), "consumer deleted"):
 		return nil, fmt.Errorf("NATS answers %s %s", status, words)
 	case status == "409" && strings.Contains(strings.ToLower(words), "leadership change"):
@@ -166,8 +178,9 @@ func (p *puller) take(m *nats.Msg) (*pulled, error) {
 
 // pulled is a message of a consumer.
 type pulled struct {
-	nc  *nats.Conn
-	msg *nats.Msg
+	nc   *nats.Conn
+	msg  *nats.Msg
+	meta *nats.MsgMetadata // where it was taken in order
 }
 
 func (m *pulled) say(what string) error { return m.nc.Publish(m.msg.Reply, []byte(what)) }

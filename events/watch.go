@@ -89,13 +89,8 @@ func hasOr[T comparable](list []T, value T) bool {
 
 // WatchRuns hands plans stored since a time to handle, in order, until ctx ends.
 func (b *Bus) WatchRuns(ctx context.Context, since time.Time, handle func(Run)) error {
-	consumer, err := b.js.OrderedConsumer(ctx, StreamRun, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, FilterSubjects: []string{runSubject("*", "*")},
-	})
-	if err != nil {
-		return fmt.Errorf("watch plans: %w", b.explain(err))
-	}
-	return b.pull(ctx, consumer, "plans", func(msg jetstream.Msg) error {
+	config := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, FilterSubject: runSubject("*", "*")}
+	err := b.follow(ctx, StreamRun, config, false, func(msg *pulled) error {
 		var r Run
 		err := parseRun(msg.Subject(), msg.Data(), &r)
 		if err == nil {
@@ -107,42 +102,14 @@ func (b *Bus) WatchRuns(ctx context.Context, since time.Time, handle func(Run)) 
 		if err != nil {
 			return err
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("watch plans: %w", err)
-		}
-		r.Seq = meta.Sequence.Stream
+		r.Seq = msg.meta.Sequence.Stream
 		handle(r)
 		return nil
 	})
-}
-
-// errReplayed ends a pull that has come to the newest message.
-var errReplayed = errors.New("nothing newer is stored")
-
-// pull hands messages to handle until ctx ends, then it returns nil, or handle
-// returns an error, then it returns that.
-func (b *Bus) pull(ctx context.Context, consumer jetstream.Consumer, what string, handle func(jetstream.Msg) error) error {
-	expires, heartbeat := b.patience()
-	messages, err := consumer.Messages(jetstream.PullExpiry(expires), jetstream.PullHeartbeat(heartbeat))
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", what, b.explain(err))
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("watch plans: %w", err)
 	}
-	defer messages.Stop()
-	stop := context.AfterFunc(ctx, messages.Stop)
-	defer stop()
-	for {
-		msg, err := messages.Next()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("watch %s: %w", what, b.explain(err))
-		}
-		if err := handle(msg); err != nil {
-			return err
-		}
-	}
+	return nil
 }
 
 // Watch hands events to handle in the order in which they were stored, until ctx
@@ -152,54 +119,43 @@ func (b *Bus) pull(ctx context.Context, consumer jetstream.Consumer, what string
 // the same; one of two replicas that say the same at once is seen then, too,
 // although only one is stored.
 func (b *Bus) Watch(ctx context.Context, o WatchOptions, handle func(rec Record, stored time.Time, seq uint64) error) error {
-	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy}
 	filters, err := o.Query.filters()
 	if err != nil {
 		return err
 	}
-	if cfg.FilterSubjects = filters; o.Filter != "" {
-		cfg.FilterSubjects = []string{o.Filter}
+	if o.Filter != "" {
+		filters = []string{o.Filter}
+	}
+	config := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy, FilterSubjects: filters}
+	if len(filters) == 1 {
+		config.FilterSubject, config.FilterSubjects = filters[0], nil
 	}
 	switch {
 	case !o.Since.IsZero():
-		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &o.Since
+		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &o.Since
 	case o.Replay:
-		cfg.DeliverPolicy = jetstream.DeliverAllPolicy
+		config.DeliverPolicy = jetstream.DeliverAllPolicy
 	}
-	making, end := b.guard(ctx, "$JS.API.CONSUMER.CREATE."+StreamEvt)
-	consumer, err := b.js.OrderedConsumer(making, StreamEvt, cfg)
-	if err = end(err); err != nil {
-		var denied *Denied
-		if errors.As(err, &denied) && o.Since.IsZero() && !o.Replay {
-			return b.listenFor(ctx, cfg.FilterSubjects, o.Query, handle)
-		}
-		return fmt.Errorf("watch events: %w", err)
-	}
-	if o.Replay && consumer.CachedInfo().NumPending == 0 {
-		return nil
-	}
-	err = b.pull(ctx, consumer, "events", func(msg jetstream.Msg) error {
-		meta, err := msg.Metadata()
+	var said error // by handle
+	err = b.follow(ctx, StreamEvt, config, o.Replay, func(msg *pulled) error {
+		rec, err := decodeEvent(msg.Data())
 		if err != nil {
-			return fmt.Errorf("watch events: %w", err)
+			return nil
 		}
-		if rec, err := decodeEvent(msg.Data()); err == nil {
-			rec.StoredAt, rec.Seq, rec.event = meta.Timestamp, meta.Sequence.Stream, string(msg.Data())
-			if o.Query.Matches(&rec) {
-				if err := handle(rec, rec.StoredAt, rec.Seq); err != nil {
-					return err
-				}
-			}
+		rec.StoredAt, rec.Seq, rec.event = msg.meta.Timestamp, msg.meta.Sequence.Stream, string(msg.Data())
+		if o.Query.Matches(&rec) {
+			said = handle(rec, rec.StoredAt, rec.Seq)
 		}
-		if o.Replay && meta.NumPending == 0 {
-			return errReplayed
-		}
-		return nil
+		return said
 	})
-	if errors.Is(err, errReplayed) {
-		return nil
+	var denied *Denied
+	switch {
+	case err == nil || said != nil:
+		return err
+	case errors.As(err, &denied) && o.Since.IsZero() && !o.Replay:
+		return b.listenFor(ctx, filters, o.Query, handle)
 	}
-	return err
+	return fmt.Errorf("watch events: %w", err)
 }
 
 // listenFor hands on what is published from now on, as it is published.

@@ -183,6 +183,9 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	delete(r.began, it.Instance)
 	r.mu.Unlock()
 	a.read = nil
+	if !a.isOurs() {
+		return next{}, events.ErrLetGo
+	}
 	started, ok, err := r.bus.PublishStarted(ctx, rec, seq)
 	if err != nil {
 		return r.notAnnounced(ctx, a, rec, fmt.Errorf("announce the call of action %s: %w", it.ID, err))
@@ -197,6 +200,9 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	}
 	if _, isEnded := trail.Outcome(); isEnded {
 		return atOnce(), nil // that outcome stands
+	}
+	if !a.isOurs() { // whoever carries the run out now goes by its order and pace
+		return r.notAnnounced(ctx, a, rec, events.ErrLetGo)
 	}
 	if a.cool != nil {
 		if err := r.memory.store(ctx, stateCooldown+it.Policy+"."+it.Instance, a.cool); err != nil {

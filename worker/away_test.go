@@ -59,6 +59,12 @@ func (f *farServer) restore() {
 // withFarServer is inBubble with an external NATS.
 func withFarServer(t *testing.T, at string, file string, test func(t *testing.T, w *world, far *farServer)) {
 	t.Helper()
+	withFarFleet(t, at, file, fleet, test)
+}
+
+// withFarFleet is the same with another fleet.
+func withFarFleet(t *testing.T, at, file, fleet string, test func(t *testing.T, w *world, far *farServer)) {
+	t.Helper()
 	defer func() { // as in inBubble
 		runtime.GC()
 		runtime.GC()

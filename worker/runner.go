@@ -119,7 +119,7 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 			for _, it := range items { // the steps of one instance one after another
 				a := &attempt{
 					seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, it), own: own, turns: turns, imposed: turns.waited(it), placed: turns.isUnderWay(it.ID),
-					size: size, canary: first[it.Policy],
+					size: size, canary: first[it.Policy], isOurs: d.IsOurs,
 				}
 				if fresh {
 					a.read = &events.Trail{}
@@ -224,6 +224,8 @@ type attempt struct {
 	life *life
 	own  *semaphore.Weighted // of the run
 	size size                // of the run
+
+	isOurs func() bool // nobody else carries the run out
 
 	canary *canary // whose turn it waits for; nil: nobody's
 
