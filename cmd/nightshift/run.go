@@ -148,6 +148,9 @@ not; 64 wrong usage.`,
 	return cmd
 }
 
+// closeWithin bounds how long NATS is said good-bye to, after worker.DefaultGrace.
+const closeWithin = 10 * time.Second
+
 // runDaemon runs until ctx ends, and follows edits of the policy file.
 func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.Logger, clock worker.Clock) (err error) {
 	api, err := newAPI(cfg)
@@ -177,7 +180,7 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 		return err
 	}
 	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
 		defer cancel()
 		err = errors.Join(err, bus.Close(closing))
 		log.Info("stopped")
