@@ -99,7 +99,7 @@ func TestHostileMessagesAreDeadLettersAndDoNothing(t *testing.T) {
 		if dead < len(bad)/3 {
 			t.Errorf("%d of %d dead letters have an outcome", dead, len(bad))
 		}
-		w.wantOutcomes("stop dev-db skipped protected", "stop  skipped gone", "tick  expired", "stop web-1 done")
+		w.wantOutcomes("stop dev-db skipped protected", "stop  skipped gone", "stop web-1 done")
 		if n := w.calls("stop"); n != 1 {
 			t.Errorf("%d instances were asked to stop, want 1", n)
 		}

@@ -180,6 +180,7 @@ func (p *planner) ended(ctx context.Context, since time.Time) (done, undone map[
 // handle is given everything that comes in on NS_IN, and decides when it is
 // acknowledged: never before what it asks for is stored.
 func (p *planner) handle(ctx context.Context, in *events.Incoming) {
+	var early *aheadError
 	err := p.plan(ctx, in)
 	switch {
 	case err == nil:
@@ -188,6 +189,8 @@ func (p *planner) handle(ctx context.Context, in *events.Incoming) {
 		passed(triggerAcked, "")
 	case errors.Is(err, errTooEarly):
 		err = in.Nak(tickRetry)
+	case errors.As(err, &early):
+		err = in.Nak(min(time.Until(early.until), aheadAgain))
 	case errors.Is(err, errOtherRevision):
 		p.log.Debug("handed back", zap.String(keySubject, in.Subject), zap.Error(err))
 		err = in.Nak(handBackAgain)
@@ -213,8 +216,8 @@ func (p *planner) plan(ctx context.Context, in *events.Incoming) error {
 		return p.leaveBehind(ctx, in)
 	case in.Tick != nil && in.Tick.Missed > 0:
 		return p.voidTick(ctx, in.Tick)
-	case in.Tick != nil && !p.clock.IsFast() && in.Tick.Planned.After(in.StoredAt.Add(maxAhead)):
-		return p.endTick(ctx, in.Tick, fmt.Sprintf("planned for %s, stored at %s: a clock is wrong, or somebody else wrote it; nothing is done", in.Tick.Planned.Format(time.RFC3339), in.StoredAt.UTC().Format(time.RFC3339)))
+	case in.Tick != nil && !p.clock.IsFast() && in.Tick.Planned.After(in.StoredAt.Add(maxAhead)) && p.clock.Now().Before(in.Tick.Planned):
+		return p.keepForItsTime(ctx, in)
 	case in.Tick != nil && p.isElsewhere(in.Tick, in.Tick.Trigger):
 		return nil
 	case in.Command != nil && !p.inv.Has(in.Command.Region):

@@ -134,7 +134,7 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 	for {
 		trail, err := r.trail(ctx, a)
 		if err != nil {
-			return err
+			return errors.Join(err, r.noteAccepted(ctx, a)) // as below
 		}
 		if end, isEnded := trail.Outcome(); isEnded {
 			a.end = verdict{outcome: end.Outcome, reason: policies.Reason(end.Reason)}
@@ -166,8 +166,8 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 				a.imposed += time.Since(began)
 			}
 		}
-		if err != nil {
-			return err
+		if err != nil { // the daemon ends: who goes on need not wait for the deadline of a call that is answered
+			return errors.Join(err, r.noteAccepted(ctx, a))
 		}
 		if !r.embedded {
 			a.read = nil // another replica may have added to it meanwhile

@@ -177,7 +177,7 @@ func concludeChaos(w io.Writer, o chaos.Options, v *chaos.Verdict) error {
 	t := v.Tally
 	sum := strings.Join([]string{
 		many(t.Kills+t.BusKills, "kill"), many(t.Requests, "request") + ", " + grouped(t.Faults) + " of them struck",
-		fmt.Sprintf("%.1f days of plan time", v.Days), many(v.Edges, "edge"), many(t.Commands, "command"), many(t.Signals, "signal"), many(t.Hands, "change") + " by hand",
+		fmt.Sprintf("%.1f days of plan time", v.Days), many(v.Edges, "edge"), many(t.Commands, "command"), many(t.Signals, "signal"), many(t.Hands, "change") + " by hand", many(t.Approvals, "approval"),
 		many(v.Actions, "action") + " (" + outcomeCounts(t.Outcomes) + ")", grouped(v.Doubled) + " doubled", grouped(v.Lost) + " lost",
 		"ready again in " + v.Ready.Round(10*time.Millisecond).String(), fmt.Sprintf("seed %d", v.Seed),
 	}, ", ")

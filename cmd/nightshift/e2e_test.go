@@ -520,14 +520,60 @@ func TestASecondDaemonOnOneDirectoryIsRefusedAndNamesTheFirst(t *testing.T) {
 	}
 }
 
+// Whoever ends what does not answer, as Kubernetes does, lets it wait.
 func TestADaemonWaitsForANATSThatIsAwayAtItsStart(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, false, "300ms")
-	daemon := start(t, []string{"CIVO_TOKEN=" + e2eToken}, "nightshift", "run", "--config", s.config, "--api-url", s.api, "--nats-url", "nats://"+s.nats)
+	web := freeAddr(t)
+	args := []string{"run", "--config", s.config, "--api-url", s.api, "--nats-url", "nats://" + s.nats}
+	get := func(path string) (int, string) {
+		t.Helper()
+		resp, err := http.Get("http://" + web + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(text)
+	}
+
+	daemon := start(t, []string{"CIVO_TOKEN=" + e2eToken}, "nightshift", append(args, "--http-listen", web)...)
 	daemon.says(t, `waiting for NATS`)
+	if code, text := get("/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz: %d %s", code, text)
+	}
+	if code, text := get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(text, "waiting for NATS") {
+		t.Errorf("/readyz: %d %s", code, text)
+	}
+	if code, text := get("/metrics"); code != http.StatusOK || !strings.Contains(text, "\nnightshift_ready 0\n") {
+		t.Errorf("/metrics: %d %s", code, text)
+	}
+	another := start(t, []string{"CIVO_TOKEN=" + e2eToken}, "nightshift", append(args, "--http-listen", web)...)
+	another.says(t, `(http.listen .*address already in use)`)
+	if code := another.ends(t); code != 1 {
+		t.Errorf("with an address that is taken it ends with %d, want 1", code)
+	}
+	waiting := start(t, []string{"CIVO_TOKEN=" + e2eToken}, "nightshift", append(args, "--http-listen", "127.0.0.1:0")...)
+	waiting.says(t, `waiting for NATS`)
+	if err := waiting.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := waiting.ends(t); code != 0 {
+		t.Errorf("ended in order while it waits it ends with %d, want 0", code)
+	}
+
 	host, port, _ := net.SplitHostPort(s.nats)
 	start(t, nil, "nats-server", "-a", host, "-p", port, "-js", "-sd", filepath.Join(s.dir, "nats")).says(t, `Server is ready`)
 	daemon.says(t, `"(ready)"`)
+	if code, text := get("/readyz"); code != http.StatusOK {
+		t.Errorf("/readyz: %d %s", code, text)
+	}
+	if code, text := get("/metrics"); code != http.StatusOK || !strings.Contains(text, "\nnightshift_ready 1\n") {
+		t.Errorf("/metrics: %d %s", code, text)
+	}
 }
 
 func TestAWrongTokenAndAnUnknownRegionAreSaidAndTheDaemonStays(t *testing.T) {

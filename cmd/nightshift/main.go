@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nightshift/civo"
+	"nightshift/cmd/nightshift/chaos"
 	"nightshift/configs"
 	"nightshift/events"
 )
@@ -104,6 +105,8 @@ func hintOf(err error) string {
 		return api.Hint
 	case errors.Is(err, civo.ErrNoToken):
 		return "to try without an account: nightshift demo; or nightshift sim, and CIVO_TOKEN=12345 with --api-url http://127.0.0.1:8080"
+	case errors.Is(err, chaos.ErrNothingToDo):
+		return "name a tag, a region, a size or a host name in a selector, or leave --config out"
 	case errors.Is(err, events.ErrNoDaemon):
 		return "start one with nightshift run, or name its NATS with --nats-url"
 	}

@@ -148,37 +148,53 @@ not; 64 wrong usage.`,
 	return cmd
 }
 
+// closeWithin bounds how long NATS is said good-bye to, after worker.DefaultGrace.
+const closeWithin = 10 * time.Second
+
 // runDaemon runs until ctx ends, and follows edits of the policy file.
 func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.Logger, clock worker.Clock) (err error) {
 	api, err := newAPI(cfg)
 	if err != nil {
 		return err
 	}
-	bus, err := events.Open(ctx, events.Options{
+	awaited := &awaited{version: version, revision: cfg.Revision, mode: string(cfg.Policies.Mode)}
+	web, webErr := newConsole(ctx, cfg, awaited, log)
+	if webErr != nil && cfg.NATS.URL != "" { // else it is told first who has the data directory, if somebody has it
+		return webErr
+	}
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	g, running := errgroup.WithContext(serving)
+	if web != nil {
+		g.Go(func() error { return web.Run(running) }) // until running ends
+	}
+	bus, err := events.Open(running, events.Options{
 		URL: cfg.NATS.URL, Auth: natsAuth(cfg.NATS), DataDir: cfg.DataDir, Listen: cfg.NATS.Listen, Users: cfg.NATS.UsersFile, Replicas: cfg.NATS.Replicas, EventsSize: int64(cfg.NATS.EventsSize), Program: thisProgram(), Log: log,
 	})
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil // stopped while it waited for NATS
+		stopped := running.Err() != nil // while it waited for NATS
+		stopServing()
+		if webErr := g.Wait(); stopped {
+			return webErr
 		}
 		return err
 	}
 	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
 		defer cancel()
 		err = errors.Join(err, bus.Close(closing))
 		log.Info("stopped")
 	}()
+	if webErr != nil {
+		return webErr
+	}
 	log.Info("starting", zap.String("version", version), zap.String("revision", cfg.Revision), zap.String("api", cfg.Civo.APIURL))
 	w := worker.New(&cfg.Policies, api, bus, worker.Options{
 		Log: log, Name: replicaName(), Version: version, Revision: cfg.Revision, Workers: cfg.Workers, Clock: clock, Built: builtAt(), Embedded: cfg.NATS.URL == "",
 		Verify: worker.Verify{Within: cfg.Verify.Within, Settle: cfg.Verify.Settle, Apart: cfg.Verify.Apart, Poll: min(worker.DefaultPoll, cfg.Verify.Apart)},
 	})
 	told := notify.New(bus, notifySettings(cfg), notify.Options{Log: log, Now: clock.Now})
-	web, err := newConsole(ctx, cfg, w, told, log)
-	if err != nil {
-		return err
-	}
+	awaited.isThere(w, told.Handler())
 	following, stop := context.WithCancel(ctx)
 	var follower sync.WaitGroup
 	defer follower.Wait()
@@ -186,25 +202,23 @@ func runDaemon(ctx context.Context, f *fileFlags, cfg *configs.Config, log *zap.
 	follower.Go(func() { followFile(following, f, cfg, bus, w, web, told, log) }) // until the worker ends
 	follower.Go(func() { told.Run(following) })                                   // likewise
 	follower.Go(func() { tellSystemd(following, w.NotReady, log) })               // likewise
-	if web == nil {
-		return w.Run(ctx)
-	}
-	g, running := errgroup.WithContext(ctx)
-	g.Go(func() error { return w.Run(running) })   // until running ends
-	g.Go(func() error { return web.Run(running) }) // until running ends
+	g.Go(func() error { return w.Run(running) })                                  // until running ends
 	return g.Wait()
 }
 
 // newConsole is the HTTP server, which has its address already; nil: none is wanted.
-func newConsole(ctx context.Context, cfg *configs.Config, w *worker.Worker, told *notify.Notifier, log *zap.Logger) (*console.Server, error) {
+func newConsole(ctx context.Context, cfg *configs.Config, daemon *awaited, log *zap.Logger) (*console.Server, error) {
 	if cfg.HTTP.Listen == "" || cfg.HTTP.Listen == "none" {
 		return nil, nil //nolint:nilnil // none is wanted
 	}
-	web, err := console.New(w, console.Options{Listen: cfg.HTTP.Listen, Hooks: hooks(cfg), Pages: map[string]http.Handler{notify.PostponePath: told.Handler()}, Log: log})
+	web, err := console.New(daemon, console.Options{Listen: cfg.HTTP.Listen, Hooks: hooks(cfg), Pages: map[string]http.Handler{notify.PostponePath: http.HandlerFunc(daemon.postpone)}, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	return web, web.Listen(ctx)
+	if err := web.Listen(ctx); err != nil {
+		return nil, err
+	}
+	return web, nil
 }
 
 func hooks(cfg *configs.Config) (all []console.Hook) {

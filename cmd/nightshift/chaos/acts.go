@@ -482,9 +482,11 @@ func (c *chaos) approve(ctx context.Context) {
 			continue
 		}
 		at := time.Now()
+		var answer worker.ApproveAnswer
 		if c.outside.do(ctx, func(ctx context.Context, bus *events.Bus) error {
-			return bus.Ask(ctx, "approve", worker.ApproveRequest{Run: r.Trigger, Who: "chaos"}, nil)
+			return bus.Ask(ctx, "approve", worker.ApproveRequest{Run: r.Trigger, Who: "chaos"}, &answer)
 		}) == nil {
+			c.tally.count(func(t *Tally) { t.Approvals++ })
 			c.acts.mu.Lock()
 			c.acts.approved = append(c.acts.approved, approval{r.Trigger, at})
 			c.acts.mu.Unlock()

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"nightshift/civo/civosim"
 	"nightshift/configs"
 	"nightshift/events"
 	"nightshift/policies"
@@ -69,8 +70,9 @@ type chaos struct {
 	launch  launcher
 	cfg     *configs.Config
 	set     *policies.Set
-	machine time.Time // at which plan time was ...
-	plan    time.Time // ... this
+	fleet   []civosim.Machine // at the start
+	machine time.Time         // at which plan time was ...
+	plan    time.Time         // ... this
 	clock   worker.Clock
 
 	cloud    *cloud
@@ -144,7 +146,26 @@ func prepare(o Options) (*chaos, error) {
 	if err := c.readPolicies(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(c.dir))
 	}
+	if err := c.drawFleet(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(c.dir))
+	}
 	return c, nil
+}
+
+// ErrNothingToDo is when no instance can be invented for any policy.
+var ErrNothingToDo = errors.New("no instance can be invented for any policy: no tags can be read off their selectors")
+
+// drawFleet invents a fleet for the policies, and draws the day on which plan time
+// begins.
+func (c *chaos) drawFleet() (err error) {
+	rng := c.rng("fleet")
+	c.fleet, c.tally.unmatched = invent(c.set, rng)
+	if len(c.tally.unmatched) == len(c.set.Policies) {
+		return fmt.Errorf("%w (%s)", ErrNothingToDo, strings.Join(c.tally.unmatched, ", "))
+	}
+	day, err := time.ParseInLocation("2006-01-02 15:04", pick(rng, starts), c.zone())
+	c.plan = day.UTC()
+	return err
 }
 
 // readPolicies copies the policy file, since it will be edited, with what it names.
@@ -160,7 +181,7 @@ func (c *chaos) readPolicies() (err error) {
 		c.file, err = copied("nightshift.yaml", ownPolicies)
 	} else {
 		var cfg *configs.Config
-		if cfg, err = configs.Load(c.o.Config, nil, configs.Overrides{}); err != nil {
+		if cfg, err = configs.Load(c.o.Config, c.launch.env, configs.Overrides{}); err != nil {
 			return err
 		}
 		for i, path := range cfg.Files {
@@ -185,7 +206,7 @@ func (c *chaos) readPolicies() (err error) {
 	if err != nil {
 		return err
 	}
-	c.cfg, err = configs.Load(c.file, nil, configs.Overrides{})
+	c.cfg, err = configs.Load(c.file, c.launch.env, configs.Overrides{})
 	if err != nil {
 		return err
 	}
@@ -196,20 +217,10 @@ func (c *chaos) readPolicies() (err error) {
 
 // begin starts the parts.
 func (c *chaos) begin(ctx context.Context) error {
-	rng := c.rng("fleet")
-	fleet, unmatched := invent(c.set, rng)
-	c.tally.unmatched = unmatched
-	if len(unmatched) == len(c.set.Policies) {
-		return fmt.Errorf("no instance can be invented for any of the policies (%s): no tags can be read off their selectors", strings.Join(unmatched, ", "))
-	}
-	if err := c.beginCloud(ctx, fleet); err != nil {
+	if err := c.beginCloud(ctx, c.fleet); err != nil {
 		return err
 	}
-	day, err := time.ParseInLocation("2006-01-02 15:04", pick(rng, starts), c.zone())
-	if err != nil {
-		return err
-	}
-	c.machine, c.plan = time.Now().Truncate(time.Second), day.UTC()
+	c.machine = time.Now().Truncate(time.Second)
 	c.clock = worker.Fast(c.machine, c.plan, speed)
 	if err := c.beginBus(ctx); err != nil {
 		return err
@@ -304,7 +315,7 @@ func freePort() (string, error) {
 type Tally struct {
 	Kills, Stops, Freezes, BusKills int
 	Commands, Signals, Hands        int
-	Edits, Exceptions               int
+	Edits, Exceptions, Approvals    int
 	Outcomes                        map[events.Outcome]int // actions by how they ended
 	Under                           int                    // begun and not ended
 	Faults                          int                    // requests that were struck

@@ -11,13 +11,18 @@ import (
 	"nightshift/policies"
 )
 
-// perPolicy is how many instances are invented for each policy.
-const perPolicy = 4
+// perPolicy is how many instances are invented for each policy: fewer where there
+// are many policies, since a day is a minute and all of them must be done in it.
+func perPolicy(policies int) int { return min(max(fleetSize/max(policies, 1), 1), 4) }
+
+// fleetSize is how many instances there are about, at most, unless there are more policies.
+const fleetSize = 200
 
 // invent makes a fleet for a set of policies: for each some instances that it
-// selects, some that two of them select, some that are protected, one that nobody
-// selects, and a node of a Kubernetes cluster. Unmatched are the policies for
-// which none could be invented: no tags can be read off some expressions.
+// selects, some that two of them select, some that are protected, one in each
+// region that nobody selects, and a node of a Kubernetes cluster. Unmatched are the
+// policies for which none could be invented: no tags can be read off some
+// expressions.
 func invent(set *policies.Set, rng *rand.Rand) (fleet []civosim.Machine, unmatched []string) {
 	add := func(name string, i policies.Instance) {
 		m := civosim.Machine{Hostname: i.Hostname, Region: i.Region, Size: i.Size, Status: i.Status, Tags: i.Tags}
@@ -38,7 +43,7 @@ func invent(set *policies.Set, rng *rand.Rand) (fleet []civosim.Machine, unmatch
 	for i := range set.Policies {
 		p := &set.Policies[i]
 		found := false
-		for n := range perPolicy {
+		for n := range perPolicy(len(set.Policies)) {
 			inst := like(&p.Select, rng, n)
 			if p.FromTag != nil {
 				inst.Tags = withHours(inst.Tags, p.FromTag, n)
@@ -67,7 +72,9 @@ func invent(set *policies.Set, rng *rand.Rand) (fleet []civosim.Machine, unmatch
 			add(fmt.Sprintf("protected-%d", n+1), inst)
 		}
 	}
-	add("nobodys", policies.Instance{})
+	for _, region := range set.Regions { // one in each, so that the simulator knows them all
+		add("nobodys-"+strings.ToLower(region), policies.Instance{Region: region})
+	}
 	if len(set.Policies) > 0 {
 		node := like(&set.Policies[0].Select, rng, 0)
 		node.Tags = append(node.Tags, "civo-kubernetes")

@@ -125,7 +125,11 @@ func (c *chaos) history(ctx context.Context, settled bool) (_ *promise.History, 
 		}
 		h.Ticks = append(h.Ticks, tick)
 	}
-	known, err := c.knownSince(ctx, bus)
+	state, err := stateOn(ctx, bus)
+	if err != nil {
+		return nil, err
+	}
+	known, err := c.knownSince(ctx, state)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +140,7 @@ func (c *chaos) history(ctx context.Context, settled bool) (_ *promise.History, 
 		}
 	}
 	c.addActs(h)
-	return h, nil
+	return h, c.addApprovals(ctx, state, h)
 }
 
 // openStore opens NATS: the external one, or the one that the daemon has left.
@@ -147,16 +151,48 @@ func (c *chaos) openStore(ctx context.Context) (*events.Bus, error) {
 	return events.Open(ctx, events.Options{DataDir: filepath.Join(c.dir, c.replicas[0].name), Listen: "none", Name: "nightshift chaos"})
 }
 
-// knownSince is when the policies were known first, in machine time.
-func (c *chaos) knownSince(ctx context.Context, bus *events.Bus) (first time.Time, err error) {
+// stateOn is the bucket of what the daemon remembers.
+func stateOn(ctx context.Context, bus *events.Bus) (jetstream.KeyValue, error) {
 	js, err := jetstream.New(bus.Conn())
 	if err != nil {
-		return first, err
+		return nil, err
 	}
 	state, err := js.KeyValue(ctx, events.Bucket)
 	if err != nil {
-		return first, fmt.Errorf("open bucket %s: %w", events.Bucket, err)
+		return nil, fmt.Errorf("open bucket %s: %w", events.Bucket, err)
 	}
+	return state, nil
+}
+
+// addApprovals adds what is stored as approved: a daemon that is killed between
+// that and its answer has approved it all the same. Those that are answered are
+// known anyhow, and the daemon forgets them some day.
+func (c *chaos) addApprovals(ctx context.Context, state jetstream.KeyValue, h *promise.History) error {
+	keys, err := state.ListKeysFiltered(ctx, "approved.>")
+	if err != nil {
+		return fmt.Errorf("list what was approved: %w", err)
+	}
+	for key := range keys.Keys() {
+		entry, err := state.Get(ctx, key)
+		if err != nil {
+			return fmt.Errorf("read what was approved: %w", err)
+		}
+		var approved struct {
+			At time.Time `json:"at"` // plan time
+		}
+		if err := json.Unmarshal(entry.Value(), &approved); err != nil {
+			return fmt.Errorf("read what was approved, %s: %w", key, err)
+		}
+		run, at := strings.TrimPrefix(key, "approved."), c.clock.Machine(approved.At)
+		if before, answered := h.Approved[run]; !answered || at.Before(before) {
+			h.Approved[run] = at
+		}
+	}
+	return nil
+}
+
+// knownSince is when the policies were known first, in machine time.
+func (c *chaos) knownSince(ctx context.Context, state jetstream.KeyValue) (first time.Time, err error) {
 	for i := range c.set.Policies {
 		entry, err := state.Get(ctx, "policy."+c.set.Policies[i].Name)
 		if err != nil {

@@ -170,10 +170,10 @@ func (h *heard) wait(ctx context.Context, p *process) (string, error) {
 const startPatience = 30 * time.Second
 
 // environment is what processes get: nothing of ours that could change what a
-// daemon does.
+// daemon does, but for the region of a policy file that names none.
 func environment(token, home string) []string {
 	env := []string{"CIVO_TOKEN=" + token, "HOME=" + home, "NO_COLOR=1", "TZ=UTC"}
-	for _, keep := range []string{"PATH", "TMPDIR", "TEMP", "SYSTEMROOT", "GOCOVERDIR"} {
+	for _, keep := range []string{"PATH", "TMPDIR", "TEMP", "SYSTEMROOT", "GOCOVERDIR", "CIVO_REGION"} {
 		if v, ok := os.LookupEnv(keep); ok {
 			env = append(env, keep+"="+v)
 		}
