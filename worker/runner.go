@@ -105,6 +105,7 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 	own := semaphore.NewWeighted(int64(r.workers)) // so that a large run leaves room for a command
 	var g errgroup.Group                           // ends with this call
 	size, first := sizeOf(run.Items), canaries(r.set(), run.Items)
+	chosen, late := selectorOf(run), new(turned)
 	for _, line := range turns.lines {
 		g.Go(func() error {
 			err := r.recovering(func() error { return r.walk(ctx, turns, run, line) })
@@ -119,7 +120,7 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 			for _, it := range items { // the steps of one instance one after another
 				a := &attempt{
 					seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, it), own: own, turns: turns, imposed: turns.waited(it), placed: turns.isUnderWay(it.ID),
-					size: size, canary: first[it.Policy],
+					size: size, canary: first[it.Policy], chosen: chosen, turned: late,
 				}
 				if fresh {
 					a.read = &events.Trail{}
@@ -225,7 +226,9 @@ type attempt struct {
 	own  *semaphore.Weighted // of the run
 	size size                // of the run
 
-	canary *canary // whose turn it waits for; nil: nobody's
+	canary *canary            // whose turn it waits for; nil: nobody's
+	chosen *policies.Selector // of the run, where one was asked for all that it chooses; else nil
+	turned *turned            // of the run
 
 	turns  *turns  // of the run
 	placed bool    // it has a place in the pace of the run
