@@ -141,3 +141,42 @@ func TestWhatLookedAsWantedCountsAsSoonAsItDoesNot(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatWasPlannedBeforeAPolicyWasRenamedIsDone(t *testing.T) {
+	const spread, renamed = devHours + "    spread: 30m\n", "name: office-hours\n    was: dev-hours"
+	inBubbleWith(t, "2026-03-04 07:50", with(spread), strings.ReplaceAll(fleet, "ACTIVE", "SHUTOFF"), func(t *testing.T, w *world) {
+		w.after(10*time.Minute + time.Second)
+		w.edit(with(strings.Replace(spread, "name: dev-hours", renamed, 1)))
+		w.after(40 * time.Minute)
+		w.wantStatus(dev1, "ACTIVE") // else it would be off until tomorrow
+		w.wantStatus(dev2, "ACTIVE")
+		w.wantOutcomes("start dev-1 done", "start dev-2 done", "start dev-db skipped protected")
+	})
+}
+
+func TestAPauseOfARenamedPolicyHoldsForWhatWasPlannedBefore(t *testing.T) {
+	const spread, renamed = devHours + "    spread: 30m\n", "name: office-hours\n    was: dev-hours"
+	inBubble(t, "2026-03-04 18:50", with(spread), func(t *testing.T, w *world) {
+		w.after(10*time.Minute + time.Second)
+		w.edit(with(strings.Replace(spread, "name: dev-hours", renamed, 1)))
+		w.ask("pause", worker.PauseRequest{Policy: "office-hours"}, &worker.PauseAnswer{})
+		w.after(40 * time.Minute)
+		w.wantStatus(dev1, "ACTIVE")
+		w.wantStatus(dev2, "ACTIVE")
+		w.wantOutcomes("stop dev-1 skipped paused", "stop dev-2 skipped paused", "stop dev-db skipped protected")
+	})
+}
+
+func TestAHeldRunOfAPolicyThatWasRenamedCanBeApproved(t *testing.T) {
+	inBubble(t, "2026-03-04 18:50", asking(with(devHours)), func(t *testing.T, w *world) {
+		w.after(15 * time.Minute)
+		w.edit(asking(with(strings.Replace(devHours, "name: dev-hours", "name: office-hours\n    was: dev-hours", 1))))
+		w.end()
+		w.begin()
+		w.after(5 * time.Minute)
+		w.ask("approve", worker.ApproveRequest{Run: "dev-hours@19:00"}, &worker.ApproveAnswer{})
+		w.after(5 * time.Minute)
+		w.wantStatus(dev1, "SHUTOFF")
+		w.wantStatus(dev2, "SHUTOFF")
+	})
+}

@@ -82,6 +82,9 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 		_ = d.Nak(handBackAgain)
 		return
 	}
+	for i := range run.Items {
+		run.Items[i].Policy = r.memory.nameInForce(run.Items[i].Policy)
+	}
 	for _, it := range run.Items { // before the first acts: an older run must not go on meanwhile
 		r.lives.open(d.Seq, it)
 	}
