@@ -180,3 +180,12 @@ func TestAHeldRunOfAPolicyThatWasRenamedCanBeApproved(t *testing.T) {
 		w.wantStatus(dev2, "SHUTOFF")
 	})
 }
+
+func TestWhatWasStoppedByHandBeforeTheEdgeIsStartedAtIt(t *testing.T) {
+	inBubble(t, "2026-03-04 07:45", with(devHours+"    respect_stop: 24h\n"), func(t *testing.T, w *world) {
+		w.after(10 * time.Minute)
+		w.sim.SetStatus(dev1, "SHUTOFF") // 07:55, and it is seen at 08:00, when the start is planned
+		w.after(10 * time.Minute)
+		w.wantStatus(dev1, "ACTIVE")
+	})
+}
