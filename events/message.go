@@ -1,6 +1,7 @@
 package events
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
 )
@@ -73,19 +74,20 @@ type Signal struct {
 // Run is a stored plan: what a trigger yields in one region.
 // Subject: nightshift.v1.run.<region>.<trigger id>.
 type Run struct {
-	Trigger  string    `json:"trigger"`
-	Kind     string    `json:"kind"` // tick, command, signal
-	Who      string    `json:"who,omitempty"`
-	Claim    string    `json:"claim,omitempty"`       // name of who asks, as they say
-	Region   string    `json:"region"`                // lower case; "_" for a trigger that touches nothing
-	Edges    []string  `json:"edges,omitempty"`       // ticks that this plan has taken
-	Asked    string    `json:"asked,omitempty"`       // of a command: hash of what it asks for ([Command.Asked])
-	Regions  []string  `json:"regions,omitempty"`     // of a command for a selector: all regions that have a part of the plan
-	Planned  time.Time `json:"planned"`               // plan time of the trigger
-	StoredAt time.Time `json:"stored_at"`             // machine time
-	Why      string    `json:"why,omitempty"`         // when there are no items: why not
-	Trace    string    `json:"traceparent,omitempty"` // trace context of what asked for it
-	State    string    `json:"tracestate,omitempty"`  // and what belongs to it
+	Trigger  string          `json:"trigger"`
+	Kind     string          `json:"kind"` // tick, command, signal
+	Who      string          `json:"who,omitempty"`
+	Claim    string          `json:"claim,omitempty"`       // name of who asks, as they say
+	Region   string          `json:"region"`                // lower case; "_" for a trigger that touches nothing
+	Edges    []string        `json:"edges,omitempty"`       // ticks that this plan has taken
+	Asked    string          `json:"asked,omitempty"`       // of a command: hash of what it asks for ([Command.Asked])
+	Regions  []string        `json:"regions,omitempty"`     // of a command for a selector: all regions that have a part of the plan
+	Select   json.RawMessage `json:"select,omitempty"`      // the selector of such a command, as it was sent: what it no longer chooses is left alone
+	Planned  time.Time       `json:"planned"`               // plan time of the trigger
+	StoredAt time.Time       `json:"stored_at"`             // machine time
+	Why      string          `json:"why,omitempty"`         // when there are no items: why not
+	Trace    string          `json:"traceparent,omitempty"` // trace context of what asked for it
+	State    string          `json:"tracestate,omitempty"`  // and what belongs to it
 	// Held is why the run waits for approval, until HeldUntil (machine time) at the
 	// latest; empty: it does not wait.
 	Held      string    `json:"held,omitempty"`

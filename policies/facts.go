@@ -180,4 +180,21 @@ func (m Impulses) Learn(a Action, started bool) {
 type Hand struct {
 	State schedule.State `json:"state"` // Running or Stopped: what it was changed to
 	At    time.Time      `json:"at"`    // of the first reading that shows it
+	// From is when it was last seen otherwise; zero: not known, then it was at At.
+	From time.Time `json:"from,omitzero"`
+}
+
+// isAfter reports whether it counts as done after an edge. The reading that an edge
+// is decided on shows what was done since the one before, ten minutes perhaps: that
+// was before the edge, which so ends it.
+func (h *Hand) isAfter(edge time.Time) bool {
+	return h.At.After(edge) && (h.From.IsZero() || !h.From.Before(edge) || h.At.Sub(edge) > edgeFirst)
+}
+
+// during is what a timetable wanted when it was done.
+func (h *Hand) during(table schedule.Timetable) schedule.State {
+	if last, ok := table.Prev(h.At); ok && !h.From.IsZero() && !h.isAfter(last.At) {
+		return table.At(last.At.Add(-time.Second))
+	}
+	return table.At(h.At)
 }

@@ -71,7 +71,7 @@ func (d *decision) respects(inst *Instance, a *Action) (Reason, string) {
 	if !ok || h.State != schedule.Stopped || !d.now.Before(h.At.Add(p.RespectStop)) || inst.Status != StatusShutoff {
 		return "", ""
 	}
-	if table := p.table(inst); table == nil || table.At(h.At) != schedule.Running {
+	if table := p.table(inst); table == nil || h.during(table) != schedule.Running {
 		return "", ""
 	}
 	return ReasonHand, fmt.Sprintf("stopped by hand at %s, which holds for %s (respect_stop)", d.set.clock(h.At), SpanWords(p.RespectStop))

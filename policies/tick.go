@@ -182,7 +182,7 @@ func (s *Set) stopAgain(inst *Instance, facts *Facts, matched []int) (at time.Ti
 		if p.StopAgainAfter == 0 {
 			continue
 		}
-		if table := p.table(inst); table != nil && table.At(h.At) == schedule.Stopped {
+		if table := p.table(inst); table != nil && h.during(table) == schedule.Stopped {
 			if t := h.At.Add(p.StopAgainAfter); !ok || t.Before(at) {
 				at, ok = t, true
 			}

@@ -294,7 +294,7 @@ func (m *moment) addMarks(inst *Instance, matched []int) {
 // that says nothing of how long it lasts. What is no policy's has no priority:
 // any edge ends it. So does somebody who does the opposite by hand.
 func (m *moment) unended(w *Want, inst *Instance, matched []int) bool {
-	if h, ok := m.facts.Hands[inst.ID]; ok && h.State != w.State && h.At.After(w.Since) {
+	if h, ok := m.facts.Hands[inst.ID]; ok && h.State != w.State && h.isAfter(w.Since) {
 		return false
 	}
 	for _, i := range matched {

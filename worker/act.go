@@ -67,6 +67,7 @@ func (r *runner) act(ctx context.Context, a *attempt, trail events.Trail) (next,
 	if err := r.check.ok(ctx); err != nil {
 		return lookAgain(time.Now().Add(clockPoll)), r.note(ctx, a, "put off", err.Error())
 	}
+	a.item.Policy = r.memory.nameInForce(a.item.Policy) // the file may have been edited while it waited
 	it := a.item
 	if !r.inv.Has(it.Region) {
 		return ended(verdict{outcome: events.Skipped, reason: policies.ReasonPolicyChanged, detail: "region " + strings.ToUpper(it.Region) + " is not in the policy file any more", before: it.Status}), nil

@@ -737,7 +737,7 @@ func leadsTo(verb policies.Verb, status string) bool {
 
 // noticeHand remembers a change that somebody else made, and says so.
 func (m *memory) noticeHand(ctx context.Context, c change) error {
-	h := storedHand{Hand: policies.Hand{State: schedule.Running, At: m.clock.Plan(c.reading.Began)}, Region: strings.ToLower(c.reading.Region), Hostname: c.inst.Hostname, Before: c.before.status, After: c.inst.Status}
+	h := storedHand{Hand: policies.Hand{State: schedule.Running, At: m.clock.Plan(c.reading.Began), From: m.clock.Plan(c.before.at)}, Region: strings.ToLower(c.reading.Region), Hostname: c.inst.Hostname, Before: c.before.status, After: c.inst.Status}
 	if c.inst.Status == policies.StatusShutoff {
 		h.State = schedule.Stopped
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -142,37 +141,6 @@ func stillAllowed(_ context.Context, l *look) (next, bool, error) {
 	return l.skip(policies.ReasonNotAllowed, l.a.item.Action+" is not in allow")
 }
 
-func stillSelected(_ context.Context, l *look) (next, bool, error) {
-	name := l.a.item.Policy
-	if name == "" {
-		return pass() // a command
-	}
-	if name == policies.KeepSource {
-		k, kept := l.r.set().Kept(l.inst, l.r.memory.exceptions(l.inst), l.at())
-		if !kept || k.State != stateAfter(l.a.item.Action) {
-			return l.skip(policies.ReasonChanged, "it is no longer kept so")
-		}
-		return pass()
-	}
-	if strings.HasPrefix(name, "_") {
-		return pass()
-	}
-	p, ok := l.r.set().Policy(name)
-	if !ok {
-		return l.skip(policies.ReasonPolicyChanged, "policy "+name+" is gone")
-	}
-	if !p.Select.Matches(l.inst) {
-		return l.skip(policies.ReasonChanged, "policy "+name+" no longer selects it")
-	}
-	if l.a.item.Kind == string(policies.KindPower) && p.Signal == nil { // the file may have been edited since the plan
-		w, ok := l.r.set().Winner(l.inst, l.r.memory.wantFacts(l.inst), l.at())
-		if ok && w.State != schedule.Any && w.State != stateAfter(l.a.item.Action) {
-			return l.skip(policies.ReasonChanged, l.r.set().SourceWord(w.Source)+" wants it "+string(w.State)+" now")
-		}
-	}
-	return pass()
-}
-
 // stateAfter is the power state that an action leads to.
 func stateAfter(action string) schedule.State {
 	if action == string(policies.Start) {
@@ -187,7 +155,7 @@ func stillActing(_ context.Context, l *look) (next, bool, error) {
 	switch mode := l.r.set().ModeOf(l.a.item.Policy); {
 	case mode == policies.ModeObserve:
 		return ended(verdict{outcome: events.Planned, detail: "mode is observe now", before: describe(l.a.item, l.inst)}), true, nil
-	case mode == policies.ModeAsk && l.a.run.Held == "" && l.a.item.Skip == "":
+	case mode == policies.ModeAsk && l.a.run.Held == "" && (l.a.item.Skip == "" || !asWanted(l.a.item, l.inst)):
 		return l.skip(policies.ReasonChanged, "mode is ask now, and nobody was asked")
 	}
 	return pass()
@@ -486,8 +454,11 @@ func sizeOf(items []events.Item) (s size) {
 // stillSmall ends what nobody was asked about and is too large by now: the file was
 // edited, or the fleet has shrunk.
 func stillSmall(_ context.Context, l *look) (next, bool, error) {
-	if l.a.run.Held != "" || !countsIn(l.a.item) {
+	switch {
+	case l.a.run.Held != "":
 		return pass()
+	case !countsIn(l.a.item):
+		return l.stillFew()
 	}
 	limits := l.r.set().Limits
 	if most := cmp.Or(limits.PerRun, policies.DefaultPerRun); l.a.size.actions > most {

@@ -71,6 +71,9 @@ func addressOf(s *events.Stage, inst policies.Instance) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("its %s address %q is none", which, text)
 	}
+	if ip = ip.Unmap(); !ip.IsGlobalUnicast() { // 0.0.0.0 and its like lead to this machine, and 169.254.169.254 to its cloud's secrets
+		return "", fmt.Errorf("its %s address %s is none of a machine in a network", which, ip)
+	}
 	return ip.String(), nil
 }
 

@@ -101,6 +101,9 @@ func TestAnInstanceIsAskedAtTheAddressThatTheFileSays(t *testing.T) {
 		{policies.Instance{}, false, "it has no private address"},
 		{policies.Instance{PublicIP: "internal.example.com"}, false, `its public address "internal.example.com" is none`},
 		{policies.Instance{PublicIP: "2001:db8::7"}, false, "2001:db8::7"},
+		{policies.Instance{PublicIP: "0.0.0.0"}, false, "its public address 0.0.0.0 is none of a machine in a network"},
+		{policies.Instance{PublicIP: "::ffff:127.0.0.1"}, false, "its public address 127.0.0.1 is none of a machine in a network"},
+		{policies.Instance{PrivateIP: "169.254.169.254"}, true, "its private address 169.254.169.254 is none of a machine in a network"},
 	} {
 		got, err := addressOf(&events.Stage{Private: tt.private}, tt.inst)
 		if err != nil {

@@ -48,6 +48,13 @@ func (m *memory) nameNow(policy string) string {
 	return policy
 }
 
+// nameInForce is the same for who holds no lock.
+func (m *memory) nameInForce(policy string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.nameNow(policy)
+}
+
 // renamed are impulses under the names that are in force. Callers hold mu.
 func (m *memory) renamed(list []policies.Impulse) []policies.Impulse {
 	out := make([]policies.Impulse, len(list))

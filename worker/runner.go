@@ -82,6 +82,9 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 		_ = d.Nak(handBackAgain)
 		return
 	}
+	for i := range run.Items {
+		run.Items[i].Policy = r.memory.nameInForce(run.Items[i].Policy)
+	}
 	for _, it := range run.Items { // before the first acts: an older run must not go on meanwhile
 		r.lives.open(d.Seq, it)
 	}
@@ -105,6 +108,7 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 	own := semaphore.NewWeighted(int64(r.workers)) // so that a large run leaves room for a command
 	var g errgroup.Group                           // ends with this call
 	size, first := sizeOf(run.Items), canaries(r.set(), run.Items)
+	chosen, late := selectorOf(run), new(turned)
 	for _, line := range turns.lines {
 		g.Go(func() error {
 			err := r.recovering(func() error { return r.walk(ctx, turns, run, line) })
@@ -119,7 +123,7 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 			for _, it := range items { // the steps of one instance one after another
 				a := &attempt{
 					seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, it), own: own, turns: turns, imposed: turns.waited(it), placed: turns.isUnderWay(it.ID),
-					size: size, canary: first[it.Policy], isOurs: d.IsOurs,
+					size: size, canary: first[it.Policy], isOurs: d.IsOurs, chosen: chosen, turned: late,
 				}
 				if fresh {
 					a.read = &events.Trail{}
@@ -227,7 +231,9 @@ type attempt struct {
 
 	isOurs func() bool // nobody else carries the run out
 
-	canary *canary // whose turn it waits for; nil: nobody's
+	canary *canary            // whose turn it waits for; nil: nobody's
+	chosen *policies.Selector // of the run, where one was asked for all that it chooses; else nil
+	turned *turned            // of the run
 
 	turns  *turns  // of the run
 	placed bool    // it has a place in the pace of the run

@@ -51,6 +51,7 @@ type sweep struct {
 	regions  []string // in which, as the policy file writes them
 	trigger  string
 	asked    string // hash of what is asked for
+	form     []byte // of the selector
 }
 
 // sweepOf checks what is asked for against the subject, which rights are about.
@@ -84,7 +85,7 @@ func (w *Worker) sweepOf(c *events.Command, req *RunRequest) (s sweep, err error
 	if err != nil {
 		return s, err
 	}
-	s.trigger, s.asked = events.CommandTrigger(c.Who, c.ID), events.TokenOf(c.Asked(), string(form))
+	s.trigger, s.asked, s.form = events.CommandTrigger(c.Who, c.ID), events.TokenOf(c.Asked(), string(form)), form
 	return s, nil
 }
 
@@ -130,7 +131,7 @@ func (w *Worker) sweep(ctx context.Context, p *planner, c *events.Command, s swe
 		}
 	}
 	for _, run := range p.runs(trig, regions, plan) {
-		run.Asked, run.Regions = s.asked, regions
+		run.Asked, run.Regions, run.Select = s.asked, regions, s.form
 		there, err := p.put(ctx, run)
 		if err != nil {
 			return answer, events.Refuse(503, "the plan is not stored whole: %v; send it again with the id %s", err, c.ID)

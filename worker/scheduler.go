@@ -125,8 +125,17 @@ func (s *scheduler) sleep(ctx context.Context, wait time.Duration) error {
 	return nil
 }
 
-// ahead is the agenda as of the newest readings and of what is remembered.
+// ahead is the agenda of a round: all of a round is about the same one. What became
+// known in the middle of it would else be fired as due, and once more as late.
 func (s *scheduler) ahead(now time.Time) *policies.Agenda {
+	if s.agenda == nil {
+		return s.lookAhead(now)
+	}
+	return s.agenda
+}
+
+// lookAhead makes the agenda as of the newest readings and of what is remembered.
+func (s *scheduler) lookAhead(now time.Time) *policies.Agenda {
 	s.recent.mu.Lock()
 	version := s.recent.version
 	s.recent.mu.Unlock()
@@ -139,7 +148,7 @@ func (s *scheduler) ahead(now time.Time) *policies.Agenda {
 
 // nap is how long nothing can be due, in machine time.
 func (s *scheduler) nap(now time.Time) time.Duration {
-	next := s.ahead(now).NextEdges(now, 1)
+	next := s.lookAhead(now).NextEdges(now, 1)
 	if len(next) == 0 {
 		return maxNap
 	}

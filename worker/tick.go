@@ -30,6 +30,7 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
+	s.lookAhead(now)
 	if err := s.fireLate(ctx, now); err != nil { // what lies behind the newest edge that was fired
 		return err
 	}
