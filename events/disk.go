@@ -93,7 +93,7 @@ func (b *Bus) hear(line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for r := range b.guarded {
-		if strings.HasPrefix(r.subject, prefix) {
+		if strings.HasPrefix(r.subject, prefix) || strings.HasPrefix(r.subject, stateSubjects) {
 			r.refuse(fault)
 		}
 	}

@@ -40,9 +40,14 @@ func (b *Bus) StoreRun(ctx context.Context, r Run) (stored bool, err error) {
 // storeAsked stores a part of the plan of a command with an id, unless a plan of
 // another command is stored under that, in whichever region: the id means one thing.
 func (b *Bus) storeAsked(ctx context.Context, r *Run, msg *nats.Msg, parts []*nats.Msg) (stored bool, err error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	filter, last := runSubject("*", r.Trigger), uint64(0)
+	if b.waits.isSlow() { // as in storeOnce
+		if _, found, err := b.LoadRun(ctx, r.Region, r.Trigger); err != nil || found {
+			return false, err
+		}
+	}
 	for {
 		if _, stored, err = b.publishExpecting(ctx, msg, last, filter, parts...); stored || err != nil {
 			return stored, err
@@ -256,7 +261,7 @@ func (b *Bus) scanFrom(ctx context.Context, stream string, ask directAsk) iter.S
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
 		ask.Batch = scanBatch
 		for {
-			asking, cancel := bounded(ctx)
+			asking, cancel := b.bounded(ctx)
 			msgs, left, err := b.direct(asking, stream, ask)
 			cancel()
 			if err != nil {
