@@ -196,6 +196,7 @@ func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next
 	if due := r.due(a); time.Now().Before(due) && !a.life.isOvertaken() {
 		return lookAgain(due), r.note(ctx, a, "is due at "+r.clock.Plan(due).Format(time.RFC3339), "")
 	}
+	r.lives.due(a.life)
 	if a.item.Kind == string(policies.KindNotify) {
 		return r.tell(ctx, a, trail)
 	}
