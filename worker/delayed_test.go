@@ -40,3 +40,17 @@ func TestACommandForLaterIsOvertakenOnceItIsDue(t *testing.T) {
 		w.wantOutcomes("stop web-1 superseded")
 	})
 }
+
+func TestANewerCommandTakesThePlaceOfOneForLater(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
+		now := time.Now()
+		w.command(events.Command{Instance: web1, Action: "stop", NotBefore: now.Add(time.Hour)})
+		w.after(time.Minute)
+		w.command(events.Command{Instance: web1, Action: "stop", NotBefore: now.Add(2 * time.Hour)})
+		w.after(90 * time.Minute)
+		w.wantStatus(web1, "ACTIVE")
+		w.wantOutcomes("stop web-1 superseded")
+		w.after(time.Hour)
+		w.wantStatus(web1, "SHUTOFF")
+	})
+}

@@ -15,9 +15,11 @@ type lives struct {
 	mu     sync.Mutex
 	newest map[lifeKey]*life
 	byID   map[string]*life
-	held   map[lifeKey]int // by how many held runs
-	alone  bool            // nobody else takes runs up
-	fresh  map[string]bool // runs that this process has just stored, by region and trigger: nobody has taken them up
+	held   map[lifeKey]int    // by how many held runs
+	alone  bool               // nobody else takes runs up
+	asked  map[lifeKey]uint64 // run of the newest command
+	later  map[lifeKey]*life  // newest command that waits for its due time
+	fresh  map[string]bool    // runs that this process has just stored, by region and trigger: nobody has taken them up
 }
 
 type lifeKey struct{ region, instance, kind string }
@@ -35,7 +37,7 @@ type life struct {
 }
 
 func newLives(alone bool) *lives {
-	return &lives{alone: alone, newest: make(map[lifeKey]*life), byID: make(map[string]*life), held: make(map[lifeKey]int), fresh: make(map[string]bool)}
+	return &lives{alone: alone, newest: make(map[lifeKey]*life), byID: make(map[string]*life), asked: make(map[lifeKey]uint64), later: make(map[lifeKey]*life), held: make(map[lifeKey]int), fresh: make(map[string]bool)}
 }
 
 // hold says that the items of a run wait for approval, by is 1, or no longer, -1.
@@ -98,6 +100,20 @@ func (n *life) isAfter(old *life) bool {
 	return n.run > old.run
 }
 
+// ask takes up that a command asks for something: it takes the place of an older one
+// that is not due yet, and reports whether a newer one has done so with it.
+func (l *lives) ask(n *life) (replaced bool) {
+	if n.run < l.asked[n.key] {
+		return true
+	}
+	l.asked[n.key] = n.run
+	if old := l.later[n.key]; old != nil && old.run < n.run {
+		close(old.overtaken)
+		delete(l.later, n.key)
+	}
+	return false
+}
+
 // due takes up that the time has come for a delayed action.
 func (l *lives) due(n *life) {
 	l.mu.Lock()
@@ -106,6 +122,10 @@ func (l *lives) due(n *life) {
 		return
 	}
 	n.waits = false
+	if l.later[n.key] != n {
+		return // replaced
+	}
+	delete(l.later, n.key)
 	if old := l.newest[n.key]; old != nil {
 		close(old.overtaken)
 	}
@@ -125,7 +145,13 @@ func (l *lives) open(run uint64, stored time.Time, it events.Item) *life {
 	if !wins(it) || isGivenUp(it) {
 		return n
 	}
-	if n.waits = isDelayed(it) && time.Now().Before(it.NotBefore); n.waits {
+	replaced := it.Policy == "" && l.ask(n) && n.delayed
+	if replaced {
+		close(n.overtaken)
+		return n
+	}
+	if n.waits = n.delayed && time.Now().Before(it.NotBefore); n.waits {
+		l.later[n.key] = n
 		return n
 	}
 	switch old := l.newest[n.key]; {
@@ -150,7 +176,13 @@ func (l *lives) planned(run *events.Run) {
 	defer l.mu.Unlock()
 	for i := range run.Items {
 		it := &run.Items[i]
-		if !wins(*it) || isGivenUp(*it) || isDelayed(*it) && time.Now().Before(it.NotBefore) {
+		if !wins(*it) {
+			continue
+		}
+		if it.Policy == "" {
+			l.ask(&life{key: lifeKey{it.Region, it.Instance, it.Kind}, run: run.Seq})
+		}
+		if isGivenUp(*it) || isDelayed(*it) && time.Now().Before(it.NotBefore) {
 			continue
 		}
 		n := &life{id: it.ID, key: lifeKey{it.Region, it.Instance, it.Kind}, run: run.Seq, elsewhere: true, overtaken: make(chan struct{}), since: countsSince(run.StoredAt, *it), delayed: isDelayed(*it)}
