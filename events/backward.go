@@ -44,7 +44,7 @@ func (b *Bus) scanBack(ctx context.Context, stream string, since time.Time, befo
 			yield(nil, err)
 			return
 		}
-		ask, cancel := bounded(ctx)
+		ask, cancel := b.bounded(ctx)
 		info, err := s.Info(ask)
 		cancel()
 		if err != nil {
@@ -77,7 +77,7 @@ func (b *Bus) scanBack(ctx context.Context, stream string, since time.Time, befo
 
 // window reads the messages from one sequence up to another, which it leaves out.
 func (b *Bus) window(ctx context.Context, stream string, start, end uint64) (msgs []*jetstream.RawStreamMsg, err error) {
-	ask, cancel := bounded(ctx)
+	ask, cancel := b.bounded(ctx)
 	defer cancel()
 	found, _, err := b.direct(ask, stream, directAsk{Batch: int(end - start), Seq: start})
 	for _, msg := range found {

@@ -161,7 +161,7 @@ func (b *Bus) Ask(ctx context.Context, name string, in, out any) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	subject := b.question(name)
 	asking, end := b.guard(ctx, subject)
@@ -178,7 +178,7 @@ const replicaPatience = 300 * time.Millisecond
 // AskAll sends a question to every replica, and returns the answers in the order
 // in which they came.
 func AskAll[A any](ctx context.Context, b *Bus, name string) (answers []A, err error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	ctx, end := b.guard(ctx, ctlSubject(name, ""))
 	defer func() { err = end(err) }()

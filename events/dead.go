@@ -186,7 +186,7 @@ func (b *Bus) DeadLetter(ctx context.Context, n uint64) (DeadLetter, error) {
 	if err != nil {
 		return DeadLetter{}, err
 	}
-	ask, cancel := bounded(ctx)
+	ask, cancel := b.bounded(ctx)
 	defer cancel()
 	msg, err := s.GetMsg(ask, n)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -204,7 +204,7 @@ func (b *Bus) DropDead(ctx context.Context, n uint64) error {
 	if err != nil {
 		return err
 	}
-	ask, cancel := bounded(ctx)
+	ask, cancel := b.bounded(ctx)
 	defer cancel()
 	if err = s.DeleteMsg(ask, n); err == nil {
 		return nil

@@ -27,8 +27,6 @@ const (
 	// probeSize is how much room there must be to begin again.
 	probeSize = 1 << 20
 	probeFile = "nightshift.probe"
-	// bucketSubjects begin the subjects of what is remembered.
-	bucketSubjects = "$KV." + Bucket + "."
 	// noStoreBound lets the disk alone bound the store: the server's own bound is
 	// three quarters of what was free when it started.
 	noStoreBound = 1 << 60
@@ -106,7 +104,7 @@ func (b *Bus) storeFails(why string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for r := range b.guarded {
-		if strings.HasPrefix(r.subject, prefix) || strings.HasPrefix(r.subject, bucketSubjects) {
+		if strings.HasPrefix(r.subject, prefix) || strings.HasPrefix(r.subject, stateSubjects) {
 			r.refuse(fault)
 		}
 	}

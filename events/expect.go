@@ -22,7 +22,7 @@ type Expected struct {
 // Expect begins to listen for the events of a filter. Close ends it.
 func (b *Bus) Expect(ctx context.Context, filter string) (*Expected, error) {
 	e := &Expected{bus: b, filter: filter, since: time.Now().Add(-time.Second)}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	var err error
 	if e.sub, err = b.nc.SubscribeSync(filter); err == nil {

@@ -98,7 +98,7 @@ func (f *follower) consumer(ctx context.Context) (*jetstream.ConsumerInfo, error
 			return nil, err
 		}
 	}
-	making, cancel := bounded(ctx)
+	making, cancel := f.b.bounded(ctx)
 	defer cancel()
 	making, end := f.b.guard(making, "$JS.API.CONSUMER.CREATE."+f.stream)
 	consumer, err := f.b.js.CreateConsumer(making, f.stream, cfg)

@@ -23,7 +23,7 @@ const (
 // group writes what waits for the same stream as one atomic batch, with one sync
 // instead of one each: while one write is under way, the next gathers. Each
 // message keeps its own expectation. A batch in which one does not hold is
-// refused whole, and its messages are then written singly.
+// refused whole, and written in halves.
 type group struct {
 	mu      sync.Mutex
 	waiting []*write
@@ -62,7 +62,7 @@ func (b *Bus) put(ctx context.Context, msg *nats.Msg) (seq uint64, err error) {
 	if g == nil {
 		return b.putSingly(ctx, msg)
 	}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	w := &write{ctx: ctx, msg: msg, key: key, done: make(chan struct{})}
 	g.mu.Lock()
@@ -96,12 +96,27 @@ func (b *Bus) writeAll(g *group) {
 		if len(batch) == 0 {
 			return
 		}
-		if len(batch) < groupLeast || b.disk.err() != nil || !b.writeBatch(batch) {
-			b.writeSingly(batch)
-		}
+		b.write(batch)
 		for _, w := range batch {
 			close(w.done)
 		}
+	}
+}
+
+// write writes messages together, or singly where they are few. Of those that were
+// refused together, since the expectation of one does not hold, each half is tried:
+// singly all of them would wait for a sync of each.
+func (b *Bus) write(batch []*write) {
+	least := groupLeast
+	if b.waits.isSlow() { // the disk, which a batch asks once
+		least = 2
+	}
+	switch n := len(batch); {
+	case n < least || b.disk.err() != nil:
+		b.writeSingly(batch)
+	case !b.writeBatch(batch):
+		b.write(batch[:n/2])
+		b.write(batch[n/2:])
 	}
 }
 
@@ -137,7 +152,7 @@ func (b *Bus) writeSingly(batch []*write) {
 // writeBatch writes a batch as one. It reports whether the messages have their
 // answer; a batch that was refused has stored nothing.
 func (b *Bus) writeBatch(batch []*write) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+	ctx, cancel := b.bounded(context.Background())
 	defer cancel()
 	msgs := make([]*nats.Msg, len(batch))
 	for i, w := range batch {
@@ -162,7 +177,7 @@ func (b *Bus) commit(ctx context.Context, batch []*nats.Msg) (last uint64, err e
 	}
 	ctx, end := b.guard(ctx, batch[len(batch)-1].Subject)
 	defer func() { err = end(err) }()
-	p, err := jetstreamext.NewBatchPublisher(b.js, jetstreamext.BatchFlowControl{AckTimeout: publishTimeout})
+	p, err := jetstreamext.NewBatchPublisher(b.js, jetstreamext.BatchFlowControl{AckTimeout: b.waits.limit()})
 	if err != nil {
 		return 0, err
 	}

@@ -33,7 +33,7 @@ func (t Trail) Outcome() (Record, bool) {
 func (b *Bus) Trail(ctx context.Context, region, instance, actionID string) (Trail, error) {
 	var t Trail
 	filter := trailFilter(region, instance, actionID)
-	ask, cancel := bounded(ctx)
+	ask, cancel := b.bounded(ctx)
 	defer cancel()
 	for msg, err := range b.newest(ask, StreamEvt, filter) {
 		if err != nil {
@@ -58,7 +58,7 @@ const trailRetry = 20 * time.Millisecond
 // TrailFrom is Trail for who knows that the action has a record of a sequence: in
 // a cluster every node answers, and one may lag behind what another has confirmed.
 func (b *Bus) TrailFrom(ctx context.Context, region, instance, actionID string, least uint64) (Trail, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	for {
 		t, err := b.Trail(ctx, region, instance, actionID)
@@ -75,7 +75,7 @@ func (b *Bus) TrailFrom(ctx context.Context, region, instance, actionID string, 
 // action; seq is 0 when there was none.
 func (b *Bus) LastStarted(ctx context.Context, region, instance string) (rec Record, seq uint64, err error) {
 	filter := startedFilter(region, instance)
-	ask, cancel := bounded(ctx)
+	ask, cancel := b.bounded(ctx)
 	defer cancel()
 	msg, err := b.newestOf(ask, StreamEvt, filter)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {

@@ -58,7 +58,8 @@ const (
 	DefaultEventsSize = 1 << 30
 	// MaxBody bounds what is taken from outside; larger messages are dead letters.
 	MaxBody = 64 << 10
-	// publishTimeout bounds a publish whose context has no deadline.
+	// publishTimeout bounds a publish whose context has no deadline, as long as no
+	// answer is late (patience).
 	publishTimeout = 5 * time.Second
 	// pingEvery finds a connection that is only half open: after two pings without
 	// an answer it is made anew (the client's own default is two minutes).
@@ -80,6 +81,7 @@ type Bus struct {
 	disk           disk  // of the embedded server
 	users          users // likewise
 	reckoning      reckoning
+	waits          patience
 
 	beatDenied atomic.Int64 // when a beat was last refused, in nanoseconds
 
@@ -423,7 +425,7 @@ func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error)
 	if s != nil {
 		return s, nil
 	}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	s, err := b.js.Stream(ctx, name)
 	if err != nil {

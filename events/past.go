@@ -43,14 +43,14 @@ func (b *Bus) kv(ctx context.Context) (jetstream.KeyValue, error) {
 	if b.state != nil {
 		return b.state, nil
 	}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	ctx, end := b.guard(ctx, "$JS.API.")
 	kv, err := b.js.KeyValue(ctx, Bucket)
 	if err = end(err); err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", Bucket, err)
 	}
-	return kv, nil
+	return bucket{kv, b}, nil
 }
 
 // recall reads a key of ns_state; ok is false when it is not there.
@@ -62,7 +62,7 @@ func (b *Bus) recall(ctx context.Context, key string, into any) (revision uint64
 	if err != nil {
 		return 0, false, err
 	}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	entry, err := kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -104,7 +104,7 @@ func (b *Bus) BeginAnew(ctx context.Context, why, by string) (p Past, err error)
 	if err != nil {
 		return p, err
 	}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	if _, err := kv.Put(ctx, pastKey, body); err != nil {
 		return p, fmt.Errorf("write %s of bucket %s: %w", pastKey, Bucket, b.explain(err))
@@ -114,7 +114,7 @@ func (b *Bus) BeginAnew(ctx context.Context, why, by string) (p Past, err error)
 
 // info is what NATS says of a stream now.
 func (b *Bus) info(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	ctx, end := b.guard(ctx, "$JS.API.STREAM.INFO."+stream)
 	s, err := b.js.Stream(ctx, stream)
@@ -141,7 +141,7 @@ func (b *Bus) PinAccount(ctx context.Context, p Pin) (Pin, error) {
 	if err != nil {
 		return p, err
 	}
-	ask, cancel := bounded(ctx)
+	ask, cancel := b.bounded(ctx)
 	defer cancel()
 	_, err = kv.Create(ask, pinKey, body)
 	if errors.Is(err, jetstream.ErrKeyExists) {
@@ -164,7 +164,7 @@ func (b *Bus) RepinAccount(ctx context.Context, p Pin) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	if _, err := kv.Put(ctx, pinKey, body); err != nil {
 		return fmt.Errorf("write %s of bucket %s: %w", pinKey, Bucket, b.explain(err))

@@ -75,7 +75,7 @@ func (b *Bus) tryTell(ctx context.Context, subject string) error {
 	ctx, end := b.guard(ctx, subject)
 	err := b.nc.Publish(subject, nil)
 	if err == nil {
-		flush, cancel := bounded(ctx)
+		flush, cancel := b.bounded(ctx)
 		err = b.nc.FlushWithContext(flush)
 		cancel()
 	}
@@ -105,7 +105,7 @@ func (b *Bus) trySubscribe(ctx context.Context, subject string) error {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	ask, cancel := bounded(ctx)
+	ask, cancel := b.bounded(ctx)
 	defer cancel()
 	if err := b.nc.FlushWithContext(ask); err != nil {
 		return err

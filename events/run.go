@@ -31,7 +31,51 @@ func (b *Bus) StoreRun(ctx context.Context, r Run) (stored bool, err error) {
 		return false, err
 	}
 	msg := traced(ctx, &nats.Msg{Subject: runSubject(r.Region, r.Trigger), Data: body})
+	if r.Asked != "" {
+		return b.storeAsked(ctx, &r, msg, parts)
+	}
 	return b.storeOnce(ctx, StreamRun, msg, parts, func(data []byte) error { return parseRun(msg.Subject, data, new(Run)) })
+}
+
+// storeAsked stores a part of the plan of a command with an id, unless a plan of
+// another command is stored under that, in whichever region: the id means one thing.
+func (b *Bus) storeAsked(ctx context.Context, r *Run, msg *nats.Msg, parts []*nats.Msg) (stored bool, err error) {
+	ctx, cancel := b.bounded(ctx)
+	defer cancel()
+	filter, last := runSubject("*", r.Trigger), uint64(0)
+	if b.waits.isSlow() { // as in storeOnce
+		if _, found, err := b.LoadRun(ctx, r.Region, r.Trigger); err != nil || found {
+			return false, err
+		}
+	}
+	for {
+		if _, stored, err = b.publishExpecting(ctx, msg, last, filter, parts...); stored || err != nil {
+			return stored, err
+		}
+		newest, err := b.newestOf(ctx, StreamRun, filter)
+		if errors.Is(err, jetstream.ErrMsgNotFound) { // as in storeOnce
+			if err := sleep(ctx, trailRetry); err != nil {
+				return false, fmt.Errorf("read %s: %w", filter, err)
+			}
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("read %s: %w", filter, b.explain(err))
+		}
+		var there Run
+		if err := json.Unmarshal(newest.Data, &there); err == nil && parseRun(newest.Subject, newest.Data, &there) == nil && there.Asked != r.Asked {
+			return false, nil
+		}
+		if _, found, err := b.LoadRun(ctx, r.Region, r.Trigger); err != nil || found {
+			return false, err
+		}
+		if newest.Sequence == last { // a rival is on its way, and may yet come to nothing
+			if err := sleep(ctx, trailRetry); err != nil {
+				return false, fmt.Errorf("read %s: %w", filter, err)
+			}
+		}
+		last = newest.Sequence // a part of the same plan, or what cannot be read
+	}
 }
 
 // LoadRun reads the stored plan of a trigger in a region (lower case).
@@ -51,8 +95,17 @@ func (b *Bus) LoadRun(ctx context.Context, region, trigger string) (Run, bool, e
 }
 
 // FirstRun is the stored plan of a command's trigger, in whichever region, without
-// the items that are in further messages.
+// the items that are in further messages. Where only the part of it is stored that
+// waits for approval it is that.
 func (b *Bus) FirstRun(ctx context.Context, trigger string) (Run, bool, error) {
+	r, found, err := b.firstRun(ctx, trigger)
+	if found || err != nil {
+		return r, found, err
+	}
+	return b.firstRun(ctx, HeldID(trigger))
+}
+
+func (b *Bus) firstRun(ctx context.Context, trigger string) (Run, bool, error) {
 	var r Run
 	found, err := b.load(ctx, StreamRun, runSubject("*", trigger), func(data []byte) error {
 		if err := json.Unmarshal(data, &r); err != nil {
@@ -208,7 +261,7 @@ func (b *Bus) scanFrom(ctx context.Context, stream string, ask directAsk) iter.S
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
 		ask.Batch = scanBatch
 		for {
-			asking, cancel := bounded(ctx)
+			asking, cancel := b.bounded(ctx)
 			msgs, left, err := b.direct(asking, stream, ask)
 			cancel()
 			if err != nil {

@@ -210,7 +210,7 @@ func (d *differences) add(name string, have, want any) {
 
 // gap looks for what is missing or differs.
 func (b *Bus) gap(ctx context.Context, s store) (Gap, bool, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	ctx, end := b.guard(ctx, s.subject)
 	differs, missing, err := s.look(ctx)
@@ -221,7 +221,7 @@ func (b *Bus) gap(ctx context.Context, s store) (Gap, bool, error) {
 }
 
 func (b *Bus) mend(ctx context.Context, s store) error {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	ctx, end := b.guard(ctx, s.subject)
 	err := end(s.put(ctx))
@@ -309,7 +309,7 @@ func (b *Bus) prepare(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("open bucket %s: %w", Bucket, b.explain(err))
 	}
-	b.state = state{kv, b}
+	b.state = bucket{kv, b}
 	return nil
 }
 
@@ -326,7 +326,7 @@ func (b *Bus) ensure(ctx context.Context, s store) error {
 		if !gap.Missing {
 			return nil
 		}
-		ask, cancel := bounded(ctx)
+		ask, cancel := b.bounded(ctx)
 		defer cancel()
 		return b.explain(s.putLess(ask))
 	case err == nil || !errors.As(err, &denied):

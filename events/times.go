@@ -62,7 +62,7 @@ func (b *Bus) askTimes(ctx context.Context) (server, newest time.Time, err error
 }
 
 func (b *Bus) timesOf(ctx context.Context, stream string) (at, last time.Time, err error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	subject := "$JS.API.STREAM.INFO." + stream
 	ctx, end := b.guard(ctx, subject)

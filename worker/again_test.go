@@ -9,6 +9,7 @@ import (
 
 	"nightshift/civo/civosim"
 	"nightshift/events"
+	"nightshift/policies"
 	"nightshift/worker"
 )
 
@@ -184,14 +185,18 @@ func (w *world) wantFirewall(id, want string) {
 	}
 }
 
-// A newer command that is due later overtakes one that waits for its second look: that
+// What a newer edge wants after its spread overtakes one that waits for its second look: that
 // one ends at once, and the region is not listed over and over until its look was due.
 func TestWhoIsOvertakenWhileHeWaitsListsTheRegionOnce(t *testing.T) {
 	inBubble(t, "2026-03-04 12:00", with(devHours), func(t *testing.T, w *world) {
 		w.command(events.Command{ID: "now", Instance: web1, Action: "start"})
 		w.after(5 * time.Second)
 		before := w.calls("list")
-		w.command(events.Command{ID: "later", Instance: web1, Action: "start", NotBefore: time.Now().Add(3 * time.Hour)})
+		now := time.Now().UTC()
+		later := events.Item{ID: "later", Kind: "power", Action: "start", Policy: policies.MarkSource, Region: "lon1", Instance: web1, Planned: now, NotBefore: now.Add(3 * time.Hour), NotAfter: now.Add(4 * time.Hour)}
+		if _, err := w.bus.StoreRun(t.Context(), events.Run{Trigger: "later", Region: "lon1", Kind: "tick", Planned: now, StoredAt: now, Items: []events.Item{later}}); err != nil {
+			t.Fatal(err)
+		}
 		w.after(5 * time.Second)
 		w.wantOutcomes("start web-1 superseded")
 		if n := w.calls("list") - before; n > 2 {

@@ -42,7 +42,7 @@ func (r *runner) awaitApproval(ctx context.Context, d *events.RunDelivery) (appr
 	defer r.lives.hold(run.Items, -1)
 	var lives []*life
 	for _, it := range run.Items {
-		lives = append(lives, r.lives.open(d.Seq, it))
+		lives = append(lives, r.lives.open(d.Seq, run.StoredAt, it))
 	}
 	for {
 		changed, a, ok := r.memory.approval(run)

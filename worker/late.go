@@ -131,24 +131,41 @@ func (s *scheduler) fireOneLate(ctx context.Context, e policies.Edge, now time.T
 
 // fireBefore stores what a tick stands for besides its own edge, where another tick
 // has its place: one that a process announced that was killed before it announced
-// the older ones, which a later start finds missed together with it.
+// the older ones, which a later start finds missed together with it. Agenda and
+// stream are read once: a replica that was away for a week finds that another
+// announced every minute of it.
 func (s *scheduler) fireBefore(ctx context.Context, t events.Tick, now time.Time) error {
-	for !t.Since.IsZero() && t.Since.Before(t.Planned) {
-		there, found, err := s.bus.LoadTick(ctx, edgeOf(&t).ID())
+	if t.Since.IsZero() || !t.Since.Before(t.Planned) {
+		return nil
+	}
+	begins := make(map[int64]time.Time) // by planned time of what is stored: the first edge that it stands for
+	for there, err := range s.bus.TicksOf(ctx, t.Policy, s.clock.Machine(t.Since).Add(-maxAhead)) {
 		if err != nil {
-			return fmt.Errorf("read tick of policy %s: %w", t.Policy, err)
+			return fmt.Errorf("read ticks of policy %s: %w", t.Policy, err)
 		}
-		begin := t.Planned // of what the tick that has the place stands for
-		if found && !there.Since.IsZero() {
-			begin = there.Since
+		begin := there.Planned
+		if !there.Since.IsZero() {
+			begin = minTime(begin, there.Since) // whoever may publish may have written it
 		}
-		older := s.edgesOf(t.Policy, t.Since, begin, now)
-		if len(older) == 0 {
+		begins[there.Planned.Unix()] = begin
+	}
+	older, begin := s.edgesOf(t.Policy, t.Since, t.Planned, now), t.Planned
+	if at, ok := begins[t.Planned.Unix()]; ok {
+		begin = at
+	}
+	for {
+		n, _ := slices.BinarySearchFunc(older, begin, func(e policies.Edge, at time.Time) int { return e.Planned.Compare(at) })
+		if older = older[:n]; n == 0 {
 			return nil
 		}
-		rest := tickOf(older[len(older)-1])
+		rest := tickOf(older[n-1])
+		begin = rest.Planned
+		if at, ok := begins[rest.Planned.Unix()]; ok {
+			begin = at
+			continue
+		}
 		if rest.Since = t.Since; t.Missed > 0 {
-			rest.Missed = len(older)
+			rest.Missed = n
 		}
 		rest.Edges = []string{edgeOf(&rest).ID()}
 		rest.Trigger = triggerOf(rest.Planned, rest.Edges)
@@ -160,9 +177,8 @@ func (s *scheduler) fireBefore(ctx context.Context, t events.Tick, now time.Time
 			s.log.Info("edges behind one that was announced before", zap.String(keyPolicy, t.Policy), zap.Time(keyPlanned, rest.Planned), zap.Time("since", rest.Since))
 			return nil
 		}
-		t = rest
+		older = older[:n-1] // another replica was faster a moment ago
 	}
-	return nil
 }
 
 // edgesOf are those of a source from an instant until before another.

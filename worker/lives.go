@@ -15,9 +15,11 @@ type lives struct {
 	mu     sync.Mutex
 	newest map[lifeKey]*life
 	byID   map[string]*life
-	held   map[lifeKey]int // by how many held runs
-	alone  bool            // nobody else takes runs up
-	fresh  map[string]bool // runs that this process has just stored, by region and trigger: nobody has taken them up
+	held   map[lifeKey]int    // by how many held runs
+	alone  bool               // nobody else takes runs up
+	asked  map[lifeKey]uint64 // run of the newest command
+	later  map[lifeKey]*life  // newest command that waits for its due time
+	fresh  map[string]bool    // runs that this process has just stored, by region and trigger: nobody has taken them up
 }
 
 type lifeKey struct{ region, instance, kind string }
@@ -29,10 +31,13 @@ type life struct {
 	run       uint64
 	overtaken chan struct{} // closed when a newer run wants something of the same instance and kind
 	elsewhere bool          // known from its stored plan only; it may have its outcome
+	since     time.Time     // when it began to count: when its plan was stored, or it was due
+	delayed   bool          // see isDelayed
+	waits     bool          // for its due time, until which it overtakes nothing
 }
 
 func newLives(alone bool) *lives {
-	return &lives{alone: alone, newest: make(map[lifeKey]*life), byID: make(map[string]*life), held: make(map[lifeKey]int), fresh: make(map[string]bool)}
+	return &lives{alone: alone, newest: make(map[lifeKey]*life), byID: make(map[string]*life), asked: make(map[lifeKey]uint64), later: make(map[lifeKey]*life), held: make(map[lifeKey]int), fresh: make(map[string]bool)}
 }
 
 // hold says that the items of a run wait for approval, by is 1, or no longer, -1.
@@ -73,23 +78,86 @@ func (l *lives) take(run *events.Run) bool {
 	return fresh
 }
 
-// open takes up an action of a run. Only what won a decision counts: a skip for
+// isDelayed reports whether an action is a command's that is due at a time of its own.
+// Until then it overtakes nothing, and from then on all that was wanted before: who
+// says "start at 20:00" in the afternoon does not mean the stop at 19:00.
+func isDelayed(it events.Item) bool { return it.Policy == "" && !it.NotBefore.IsZero() }
+
+// countsSince is when an action of a plan begins to count.
+func countsSince(stored time.Time, it events.Item) time.Time {
+	if isDelayed(it) {
+		return maxTime(stored, it.NotBefore)
+	}
+	return stored
+}
+
+// isAfter reports whether an action counts later than another: that of the newer
+// run, or where one is a command's with a due time, which came later.
+func (n *life) isAfter(old *life) bool {
+	if n.delayed || old.delayed {
+		return n.since.After(old.since)
+	}
+	return n.run > old.run
+}
+
+// ask takes up that a command asks for something: it takes the place of an older one
+// that is not due yet, and reports whether a newer one has done so with it.
+func (l *lives) ask(n *life) (replaced bool) {
+	if n.run < l.asked[n.key] {
+		return true
+	}
+	l.asked[n.key] = n.run
+	if old := l.later[n.key]; old != nil && old.run < n.run {
+		close(old.overtaken)
+		delete(l.later, n.key)
+	}
+	return false
+}
+
+// due takes up that the time has come for a delayed action.
+func (l *lives) due(n *life) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !n.waits {
+		return
+	}
+	n.waits = false
+	if l.later[n.key] != n {
+		return // replaced
+	}
+	delete(l.later, n.key)
+	if old := l.newest[n.key]; old != nil {
+		close(old.overtaken)
+	}
+	l.newest[n.key] = n
+}
+
+// open takes up an action of a run that was stored at a time. Only what won a decision counts: a skip for
 // any reason but "already" neither overtakes nor is overtaken.
-func (l *lives) open(run uint64, it events.Item) *life {
+func (l *lives) open(run uint64, stored time.Time, it events.Item) *life {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := l.byID[it.ID]; n != nil && n.run == run {
 		return n
 	}
-	n := &life{id: it.ID, key: lifeKey{it.Region, it.Instance, it.Kind}, run: run, overtaken: make(chan struct{})}
+	n := &life{id: it.ID, key: lifeKey{it.Region, it.Instance, it.Kind}, run: run, overtaken: make(chan struct{}), since: countsSince(stored, it), delayed: isDelayed(it)}
 	l.byID[it.ID] = n
 	if !wins(it) || isGivenUp(it) {
+		return n
+	}
+	replaced := it.Policy == "" && l.ask(n) && n.delayed
+	if replaced {
+		close(n.overtaken)
+		return n
+	}
+	if n.waits = n.delayed && time.Now().Before(it.NotBefore); n.waits {
+		l.later[n.key] = n
 		return n
 	}
 	switch old := l.newest[n.key]; {
 	case old == nil || old.run == run:
 		l.newest[n.key] = n
-	case old.run < run:
+	case n.isAfter(old):
 		close(old.overtaken)
 		l.newest[n.key] = n
 	default:
@@ -108,14 +176,20 @@ func (l *lives) planned(run *events.Run) {
 	defer l.mu.Unlock()
 	for i := range run.Items {
 		it := &run.Items[i]
-		if !wins(*it) || isGivenUp(*it) {
+		if !wins(*it) {
 			continue
 		}
-		n := &life{id: it.ID, key: lifeKey{it.Region, it.Instance, it.Kind}, run: run.Seq, elsewhere: true, overtaken: make(chan struct{})}
+		if it.Policy == "" {
+			l.ask(&life{key: lifeKey{it.Region, it.Instance, it.Kind}, run: run.Seq})
+		}
+		if isGivenUp(*it) || isDelayed(*it) && time.Now().Before(it.NotBefore) {
+			continue
+		}
+		n := &life{id: it.ID, key: lifeKey{it.Region, it.Instance, it.Kind}, run: run.Seq, elsewhere: true, overtaken: make(chan struct{}), since: countsSince(run.StoredAt, *it), delayed: isDelayed(*it)}
 		switch old := l.newest[n.key]; {
 		case old == nil:
 			l.newest[n.key] = n
-		case old.run < n.run:
+		case n.isAfter(old):
 			close(old.overtaken)
 			l.newest[n.key] = n
 		}

@@ -566,7 +566,7 @@ func (p *planner) inventoryFor(ctx context.Context, in *events.Incoming, trig po
 				faults = append(faults, broken[i])
 				continue
 			}
-			if err := p.giveUpRegion(ctx, in, trig, region, broken[i]); err != nil {
+			if err := p.giveUpRegion(ctx, in, trig, region, broken[i]); err != nil && !errors.Is(err, errIDUsed) {
 				return nil, nil, nil, err
 			}
 		}
@@ -623,8 +623,7 @@ func (p *planner) giveUpRegion(ctx context.Context, in *events.Incoming, trig po
 	run := p.newRun(trig, region)
 	run.Asked = askedBy(in)
 	run.Why = fmt.Sprintf("region %s could not be listed until it was too late: %v", region, fault)
-	_, err := p.bus.StoreRun(ctx, run)
-	return err
+	return p.putAsked(ctx, in, run)
 }
 
 // hear takes up the value of a load, also of one that is not planned because a
@@ -781,6 +780,9 @@ func (p *planner) put(ctx context.Context, run events.Run) (events.Run, error) {
 		return run, nil
 	}
 	there, ok, err := p.bus.LoadRun(ctx, run.Region, run.Trigger) // perhaps another replica's, or the answer was lost
+	if err == nil && !ok && run.Asked != "" {
+		there, ok, err = p.bus.FirstRun(ctx, run.Origin()) // in another region, of another command
+	}
 	if !ok {
 		return run, err
 	}

@@ -89,6 +89,7 @@ func (l *look) queue(ctx context.Context, until time.Time, why string) (next, bo
 // only the ledger remembers the newer one.
 func overtaken(_ context.Context, l *look) (next, bool, error) {
 	newer := l.last.RunSeq > l.a.seq && string(policies.KindOf(policies.Verb(l.last.Action))) == l.a.item.Kind
+	newer = newer && !(isDelayed(l.a.item) && l.last.StoredAt.Before(l.a.item.NotBefore))
 	if !newer && !l.a.life.isOvertaken() {
 		return pass()
 	}

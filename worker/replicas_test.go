@@ -14,6 +14,7 @@ import (
 	"nightshift/civo"
 	"nightshift/civo/civosim"
 	"nightshift/events"
+	"nightshift/policies"
 	"nightshift/worker"
 )
 
@@ -349,7 +350,7 @@ func TestANewerRunOvertakesAnOlderOneThatAnotherReplicaHas(t *testing.T) {
 		now := time.Now().UTC()
 		for n := range 12 {
 			for _, it := range []events.Item{
-				{ID: fmt.Sprintf("old-%d", n), Action: "stop", NotBefore: now.Add(time.Minute)},
+				{ID: fmt.Sprintf("old-%d", n), Action: "stop", Policy: policies.MarkSource, NotBefore: now.Add(time.Minute)}, // after its spread
 				{ID: fmt.Sprintf("new-%d", n), Action: "start", Skip: "already"},
 			} {
 				it.Kind, it.Region, it.Instance, it.Planned, it.NotAfter = "power", "lon1", numbered(n), now, now.Add(time.Hour)

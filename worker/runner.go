@@ -86,7 +86,7 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 		run.Items[i].Policy = r.memory.nameInForce(run.Items[i].Policy)
 	}
 	for _, it := range run.Items { // before the first acts: an older run must not go on meanwhile
-		r.lives.open(d.Seq, it)
+		r.lives.open(d.Seq, run.StoredAt, it)
 	}
 	if run.Held != "" && !r.isPast(d.Seq) {
 		if !r.holding.TryAcquire(1) { // those that wait must not take the places of those that need not
@@ -122,7 +122,7 @@ func (r *runner) handle(ctx context.Context, d *events.RunDelivery) {
 		g.Go(func() error {
 			for _, it := range items { // the steps of one instance one after another
 				a := &attempt{
-					seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, it), own: own, turns: turns, imposed: turns.waited(it), placed: turns.isUnderWay(it.ID),
+					seq: d.Seq, run: run, item: it, life: r.lives.open(d.Seq, run.StoredAt, it), own: own, turns: turns, imposed: turns.waited(it), placed: turns.isUnderWay(it.ID),
 					size: size, canary: first[it.Policy], isOurs: d.IsOurs, chosen: chosen, turned: late,
 				}
 				if fresh {

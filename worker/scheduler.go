@@ -30,8 +30,9 @@ const (
 	// edgesInEach only the last tick does.
 	ticksOfTrigger = 500
 	edgesInEach    = 10
-	// statesAtOnce bounds the entries of the store that are written at a time.
-	statesAtOnce = 32
+	// statesAtOnce bounds the entries of the store that are written at a time: each is
+	// synced by itself, and all of them must be within the patience of the first.
+	statesAtOnce = 8
 )
 
 // statePolicy begins the keys of ns_state under which policyMemory is kept.

@@ -111,9 +111,9 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 	}
 	for _, run := range p.runs(trig, regions, plan) {
 		run.Asked = askedBy(in)
-		there, err := p.put(ctx, run) // skips too: a skip is an answer
-		if err == nil && there.Asked != run.Asked {
-			err = p.endUsed(ctx, in, &there) // another replica was faster, with another command of that id
+		err := p.putAsked(ctx, in, run) // skips too: a skip is an answer
+		if errors.Is(err, errIDUsed) {
+			return nil // and told
 		}
 		if err != nil {
 			return fmt.Errorf("store run %s of %s: %w", run.Trigger, run.Region, err)
@@ -197,6 +197,7 @@ func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next
 	if due := r.due(a); time.Now().Before(due) && !a.life.isOvertaken() {
 		return lookAgain(due), r.note(ctx, a, "is due at "+r.clock.Plan(due).Format(time.RFC3339), "")
 	}
+	r.lives.due(a.life)
 	if a.item.Kind == string(policies.KindNotify) {
 		return r.tell(ctx, a, trail)
 	}

@@ -37,13 +37,25 @@ func (p *planner) planOnce(ctx context.Context, in *events.Incoming) error {
 	switch {
 	case err != nil:
 		return err
-	case !ok:
+	case !ok || stored.Trigger != stored.Origin() && isOf(&stored, in.Command): // perhaps a crash kept the rest of it from being stored
 		return p.planTrigger(ctx, in)
 	case isOf(&stored, in.Command):
 		p.memory.learn(stored) // it was delivered again, or sent again
 		return nil
 	}
 	return p.endUsed(ctx, in, &stored)
+}
+
+// errIDUsed says that another replica was faster, with another command of that id.
+var errIDUsed = errors.New("another command has the id")
+
+// putAsked stores a part of a plan, or tells a command that its id is used.
+func (p *planner) putAsked(ctx context.Context, in *events.Incoming, run events.Run) error {
+	there, err := p.put(ctx, run)
+	if err != nil || there.Asked == run.Asked {
+		return err
+	}
+	return cmp.Or(p.endUsed(ctx, in, &there), errIDUsed)
 }
 
 // tooFar says of a command that it is due when its stored plan is not kept any more.

@@ -149,6 +149,34 @@ func TestTwoCommandsOfOneIdInOneMomentActOnce(t *testing.T) {
 	})
 }
 
+// TestAnIdIsUsedWhenOnlyTheHeldPartOfItsPlanIsStored is a daemon that is killed
+// between the two, and another command of that id for another region.
+func TestAnIdIsUsedWhenOnlyTheHeldPartOfItsPlanIsStored(t *testing.T) {
+	inBubbleWith(t, "2026-03-04 12:00", twoRegions, fleetOfTwo, func(t *testing.T, w *world) {
+		first := events.Command{Who: "ci", ID: "x", Region: "lon1", Instance: web1, Action: "stop"}
+		held := events.Run{Trigger: events.HeldID("ci-x"), Kind: "command", Who: "ci", Region: "lon1", Held: "mode is ask", HeldUntil: time.Now().Add(time.Hour), Planned: time.Now(), StoredAt: time.Now(), Asked: first.Asked(),
+			Items: []events.Item{{ID: policies.ActionID("ci-x", 0, web1, policies.KindPower), Kind: "power", Action: "stop", Region: "lon1", Instance: web1, NotAfter: time.Now().Add(2 * time.Hour)}}}
+		if _, err := w.bus.StoreRun(t.Context(), held); err != nil {
+			t.Fatal(err)
+		}
+		if a, code, text := w.do("ci.nyc1."+ny1+".stop", events.Command{ID: "x"}); code != worker.CodeNotDone || !strings.Contains(text, "id x of ci is used: stop "+web1) {
+			t.Errorf("got %+v, %d %s", a, code, text)
+		}
+		if err := w.bus.Conn().PublishMsg(&nats.Msg{Subject: "nightshift.v1.cmd.ci.nyc1." + ny1 + ".stop", Data: []byte(`{"id":"x"}`)}); err != nil {
+			t.Fatal(err)
+		}
+		w.after(5 * time.Minute)
+		w.wantOutcomes("stop  skipped id used")
+		if _, code, text := w.do("ci.lon1."+web1+".stop", events.Command{ID: "x"}); code != 0 {
+			t.Errorf("the same again: %d %s", code, text)
+		}
+		w.after(2 * time.Minute)
+		if n := w.calls("stop"); n != 0 {
+			t.Errorf("%d stops were sent, want none", n)
+		}
+	})
+}
+
 func TestARunWithAUsedIdIsAnsweredWithTheStoredPlan(t *testing.T) {
 	inBubbleWith(t, "2026-03-04 12:00", twoRegions, fleetOfTwo, func(t *testing.T, w *world) {
 		run := func(subject string, req worker.RunRequest) (a worker.RunAnswer, err error) {
