@@ -47,6 +47,17 @@ func (r *Reading) of(id string) []policies.Instance {
 	return nil
 }
 
+// around are the instances of a reading, and what was last read of other regions.
+func (inv *Inventory) around(reading *Reading, regions []string) []policies.Instance {
+	all := slices.Clone(reading.Instances)
+	for _, region := range regions {
+		if last := inv.last(strings.ToLower(region)); last != nil && last.Region != reading.Region {
+			all = append(all, last.Instances...)
+		}
+	}
+	return all
+}
+
 // Inventory reads regions for everybody: one list under way per region at a
 // time serves the planner, the rails and all that wait for a state. It is safe
 // for concurrent use.

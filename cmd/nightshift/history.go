@@ -109,7 +109,7 @@ func instancesNamed(ctx context.Context, bus *events.Bus, name string) ([]string
 	case len(ids) == 0 && askErr != nil && !errors.Is(askErr, events.ErrNoDaemon):
 		return nil, askErr
 	case len(ids) == 0 && len(answer.Similar) > 0:
-		return nil, fmt.Errorf("no instance is or was called %q; there are %s", name, strings.Join(answer.Similar, ", "))
+		return nil, fmt.Errorf("no instance is or was called %q%s", name, alikeWords(name, answer.Similar))
 	case len(ids) == 0:
 		return nil, fmt.Errorf("no instance is called %q, and no event of the last 30 days is of one that was", name)
 	}
