@@ -58,6 +58,16 @@ func (inv *Inventory) around(reading *Reading, regions []string) []policies.Inst
 	return all
 }
 
+// hostname is that of an instance as it was last read; empty when it was not.
+func (inv *Inventory) hostname(region, id string) string {
+	last := inv.last(region)
+	if last == nil {
+		return ""
+	}
+	inst, _ := last.Instance(id)
+	return inst.Hostname
+}
+
 // Inventory reads regions for everybody: one list under way per region at a
 // time serves the planner, the rails and all that wait for a state. It is safe
 // for concurrent use.

@@ -363,7 +363,7 @@ func (p *planner) refuse(ctx context.Context, in *events.Incoming, region, insta
 	kind := policies.KindOf(policies.Verb(action))
 	rec := events.Record{
 		ActionID: policies.ActionID(id, 0, instance, kind), Action: action, Outcome: events.Failed, Reason: string(policies.ReasonInvalid),
-		Detail: detail, Trigger: id, Region: region, Instance: instance,
+		Detail: detail, Trigger: id, Region: region, Instance: instance, Hostname: p.inv.hostname(region, instance),
 	}
 	if in.Command != nil {
 		rec.Who, rec.Claim = in.Command.Who, clip(in.Command.Claim)

@@ -342,6 +342,9 @@ func eventLine(rec events.Record) string {
 	if isAsked(rec) {
 		return askedLine(rec)
 	}
+	if rec.Outcome == events.Noticed && rec.Instance == events.None && rec.Reason != "" && rec.Detail != "" {
+		return noticeLine(rec)
+	}
 	parts := []string{rec.Action}
 	if about := firstOf(rec.Hostname, rec.Instance); about != events.None {
 		parts = append(parts, about)

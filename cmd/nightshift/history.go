@@ -58,7 +58,7 @@ Exit codes: 0; 1 nothing is known of such an instance; 64 wrong usage.`,
 				return err
 			}
 			if output != "table" {
-				return bus.Watch(ctx, o, eventPrinter(cmd.OutOrStdout(), output))
+				return bus.Watch(ctx, o, eventPrinter(cmd.OutOrStdout(), output, hostNames(ctx, bus)))
 			}
 			var all []events.Record
 			err = bus.Watch(ctx, o, func(rec events.Record, _ time.Time, _ uint64) error {
