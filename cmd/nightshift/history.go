@@ -61,10 +61,12 @@ Exit codes: 0; 1 nothing is known of such an instance; 64 wrong usage.`,
 				return bus.Watch(ctx, o, eventPrinter(cmd.OutOrStdout(), output, hostNames(ctx, bus)))
 			}
 			var all []events.Record
+			wait := newProgress(cmd.ErrOrStderr(), "reading the events of %s", args[0])
 			err = bus.Watch(ctx, o, func(rec events.Record, _ time.Time, _ uint64) error {
 				all = append(all, rec)
 				return nil
 			})
+			wait.end()
 			if err != nil {
 				return err
 			}
