@@ -131,13 +131,13 @@ func (d *decision) command(inv []Instance) {
 			if n, ok := at[o.Instance]; ok && strings.EqualFold(inv[n].Region, o.Region) {
 				d.act(&inv[n], a)
 			} else {
-				d.skipGone(o.Region, o.Instance, a)
+				d.skipGone(o.Region, o.Instance, a, "")
 			}
 		}
 	default:
 		at := slices.IndexFunc(inv, func(i Instance) bool { return i.ID == c.Instance && strings.EqualFold(i.Region, c.Region) })
 		if at < 0 {
-			d.skipGone(c.Region, c.Instance, a)
+			d.skipGone(c.Region, c.Instance, a, Meant(inv, c.Instance))
 			return
 		}
 		d.act(&inv[at], a)
@@ -155,8 +155,9 @@ func (d *decision) commandAction(s Step) Action {
 	return a
 }
 
-func (d *decision) skipGone(region, instance string, a Action) {
-	d.skip(&Instance{ID: instance, Region: region}, a, ReasonGone, "a full list of "+region+" lacks it")
+// skipGone leaves out what is about no instance; meant says which may be.
+func (d *decision) skipGone(region, instance string, a Action, meant string) {
+	d.skip(&Instance{ID: instance, Region: region}, a, ReasonGone, "a full list of "+region+" lacks it"+meant)
 }
 
 // look decides what would be done if all that is wanted now were put into force.

@@ -49,7 +49,7 @@ func TestAllMissedEdgesGoThroughOneDecision(t *testing.T) {
 		{"down over a keep and its end", set(level(t, "office", 0, "Mon-Fri 08:00-19:00")), "2026-03-04 18:50", "2026-03-04 22:10",
 			policies.Facts{Keeps: map[string]policies.Keep{"a": {State: schedule.Running, Since: at("2026-03-04 18:00"), Until: at("2026-03-04 22:00")}}}, "ACTIVE", "stop a"},
 		{"down over a keep whose end is yet to come", set(level(t, "office", 0, "Mon-Fri 08:00-19:00")), "2026-03-04 18:50", "2026-03-04 21:10",
-			policies.Facts{Keeps: map[string]policies.Keep{"a": {State: schedule.Running, Since: at("2026-03-04 18:00"), Until: at("2026-03-04 22:00")}}}, "ACTIVE", "skip a outranked"},
+			policies.Facts{Keeps: map[string]policies.Keep{"a": {State: schedule.Running, Since: at("2026-03-04 18:00"), Until: at("2026-03-04 22:00")}}}, "ACTIVE", "skip a kept"},
 		{"down over what lasted from begin to end", set(level(t, "off", -1, "12:00-13:00"), impulse(t, "batch", 0, "30 5 * * *", 3*time.Hour, start)), "2026-03-04 05:00", "2026-03-04 09:00", policies.Facts{}, "SHUTOFF", "skip a outranked"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

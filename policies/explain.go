@@ -30,14 +30,6 @@ type Argued struct {
 	Loses string `json:"loses,omitempty"` // by which rule, against the winner; empty for the winner
 }
 
-// Form says whether a want is a level or an impulse.
-func (a Argued) Form() string {
-	if a.Impulse {
-		return "impulse"
-	}
-	return "level"
-}
-
 // Mute is a policy without a voice, with the reason.
 type Mute struct {
 	Policy string `json:"policy"`
@@ -125,9 +117,9 @@ func loses(w, win *Want) string {
 	case w.Priority != win.Priority:
 		return fmt.Sprintf("priority %d is less than %d", w.Priority, win.Priority)
 	case w.Impulse && win.Impulse && !w.Since.Equal(win.Since):
-		return "of two impulses the later wins"
+		return "of two that fire the later wins"
 	case win.Impulse && !w.Impulse && win.Since.After(w.Since):
-		return "the impulse came after this level began"
+		return "it fired after this came into force"
 	case win.State == schedule.Running:
 		return "between equals running beats stopped"
 	}
@@ -149,9 +141,9 @@ func (m *moment) muteWords(i int, inst *Instance) string {
 	case p.IsLevel():
 		return "no voice outside its windows"
 	case w.Impulse && w.State != "":
-		return "its impulse of " + m.set.clock(w.Since) + " was ended by a later edge"
+		return "what it fired at " + m.set.clock(w.Since) + " was ended by a later edge"
 	case w.Impulse:
-		return "its impulse of " + m.set.clock(w.Since) + " is over"
+		return "what it fired at " + m.set.clock(w.Since) + " is over"
 	}
 	if _, power := p.power(); power {
 		return "has not fired yet"

@@ -227,7 +227,7 @@ func TestLintOfPoliciesThatContradictEachOther(t *testing.T) {
 			note conflict open: it wants running while closed wants stopped (first Tue 2026-03-03 08:00 GMT, 365 hours in the year ahead): closed wins, priority 0 is less than 1
 			note no-edge closed: the schedule wants stopped all through the year ahead: it has no edge of its own, and acts only when another want ends`},
 		{"an impulse that comes after the level is meant", set(office, impulse(t, "nap", 0, "0 12 * * MON-FRI", time.Hour, stop)), `
-			note conflict office: it wants running while nap wants stopped (first Mon 2026-03-02 12:00 GMT, 261 hours in the year ahead): nap wins, the impulse came after this level began`},
+			note conflict office: it wants running while nap wants stopped (first Mon 2026-03-02 12:00 GMT, 261 hours in the year ahead): nap wins, it fired after this came into force`},
 		{"two impulses of one instant", set(impulse(t, "a", 0, "0 12 * * *", time.Hour, stop), impulse(t, "b", 0, "0 12 * * *", time.Hour, start)), `
 			warning conflict a: it wants stopped while b wants running (first Mon 2026-03-02 12:00 GMT, 365 hours in the year ahead): b wins, between equals running beats stopped | give one of them a priority, or keep their selectors apart
 			warning shadowed a: it never has its way in the year ahead: when it wants something, it is beaten by b`},

@@ -45,7 +45,7 @@ func (d *decision) signal(inv []Instance) {
 	}
 	at := slices.IndexFunc(inv, func(i Instance) bool { return i.ID == s.Instance })
 	if at < 0 {
-		d.skip(&Instance{ID: s.Instance, Region: s.Region}, base, ReasonGone, "a full list of "+s.Region+" lacks it")
+		d.skip(&Instance{ID: s.Instance, Region: s.Region}, base, ReasonGone, "a full list of "+s.Region+" lacks it"+named(inv, s.Instance))
 		return
 	}
 	inst := &inv[at]

@@ -268,7 +268,8 @@ func (d *decision) powerByTick(inst *Instance, matched []int) {
 			base.Policy, cause.policy = d.set.Policies[i].Name, i // it may speak again, and has no say
 		}
 		base.Verb = verbFor(d.wantOf(cause, inst, win.State))
-		d.skip(inst, base, ReasonOutranked, d.wantWords(&win))
+		reason, detail := d.beaten(&win, inst)
+		d.skip(inst, base, reason, detail)
 		return
 	}
 	if win.State == schedule.Any {
@@ -385,6 +386,15 @@ func (d *decision) wantOf(cause due, inst *Instance, otherwise schedule.State) s
 		}
 	}
 	return otherwise
+}
+
+// beaten is why something is not done because of what wins: kept where a keep does, else
+// outranked.
+func (d *decision) beaten(win *Want, inst *Instance) (Reason, string) {
+	if win.Source == KeepSource {
+		return ReasonKept, d.at().why(win, inst)
+	}
+	return ReasonOutranked, d.wantWords(win)
 }
 
 func (d *decision) wantWords(w *Want) string {

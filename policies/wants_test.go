@@ -181,7 +181,7 @@ func TestDecideIsGivenAllThatIsRemembered(t *testing.T) {
 	s := owned(set(level(t, "office", 0, "Mon-Fri 08:00-19:00")))
 	inst := instance("a", "ACTIVE", "nightshift.keep=running")
 	facts := policies.Facts{WatchedSince: at("2026-03-01 00:00"), TagsSeen: map[string]time.Time{policies.TagKey("a", "nightshift.keep=running"): at("2026-03-04 10:00")}}
-	if got := timeline(s, inst, facts, "2026-03-04 18:00", "2026-03-05 00:00"); got != "19:00 skip a outranked; 22:00 stop a" {
+	if got := timeline(s, inst, facts, "2026-03-04 18:00", "2026-03-05 00:00"); got != "19:00 skip a kept; 22:00 stop a" {
 		t.Errorf("a keep without a time, by a tag first seen at 10:00, got %q, want it to last 12 h", got)
 	}
 	first := policies.Decide(s, []policies.Instance{inst}, facts, tick(s, at("2026-03-04 19:00")), at("2026-03-04 19:00"))

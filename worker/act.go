@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,14 +139,12 @@ func (r *runner) tooLate(a *attempt, trail events.Trail) (verdict, bool) {
 	if !time.Now().Add(-a.imposed).After(a.item.NotAfter) {
 		return verdict{}, false
 	}
-	fault := a.lastErr
-	if last, ok := lastCall(trail); ok && fault == "" {
-		fault = last.Error
-	}
+	last, _ := lastCall(trail)
+	reason, fault := a.faultOf(last)
 	if fault == "" {
 		return verdict{outcome: events.Expired, detail: strings.TrimSuffix("not begun before "+a.item.NotAfter.Format(time.RFC3339)+"; "+a.noted, "; "), before: a.item.Status}, true
 	}
-	return verdict{outcome: events.Failed, detail: "given up at " + a.item.NotAfter.Format(time.RFC3339), err: fault, before: a.item.Status}, true
+	return verdict{outcome: events.Failed, reason: reason, detail: "given up at " + a.item.NotAfter.Format(time.RFC3339), err: fault, before: a.item.Status}, true
 }
 
 // inFlight reports whether another action's call to the instance may be under
@@ -295,7 +294,7 @@ func (r *runner) answered(ctx context.Context, a *attempt, rec events.Record, er
 		if after, ok := r.isSoAlready(ctx, a.item); ok {
 			return ended(verdict{outcome: events.Done, detail: "Civo refuses, for it is so: an attempt before was carried out, and its answer lost", err: err.Error(), before: rec.Before, after: after}), nil
 		}
-		return ended(verdict{outcome: events.Failed, detail: "Civo refuses", err: err.Error(), before: rec.Before}), nil
+		return ended(verdict{outcome: events.Failed, reason: faultReason(err), detail: "Civo refuses", err: err.Error(), before: rec.Before}), nil
 	case repeatable(a.item) && refusal != nil && refusal.Status >= 500:
 		a.notBefore = time.Now()
 		rec.Reason = unclear
@@ -303,7 +302,7 @@ func (r *runner) answered(ctx context.Context, a *attempt, rec events.Record, er
 	case civo.NotSent(err):
 		return r.putOff(store, a, rec, err, 0)
 	default: // the answer is lost: look what became of it
-		a.lastErr = err.Error()
+		a.faulted(err)
 		return atOnce(), nil
 	}
 }
@@ -381,11 +380,12 @@ func (r *runner) send(ctx context.Context, it events.Item, inst policies.Instanc
 // tried again later.
 func (r *runner) putOff(ctx context.Context, a *attempt, rec events.Record, fault error, wait time.Duration) (next, error) {
 	rec.Outcome, rec.Error, rec.Deadline = events.PutOff, fault.Error(), time.Time{}
+	rec.Reason = cmp.Or(rec.Reason, string(faultReason(fault)))
 	if err := r.keep(context.WithoutCancel(ctx), func(ctx context.Context) error { return r.add(ctx, a, rec) }); err != nil {
 		return next{}, fmt.Errorf("note that action %s is put off: %w", a.item.ID, err)
 	}
 	passed(putOffNoted, a.item.Action)
-	a.lastErr = fault.Error()
+	a.faulted(fault)
 	return lookAgain(time.Now().Add(max(wait, a.growingWait()))), nil
 }
 
@@ -418,7 +418,7 @@ func (r *runner) afterLostAnswer(ctx context.Context, a *attempt, started events
 			return next{}, err
 		}
 		if time.Since(started.StoredAt) > r.verifyBy.Within {
-			return unknown(a, started, "the answer was lost, and the region could not be listed since", "", time.Time{}, err.Error()), nil
+			return unknown(a, started, reasonNotListed, "the answer was lost, and the region could not be listed since", "", time.Time{}, err.Error()), nil
 		}
 		a.notBefore = time.Time{}
 		return r.tryLater(ctx, a, err)

@@ -28,7 +28,7 @@ func TestARetryAsksOnceWhileItRunsAndReallyAgainWhenItFailedToo(t *testing.T) {
 			t.Errorf("asked for twice within an attempt: %+v, then %+v", first, same)
 		}
 		w.after(time.Hour) // given up, too
-		if r := w.theRun(first.Asked[0]); r.State != "ended" || r.Counts["failed"] != 1 || r.Retries != "local-c1" {
+		if r := w.theRun(first.Asked[0]); r.State != "ended" || r.Counts["failed (unavailable)"] != 1 || r.Retries != "local-c1" {
 			t.Fatalf("the first retry is %+v", r)
 		}
 		w.sim.ClearFaults()
@@ -155,7 +155,7 @@ func TestTheListOfRunsIsBoundedAndSaysThatThereAreMore(t *testing.T) {
 		if a := list(worker.RunsRequest{Limit: 70}); len(a.Runs) != 70 || a.More {
 			t.Errorf("%d runs, more %v", len(a.Runs), a.More)
 		}
-		if a := list(worker.RunsRequest{Failed: true, Limit: 5}); len(a.Runs) != 1 || a.More || a.Runs[0].Trigger != "local-c3" || a.Runs[0].Counts["failed"] != 1 {
+		if a := list(worker.RunsRequest{Failed: true, Limit: 5}); len(a.Runs) != 1 || a.More || a.Runs[0].Trigger != "local-c3" || a.Runs[0].Counts["failed (invalid)"] != 1 {
 			t.Errorf("failed: %+v, more %v", a.Runs, a.More)
 		}
 		if a := list(worker.RunsRequest{Since: time.Now().Add(-80 * time.Second)}); len(a.Runs) < 15 || len(a.Runs) > 25 || a.More {

@@ -129,7 +129,7 @@ func TestAStartThatFailedIsRetried(t *testing.T) {
 		var a worker.ApproveAnswer
 		w.ask("retry", worker.ApproveRequest{Run: "local-c1"}, &a)
 		w.after(time.Minute)
-		if r := w.theRun(a.Asked[0]); r.Counts["failed"] != 1 || r.Items[0].ActionID != policies.ActionID(a.Asked[0], 0, web1, policies.KindFirewall) {
+		if r := w.theRun(a.Asked[0]); r.Counts["failed (invalid)"] != 1 || r.Items[0].ActionID != policies.ActionID(a.Asked[0], 0, web1, policies.KindFirewall) {
 			t.Errorf("the retry is %+v", r)
 		}
 	})

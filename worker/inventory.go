@@ -47,6 +47,27 @@ func (r *Reading) of(id string) []policies.Instance {
 	return nil
 }
 
+// around are the instances of a reading, and what was last read of other regions.
+func (inv *Inventory) around(reading *Reading, regions []string) []policies.Instance {
+	all := slices.Clone(reading.Instances)
+	for _, region := range regions {
+		if last := inv.last(strings.ToLower(region)); last != nil && last.Region != reading.Region {
+			all = append(all, last.Instances...)
+		}
+	}
+	return all
+}
+
+// hostname is that of an instance as it was last read; empty when it was not.
+func (inv *Inventory) hostname(region, id string) string {
+	last := inv.last(region)
+	if last == nil {
+		return ""
+	}
+	inst, _ := last.Instance(id)
+	return inst.Hostname
+}
+
 // Inventory reads regions for everybody: one list under way per region at a
 // time serves the planner, the rails and all that wait for a state. It is safe
 // for concurrent use.

@@ -99,7 +99,7 @@ func (w *Worker) instance(ctx context.Context, region, id string, age time.Durat
 	}
 	inst, ok := reading.Instance(id)
 	if !ok {
-		return inst, events.Refuse(404, "no instance %s is in %s", id, reading.Region)
+		return inst, events.Refuse(404, "no instance %s is in %s%s", id, reading.Region, policies.Meant(w.inv.around(reading, w.set().Regions), id))
 	}
 	return inst, nil
 }

@@ -311,6 +311,8 @@ type AccountAnswer struct {
 	Claim  string    `json:"claim,omitempty"` // as they said
 	Seen   []string  `json:"seen"`            // of the instances that the token lists now
 	Unread []string  `json:"unread,omitempty"`
+	// Accepted says that the question, which was to accept it, has changed something.
+	Accepted bool `json:"accepted,omitempty"`
 	// Empty says that the token lists no instance, and that this was accepted.
 	Empty bool `json:"empty,omitempty"`
 }
@@ -358,6 +360,7 @@ func (w *Worker) acceptAccount(ctx context.Context, who string, req AccountReque
 		return answer, err
 	}
 	w.inv.owner.take(pin)
+	answer.Accepted = true
 	answer.Pinned, answer.Since, answer.Who, answer.Claim = pin.IDs, pin.Since, pin.Who, pin.Claim
 	rec := events.Record{
 		ActionID: policies.ActionID(actAccount, 1, strings.Join(pin.IDs, " "), policies.Kind(pin.Since.Format(time.RFC3339Nano))), Action: actAccount, Reason: "accepted", Who: who, Claim: clip(req.Who),
@@ -378,7 +381,7 @@ func (w *Worker) acceptEmpty(ctx context.Context, who string, req AccountRequest
 		return answer, err
 	}
 	w.inv.owner.take(pin)
-	answer.Since, answer.Who, answer.Claim, answer.Empty = pin.Since, pin.Who, pin.Claim, true
+	answer.Since, answer.Who, answer.Claim, answer.Empty, answer.Accepted = pin.Since, pin.Who, pin.Claim, true, true
 	rec := events.Record{
 		ActionID: policies.ActionID(actAccount, 3, strings.Join(pin.IDs, " "), policies.Kind(pin.Since.Format(time.RFC3339Nano))), Action: actAccount, Reason: "accepted", Who: who, Claim: clip(req.Who),
 		Detail:  fmt.Sprintf("account %s has no instance any more, and that is so", strings.Join(pin.IDs, ", ")),

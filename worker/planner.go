@@ -366,7 +366,7 @@ func (p *planner) refuse(ctx context.Context, in *events.Incoming, region, insta
 	kind := policies.KindOf(policies.Verb(action))
 	rec := events.Record{
 		ActionID: policies.ActionID(id, 0, instance, kind), Action: action, Outcome: events.Failed, Reason: string(policies.ReasonInvalid),
-		Detail: detail, Trigger: id, Region: region, Instance: instance,
+		Detail: detail, Trigger: id, Region: region, Instance: instance, Hostname: p.inv.hostname(region, instance),
 	}
 	if in.Command != nil {
 		rec.Who, rec.Claim = in.Command.Who, clip(in.Command.Claim)
@@ -572,10 +572,30 @@ func (p *planner) inventoryFor(ctx context.Context, in *events.Incoming, trig po
 		}
 		if readings[i] != nil {
 			regions = append(regions, region)
-			inv = append(inv, readings[i].of(named(trig))...)
+			about := readings[i].of(named(trig))
+			if len(about) == 0 {
+				about = p.meant(readings[i], trig)
+			}
+			inv = append(inv, about...)
 		}
 	}
 	return regions, inv, faults, nil
+}
+
+// meant are those that may be meant by an id that a region lacks, for the reason of the
+// skip: of a signal, which comes in great numbers, only those of that host name.
+func (p *planner) meant(reading *Reading, trig policies.Trigger) (inv []policies.Instance) {
+	switch {
+	case trig.Command != nil:
+		return p.inv.around(reading, p.set().Regions)
+	case trig.Signal != nil && trig.Signal.Instance != "":
+		for _, i := range reading.Instances {
+			if strings.EqualFold(i.Hostname, trig.Signal.Instance) {
+				inv = append(inv, i)
+			}
+		}
+	}
+	return inv
 }
 
 // recentEnough lets an older reading do when it knows the one instance that is

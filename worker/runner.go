@@ -246,11 +246,12 @@ type attempt struct {
 	made      int           // calls in all, as the ledger says
 	tries     int           // in vain
 	lastErr   string
-	floored   bool          // it counts as down for floors
-	cool      *cooldown     // what begins with the call; nil: none
-	began     events.Record // the newest call of this process, as it stands in the ledger
-	noted     string        // last detail that was noted while waiting
-	least     uint64        // the ledger has a record of the action with this sequence
+	fault     policies.Reason // of lastErr
+	floored   bool            // it counts as down for floors
+	cool      *cooldown       // what begins with the call; nil: none
+	began     events.Record   // the newest call of this process, as it stands in the ledger
+	noted     string          // last detail that was noted while waiting
+	least     uint64          // the ledger has a record of the action with this sequence
 
 	read     *events.Trail  // what the ledger has of the action; nil when something was added since
 	accepted *events.Record // a call was accepted and the note that says so is not stored yet
@@ -349,7 +350,7 @@ func (r *runner) end(ctx context.Context, a *attempt, v verdict) error {
 	if !stored {
 		return nil
 	}
-	r.tally.add(it.Policy, it.Action, string(v.outcome))
+	r.tally.add(Ended{Policy: it.Policy, Action: it.Action, Outcome: string(v.outcome), Reason: string(v.reason)})
 	r.judge(ctx, it, v)
 	if isUndone(v.outcome, string(v.reason)) {
 		r.memory.unlearn(it.ID, it.Policy, it.Instance)

@@ -345,11 +345,11 @@ func (r *RunInfo) count() {
 	open := false
 	for _, it := range r.Items {
 		words := cmp.Or(it.Outcome, runUnderWay)
-		if cause := events.CauseOf(it.Reason, it.Detail, it.Error); it.Outcome != "" && cause != "" {
-			words += " (" + cause + ")"
-		}
-		if it.Settled != "" {
+		switch {
+		case it.Settled != "":
 			words += " (settled as " + it.Settled + ")"
+		case it.Outcome != "" && it.Reason != "":
+			words += " (" + it.Reason + ")"
 		}
 		r.Counts[words]++
 		open = open || it.Outcome == ""

@@ -11,6 +11,7 @@ type Ended struct {
 	Policy  string // empty: of a command
 	Action  string
 	Outcome string
+	Reason  string // empty where the outcome says it all
 	Count   int64
 }
 
@@ -20,17 +21,17 @@ type tally struct {
 	of map[Ended]int64 // by what is counted, with Count 0
 }
 
-func (t *tally) add(policy, action, outcome string) {
+func (t *tally) add(e Ended) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.of == nil {
 		t.of = make(map[Ended]int64)
 	}
-	t.of[Ended{Policy: policy, Action: action, Outcome: outcome}]++
+	t.of[e]++
 }
 
 // Ended is how many actions ended in which way, in the order of policy, action,
-// outcome. What other replicas ended they count themselves.
+// outcome, reason. What other replicas ended they count themselves.
 func (w *Worker) Ended() []Ended {
 	w.tally.mu.Lock()
 	defer w.tally.mu.Unlock()
@@ -40,7 +41,7 @@ func (w *Worker) Ended() []Ended {
 		all = append(all, e)
 	}
 	slices.SortFunc(all, func(a, b Ended) int {
-		return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Action, b.Action), cmp.Compare(a.Outcome, b.Outcome))
+		return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Action, b.Action), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Reason, b.Reason))
 	})
 	return all
 }

@@ -157,6 +157,11 @@ func TestARunSaysWhyWhatFailedHasFailed(t *testing.T) {
 		if got := w.theRun("dev-hours@19:00").Counts; got["failed (still ACTIVE)"] != 1 || got["failed (quota)"] != 1 || got["skipped (protected)"] != 1 {
 			t.Errorf("the run is summed up as %v", got)
 		}
+		for _, e := range w.w.Ended() {
+			if e.Outcome == "failed" && e.Reason != "quota" && e.Reason != "still ACTIVE" {
+				t.Errorf("counted as failed (%s)", e.Reason)
+			}
+		}
 	})
 }
 

@@ -87,7 +87,7 @@ func (p *planner) endUsed(ctx context.Context, in *events.Incoming, was *events.
 	rec := events.Record{
 		ActionID: policies.ActionID(id+" "+c.Asked(), 0, c.Instance, policies.KindOf(policies.Verb(c.Action))), Action: c.Action, Outcome: events.Skipped,
 		Reason: string(policies.ReasonIDUsed), Detail: fmt.Sprintf("id %s of %s is used: %s; send it with another id", clip(c.ID), c.Who, words),
-		Trigger: id, Who: c.Who, Claim: clip(c.Claim), Region: c.Region, Instance: c.Instance, Planned: p.clock.Plan(in.StoredAt), Why: clip(c.Reason),
+		Trigger: id, Who: c.Who, Claim: clip(c.Claim), Region: c.Region, Instance: c.Instance, Hostname: p.inv.hostname(c.Region, c.Instance), Planned: p.clock.Plan(in.StoredAt), Why: clip(c.Reason),
 	}
 	if _, err := p.bus.PublishOutcome(ctx, rec); err != nil {
 		return fmt.Errorf("refuse %s: %w", in.Subject, err)

@@ -121,7 +121,7 @@ func TestAPlainPublishWithAUsedIdIsNotSilent(t *testing.T) {
 		w.after(5 * time.Minute)
 		pub("lon1." + api1 + ".stop") // refused once
 		w.after(5 * time.Minute)
-		w.wantOutcomes("stop web-1 done", "stop  skipped id used", "start  skipped id used", "stop  skipped id used")
+		w.wantOutcomes("stop web-1 done", "stop ny-1 skipped id used", "start web-1 skipped id used", "stop api-1 skipped id used")
 		for _, r := range w.records(events.Skipped) {
 			if r.Who != "ci" || r.Trigger != "ci-x" || !strings.Contains(r.Detail, "id x of ci is used: stop web-1") || r.Instance == events.None {
 				t.Errorf("got %+v", r)

@@ -40,7 +40,7 @@ func (r *runner) verify(ctx context.Context, a *attempt, accepted events.Record)
 		late := time.Since(since) > r.verifyBy.Within
 		switch {
 		case err != nil && late:
-			return unknown(a, accepted, "it was accepted, but the region could not be listed long enough to see what became of it", status, seenAt, err.Error()), nil
+			return unknown(a, accepted, reasonNotListed, "it was accepted, but the region could not be listed long enough to see what became of it", status, seenAt, err.Error()), nil
 		case err == nil:
 			inst, found := reading.Instance(a.item.Instance)
 			if !found {
@@ -51,7 +51,7 @@ func (r *runner) verify(ctx context.Context, a *attempt, accepted events.Record)
 				return ended(verdict{outcome: events.Done, before: accepted.Before, after: status}), nil
 			}
 			if late {
-				return ended(verdict{outcome: events.Failed, detail: fmt.Sprintf("accepted, but not so after %s: %s", r.verifyBy.Within, status), before: accepted.Before, after: status}), nil
+				return ended(verdict{outcome: events.Failed, reason: still(a.item, inst), detail: fmt.Sprintf("accepted, but not so after %s: %s", r.verifyBy.Within, status), before: accepted.Before, after: status}), nil
 			}
 			notBefore = reading.Began.Add(pace)
 		default:
@@ -92,7 +92,7 @@ func (r *runner) verifyReboot(ctx context.Context, a *attempt, call events.Recor
 		late := time.Since(since) > r.verifyBy.Within
 		if err != nil {
 			if late {
-				return unknown(a, call, lostOr(accepted)+", and the region could not be listed long enough to see what became of it", status, seenAt, err.Error()), nil
+				return unknown(a, call, reasonNotListed, lostOr(accepted)+", and the region could not be listed long enough to see what became of it", status, seenAt, err.Error()), nil
 			}
 			notBefore = time.Now().Add(pace)
 			continue
@@ -109,10 +109,10 @@ func (r *runner) verifyReboot(ctx context.Context, a *attempt, call events.Recor
 		case reading.Began.Sub(since) >= r.verifyBy.Settle && accepted:
 			return ended(verdict{outcome: events.Done, detail: "accepted, and ACTIVE all through " + r.verifyBy.Settle.String(), before: call.Before, after: status}), nil
 		case reading.Began.Sub(since) >= r.verifyBy.Settle:
-			return unknown(a, call, "the answer was lost, and the instance was seen only ACTIVE since; a reboot is never sent twice", status, seenAt, a.lastErr), nil
+			return unknown(a, call, reasonAnswerLost, "the answer was lost, and the instance was seen only ACTIVE since; a reboot is never sent twice", status, seenAt, a.lastErr), nil
 		}
 		if late {
-			return ended(verdict{outcome: events.Failed, detail: fmt.Sprintf("%s, but still %s after %s", lostOr(accepted), status, r.verifyBy.Within), before: call.Before, after: status}), nil
+			return ended(verdict{outcome: events.Failed, reason: still(a.item, inst), detail: fmt.Sprintf("%s, but still %s after %s", lostOr(accepted), status, r.verifyBy.Within), before: call.Before, after: status}), nil
 		}
 		notBefore = reading.Began.Add(pace)
 	}
@@ -121,7 +121,7 @@ func (r *runner) verifyReboot(ctx context.Context, a *attempt, call events.Recor
 // unknown ends an action of which nobody can tell what became of it, with what is
 // known: when the call was announced or accepted, and when it was last seen how.
 // status is of before the call when seenAt is zero.
-func unknown(a *attempt, call events.Record, why, status string, seenAt time.Time, fault string) next {
+func unknown(a *attempt, call events.Record, reason policies.Reason, why, status string, seenAt time.Time, fault string) next {
 	seen := "not seen since"
 	if !seenAt.IsZero() {
 		seen = "last seen " + status + " at " + seenAt.UTC().Format(time.RFC3339)
@@ -129,7 +129,7 @@ func unknown(a *attempt, call events.Record, why, status string, seenAt time.Tim
 		status = ""
 	}
 	return ended(verdict{
-		outcome: events.Unknown, err: fault, before: call.Before, after: status, calledAt: call.StoredAt.UTC(), seenAt: seenAt.UTC(),
+		outcome: events.Unknown, reason: reason, err: fault, before: call.Before, after: status, calledAt: call.StoredAt.UTC(), seenAt: seenAt.UTC(),
 		detail: fmt.Sprintf("%s; %s at %s, %s; when you have looked: nightshift settle %s", why, call.Outcome, call.StoredAt.UTC().Format(time.RFC3339), seen, a.item.ID),
 	})
 }

@@ -228,6 +228,7 @@ func (w *Worker) find(ctx context.Context, req FindRequest) (answer FindAnswer, 
 		}
 		regions = []string{strings.ToUpper(req.Region)}
 	}
+	var inv []policies.Instance
 	for _, region := range regions {
 		reading, err := w.inv.Reading(ctx, region, time.Now().Add(-planReadingAge))
 		if err != nil {
@@ -239,13 +240,14 @@ func (w *Worker) find(ctx context.Context, req FindRequest) (answer FindAnswer, 
 			continue
 		}
 		for _, i := range reading.Instances {
-			switch {
-			case i.ID == req.Name || strings.EqualFold(i.Hostname, req.Name):
+			if i.ID == req.Name || strings.EqualFold(i.Hostname, req.Name) {
 				answer.Found = append(answer.Found, Found{ID: i.ID, Hostname: i.Hostname, Region: i.Region, Status: i.Status})
-			case len(answer.Similar) < 5 && strings.Contains(strings.ToLower(i.Hostname), strings.ToLower(req.Name)):
-				answer.Similar = append(answer.Similar, i.Hostname)
 			}
 		}
+		inv = append(inv, reading.Instances...)
+	}
+	if len(answer.Found) == 0 && !req.Complete {
+		answer.Similar = policies.Alike(inv, req.Name, 5)
 	}
 	return answer, nil
 }

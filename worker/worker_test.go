@@ -225,7 +225,11 @@ func (w *world) outcomes() []string {
 			w.t.Errorf("action %s (%s %s) has two outcomes", r.ActionID, r.Action, r.Hostname)
 		}
 		seen[r.ActionID] = true
-		out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", r.Action, r.Hostname, r.Outcome, r.Reason)))
+		line := fmt.Sprintf("%s %s %s", r.Action, r.Hostname, r.Outcome)
+		if r.Reason != "" && r.Outcome != events.Failed && r.Outcome != events.Unknown { // of what failed the tests of its reason tell
+			line += " " + r.Reason
+		}
+		out = append(out, line)
 	}
 	return out
 }

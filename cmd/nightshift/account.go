@@ -79,6 +79,14 @@ wrong usage.`,
 			}); err != nil {
 				return err
 			}
+			said := "Nothing to accept: the store belongs to the account of the token already."
+			switch {
+			case a.Accepted:
+				said = "Accepted: the daemon acts in this account from now on."
+			case a.Empty:
+				said = "Nothing to accept: that the account has no instance any more was accepted before."
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), said)
 			return printAccount(cmd.OutOrStdout(), a)
 		},
 	}

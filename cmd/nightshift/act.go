@@ -266,13 +266,24 @@ func find(ctx context.Context, bus *events.Bus, name, region string) (worker.Fou
 	case len(answer.Found) == 0 && len(answer.Unread) > 0:
 		return worker.Found{}, fmt.Errorf("no instance %q was found, but not all regions could be read: %s", name, strings.Join(answer.Unread, "; "))
 	case len(answer.Found) == 0 && len(answer.Similar) > 0:
-		return worker.Found{}, fmt.Errorf("no instance is called %q; there are %s", name, strings.Join(answer.Similar, ", "))
+		return worker.Found{}, fmt.Errorf("no instance is called %q%s", name, alikeWords(name, answer.Similar))
 	case len(answer.Found) == 0:
 		return worker.Found{}, fmt.Errorf("no instance is called %q, in none of the daemon's regions", name)
 	case len(answer.Found) == 1:
 		return worker.Found{}, fmt.Errorf("one instance is called %q, but there may be more: %s; use its id %s", name, strings.Join(answer.Unread, "; "), answer.Found[0].ID)
 	}
 	return worker.Found{}, ambiguous(name, answer.Found)
+}
+
+// alikeWords say which host names are like one that no instance has.
+func alikeWords(name string, alike []string) string {
+	if len(alike) == 0 {
+		return ""
+	}
+	if near := policies.Nearest(name, alike); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return "; there are " + strings.Join(alike, ", ")
 }
 
 func ambiguous(name string, found []worker.Found) error {
@@ -330,6 +341,9 @@ func follow(ctx context.Context, bus *events.Bus, out, terminal io.Writer, c eve
 func eventLine(rec events.Record) string {
 	if isAsked(rec) {
 		return askedLine(rec)
+	}
+	if rec.Outcome == events.Noticed && rec.Instance == events.None && rec.Reason != "" && rec.Detail != "" {
+		return noticeLine(rec)
 	}
 	parts := []string{rec.Action}
 	if about := firstOf(rec.Hostname, rec.Instance); about != events.None {
@@ -525,7 +539,7 @@ func pickInstance(inv []policies.Instance, faults map[string]error, name string,
 	}
 	switch len(found) {
 	case 0:
-		return one, fmt.Errorf("no instance is called %q in %s", name, strings.Join(regions, ", "))
+		return one, fmt.Errorf("no instance is called %q in %s%s", name, strings.Join(regions, ", "), alikeWords(name, policies.Alike(inv, name, 5)))
 	case 1:
 		return one, nil
 	}

@@ -47,6 +47,8 @@ Exit codes: 0 written; 1 failed, and nothing is written; 64 wrong usage.`,
 			}
 			var m events.Manifest
 			write := func(ctx context.Context, bus *events.Bus) (err error) {
+				wait := newProgress(cmd.ErrOrStderr(), "reading the store into %s", args[0])
+				defer wait.end()
 				m, err = bus.Backup(ctx, args[0], thisProgram())
 				return err
 			}

@@ -228,12 +228,17 @@ func (c *checkFlags) readLive(ctx context.Context, cfg *configs.Config, known *p
 			there = append(there, region)
 		}
 	}
+	wait := newProgress(errOut, "reading the account")
+	defer wait.end()
 	for _, region := range there {
+		wait.say("reading what %s offers", region)
 		if err := readCatalogue(ctx, api, region, account); err != nil {
 			return err
 		}
 	}
+	wait.say("reading the instances of %s", strings.Join(there, ", "))
 	inv, faults := worker.ReadInventory(ctx, api, there)
+	wait.end()
 	for _, region := range there {
 		if err := faults[region]; err != nil {
 			fmt.Fprintf(errOut, "nightshift: error: region %s cannot be read, so nothing is said about instances: %v\n", region, err)

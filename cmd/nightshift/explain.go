@@ -233,17 +233,26 @@ func causeName(source string) string {
 	return "policy " + source
 }
 
-// formWords say what kind of want it is, and since when it holds.
+// formWords say since when a want holds, or when it fired: a schedule, or a keep, is in
+// force for a while, and cron and triggers fire once.
 func formWords(a policies.Argued, zone *time.Location) string {
-	words := a.Form()
-	if a.Source == policies.KeepSource {
-		words = "override"
+	since := ""
+	if !a.Since.IsZero() {
+		since = " " + a.Since.In(zone).Format("Mon 02 Jan 15:04")
 	}
+	words := "in force"
+	switch {
+	case a.Source == policies.KeepSource:
+		words = "kept"
+	case a.Impulse:
+		words = "fired"
+	}
+	if since != "" && !a.Impulse {
+		words += " since"
+	}
+	words += since
 	if a.Priority != 0 {
 		words += fmt.Sprintf(", priority %d", a.Priority)
-	}
-	if !a.Since.IsZero() {
-		words += " since " + a.Since.In(zone).Format("Mon 02 Jan 15:04")
 	}
 	return words
 }

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // helpWidth is that of the terminals that people have.
@@ -16,6 +17,11 @@ func fitHelp(root *cobra.Command) {
 	t := strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", helpWidth))
 	t = strings.ReplaceAll(t, "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "`+onlyGroups+`"))}}`)
 	root.SetUsageTemplate(strings.ReplaceAll(t, "for more information about a command", "for more about a command"))
+	usage := root.UsageFunc()
+	root.SetUsageFunc(func(cmd *cobra.Command) error {
+		defer withoutElsewhere(cmd)()
+		return usage(cmd)
+	})
 	var fit func(*cobra.Command)
 	fit = func(cmd *cobra.Command) {
 		cmd.Long = reflow(cmd.Long)
@@ -24,6 +30,26 @@ func fitHelp(root *cobra.Command) {
 		}
 	}
 	fit(root)
+}
+
+// toldElsewhere marks flags whose help is that of another command, whose name it has.
+const toldElsewhere = "told elsewhere"
+
+// withoutElsewhere hides the flags of a command that are told elsewhere, until they are
+// put back: completion offers them, and what is misspelt is compared with them.
+func withoutElsewhere(cmd *cobra.Command) (putBack func()) {
+	var hidden []*pflag.Flag
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if len(f.Annotations[toldElsewhere]) > 0 && !f.Hidden {
+			f.Hidden = true
+			hidden = append(hidden, f)
+		}
+	})
+	return func() {
+		for _, f := range hidden {
+			f.Hidden = false
+		}
+	}
 }
 
 // reflow breaks the lines of prose anew. What is indented stands as it is.

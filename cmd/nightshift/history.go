@@ -58,13 +58,15 @@ Exit codes: 0; 1 nothing is known of such an instance; 64 wrong usage.`,
 				return err
 			}
 			if output != "table" {
-				return bus.Watch(ctx, o, eventPrinter(cmd.OutOrStdout(), output))
+				return bus.Watch(ctx, o, eventPrinter(cmd.OutOrStdout(), output, hostNames(ctx, bus)))
 			}
 			var all []events.Record
+			wait := newProgress(cmd.ErrOrStderr(), "reading the events of %s", args[0])
 			err = bus.Watch(ctx, o, func(rec events.Record, _ time.Time, _ uint64) error {
 				all = append(all, rec)
 				return nil
 			})
+			wait.end()
 			if err != nil {
 				return err
 			}
@@ -109,7 +111,7 @@ func instancesNamed(ctx context.Context, bus *events.Bus, name string) ([]string
 	case len(ids) == 0 && askErr != nil && !errors.Is(askErr, events.ErrNoDaemon):
 		return nil, askErr
 	case len(ids) == 0 && len(answer.Similar) > 0:
-		return nil, fmt.Errorf("no instance is or was called %q; there are %s", name, strings.Join(answer.Similar, ", "))
+		return nil, fmt.Errorf("no instance is or was called %q%s", name, alikeWords(name, answer.Similar))
 	case len(ids) == 0:
 		return nil, fmt.Errorf("no instance is called %q, and no event of the last 30 days is of one that was", name)
 	}

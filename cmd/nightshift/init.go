@@ -132,7 +132,9 @@ func readAccount(ctx context.Context, file, apiURL, region string) (account, err
 	if err != nil {
 		return account{}, err
 	}
+	wait := newProgress(os.Stderr, "reading the instances of %s", strings.Join(regions, ", "))
 	instances, faults := worker.ReadInventory(ctx, api, regions)
+	wait.end()
 	for _, r := range slices.Sorted(maps.Keys(faults)) {
 		return account{}, fmt.Errorf("nothing is written, since a region could not be read (--region names one that can): %w", faults[r])
 	}

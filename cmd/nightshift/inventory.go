@@ -52,7 +52,9 @@ func (f *inventoryFlags) read(ctx context.Context, cfg *configs.Config, regions 
 	case f.daemon && f.file != "":
 		return inventory{}, usagef("either --inventory or --daemon")
 	case f.daemon:
+		wait := newProgress(warn, "asking the daemon")
 		inv, err := f.askDaemon(ctx)
+		wait.end()
 		inv.instances = inRegions(inv.instances, regions, "of the daemon", warn)
 		return inv, err
 	case f.file != "":
@@ -63,7 +65,9 @@ func (f *inventoryFlags) read(ctx context.Context, cfg *configs.Config, regions 
 	if err != nil {
 		return inventory{}, err
 	}
+	wait := newProgress(warn, "reading the instances of %s", strings.Join(regions, ", "))
 	instances, faults := worker.ReadInventory(ctx, api, regions)
+	wait.end()
 	return inventory{instances: instances, faults: faults}, nil
 }
 

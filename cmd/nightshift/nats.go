@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"nightshift/configs"
 	"nightshift/events"
@@ -24,7 +25,13 @@ type natsFlags struct {
 
 func (n *natsFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&n.url, "nats-url", "", "NATS of the daemon (default NIGHTSHIFT_NATS_URL, else nats://127.0.0.1:4222)")
+	f.StringVar(&n.url, "nats-url", "", "NATS of the daemon (default NIGHTSHIFT_NATS_URL, else nats://127.0.0.1:4222); its other flags: nightshift help nats")
+	n.addProofs(f)
+}
+
+// addProofs adds what shows a NATS who asks. These flags are the same in every command,
+// so their help is in one place: that of nightshift nats.
+func (n *natsFlags) addProofs(f *pflag.FlagSet) {
 	f.StringVar(&n.auth.Creds, "nats-creds", "", "file with credentials for it (default NIGHTSHIFT_NATS_CREDS)")
 	f.StringVar(&n.auth.NKey, "nats-nkey", "", "or file with the seed of an NKey (default NIGHTSHIFT_NATS_NKEY)")
 	f.StringVar(&n.auth.TokenFile, "nats-token-file", "", "or file with a token (default NIGHTSHIFT_NATS_TOKEN_FILE)")
@@ -32,6 +39,19 @@ func (n *natsFlags) add(cmd *cobra.Command) {
 	f.StringVar(&n.auth.Cert, "nats-cert", "", "file with a client certificate for it (default NIGHTSHIFT_NATS_TLS_CERT)")
 	f.StringVar(&n.auth.Key, "nats-key", "", "file with the key of the client certificate (default NIGHTSHIFT_NATS_TLS_KEY)")
 	f.StringVar(&n.who, "as", "", "as whom, where its permissions vouch for it (default NIGHTSHIFT_NATS_WHO, else the user of the credentials)")
+	for _, name := range natsProofs {
+		_ = f.SetAnnotation(name, toldElsewhere, []string{"nats"})
+	}
+}
+
+var natsProofs = []string{"nats-creds", "nats-nkey", "nats-token-file", "nats-ca", "nats-cert", "nats-key", "as"}
+
+// natsFlagsHelp lists the flags that the help of the other commands leaves out.
+func natsFlagsHelp() string {
+	var n natsFlags
+	f := pflag.NewFlagSet("nats", pflag.ContinueOnError)
+	n.addProofs(f)
+	return strings.TrimRight(f.FlagUsagesWrapped(helpWidth), "\n")
 }
 
 // userInFlag refuses what anybody on the machine could read.
@@ -88,6 +108,11 @@ func newNATSCommand() *cobra.Command {
 needs neither. setup makes the streams that the daemon needs, or compares them;
 permissions prints the least rights of each role. docs/nats-security.md has the
 way from an open server to one with a user for everybody.
+
+Each command that asks the daemon has --nats-url and these flags, which its own
+help leaves out:
+
+` + natsFlagsHelp() + `
 
 Exit codes: those of the command; 64 wrong usage.`,
 		Example: `  nightshift nats setup --check

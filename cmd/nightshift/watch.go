@@ -83,7 +83,7 @@ Exit codes: 0 ended with Ctrl-C; 1 no such instance, or no NATS; 64 wrong usage.
 				q.Instances = append(q.Instances, found...)
 			}
 			o.Query = q
-			return bus.Watch(ctx, o, eventPrinter(cmd.OutOrStdout(), output))
+			return bus.Watch(ctx, o, eventPrinter(cmd.OutOrStdout(), output, hostNames(ctx, bus)))
 		},
 	}
 	n.add(cmd)
@@ -129,6 +129,42 @@ func askedLine(rec events.Record) string {
 	return printable(line)
 }
 
+// noticeLine says as a sentence what was noticed of no instance: "policies replaced:
+// revision 3f8c is in force: …".
+func noticeLine(rec events.Record) string {
+	line := rec.Action + " " + rec.Reason
+	if who := firstOf(causeName(rec.Policy), publisher(rec.Who, rec.Claim)); who != "" {
+		line += " by " + who
+	}
+	line += ": " + rec.Detail
+	if rec.Error != "" {
+		line += "; " + rec.Error
+	}
+	return printable(line)
+}
+
+// hostNames finds the host names of instances that an event has only the id of, such as
+// one of a dead letter: each is asked for once.
+func hostNames(ctx context.Context, bus *events.Bus) func(*events.Record) {
+	known := make(map[string]string)
+	return func(rec *events.Record) {
+		if rec.Hostname != "" || rec.Instance == events.None || rec.Instance == "" {
+			return
+		}
+		name, ok := known[rec.Instance]
+		if !ok {
+			var answer worker.FindAnswer
+			ask, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			if bus.Ask(ask, "find", worker.FindRequest{Name: rec.Instance}, &answer) == nil && len(answer.Found) == 1 && answer.Found[0].ID == rec.Instance {
+				name = answer.Found[0].Hostname
+			}
+			known[rec.Instance] = name
+		}
+		rec.Hostname = name
+	}
+}
+
 // watched is an event in a line of JSON.
 type watched struct {
 	Time  time.Time `json:"time"`
@@ -138,7 +174,7 @@ type watched struct {
 }
 
 // eventPrinter prints events one a line.
-func eventPrinter(w io.Writer, output string) func(events.Record, time.Time, uint64) error {
+func eventPrinter(w io.Writer, output string, name func(*events.Record)) func(events.Record, time.Time, uint64) error {
 	enc := json.NewEncoder(w)
 	return func(rec events.Record, stored time.Time, _ uint64) error {
 		switch output {
@@ -148,6 +184,7 @@ func eventPrinter(w io.Writer, output string) func(events.Record, time.Time, uin
 			_, err := fmt.Fprintf(w, "%s\n", rec.CloudEvent())
 			return err
 		}
+		name(&rec)
 		_, err := fmt.Fprintf(w, "%s  %s\n", stored.Local().Format("2006-01-02 15:04:05"), eventLine(rec))
 		return err
 	}

@@ -30,7 +30,7 @@ var (
 	descClock      = desc("clock_fault", "1 while the clock is not plausible: nothing acts.")
 	descPaused     = desc("paused", "1 for each pause that holds now.", "scope", "policy", "instance")
 	descOpen       = desc("actions_open", "Actions of stored plans that have no outcome yet.")
-	descEnded      = desc("actions_total", "Actions that ended since the process began, by outcome.", "policy", "action", "outcome")
+	descEnded      = desc("actions_total", "Actions that ended since the process began, by outcome and reason.", "policy", "action", "outcome", "reason")
 	descNextEdge   = desc("next_edge_timestamp_seconds", "The next planned time of any policy, in plan time.")
 	descInstances  = desc("region_instances", "Instances in the last complete list of a region.", "region")
 	descRead       = desc("region_read_timestamp_seconds", "When a region was last listed completely.", "region")
@@ -97,7 +97,7 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	for _, e := range m.daemon.Ended() {
-		to <- prometheus.MustNewConstMetric(descEnded, prometheus.CounterValue, float64(e.Count), e.Policy, e.Action, e.Outcome)
+		to <- prometheus.MustNewConstMetric(descEnded, prometheus.CounterValue, float64(e.Count), e.Policy, e.Action, e.Outcome, e.Reason)
 	}
 }
 

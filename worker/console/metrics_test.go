@@ -56,7 +56,7 @@ func TestMetricsSayWhatStatusSays(t *testing.T) {
 		"nightshift_ready 1",
 		`nightshift_paused{instance="",policy="ci",scope="policy"} 1`,
 		`nightshift_paused{instance="` + web1 + `",policy="",scope="instance"} 1`,
-		`nightshift_actions_total{action="reboot",outcome="planned",policy=""} 1`,
+		`nightshift_actions_total{action="reboot",outcome="planned",policy="",reason=""} 1`,
 		`nightshift_policy_info{mode="act",revision=""} 1`,
 		"nightshift_policies 4",
 		"nightshift_policy_file_fault 0",

@@ -168,7 +168,7 @@ func (t *teller) failed(ctx context.Context, rec *events.Record) (m *Message, ag
 			if causes[string(end.Outcome)] == nil {
 				causes[string(end.Outcome)] = make(map[string]int)
 			}
-			causes[string(end.Outcome)][events.CauseOf(end.Reason, end.Detail, end.Error)]++
+			causes[string(end.Outcome)][end.Reason]++
 			m.add(Instance{ID: it.Instance, Hostname: it.Hostname, Region: it.Region, Action: it.Action, Outcome: string(end.Outcome),
 				Reason: short(cmp.Or(end.Error, end.Reason, end.Detail))})
 		}

@@ -245,9 +245,9 @@ func (w *world) store(r events.Run) {
 	}
 }
 
-func (w *world) outcome(o events.Outcome, region, id, fault string) {
+func (w *world) outcome(o events.Outcome, region, id, reason string) {
 	w.t.Helper()
-	rec := events.Record{ActionID: id, Action: "stop", Outcome: o, Error: fault, Trigger: "t1795806000", Policy: "dev-hours", Region: region, Instance: "i-" + id}
+	rec := events.Record{ActionID: id, Action: "stop", Outcome: o, Reason: reason, Trigger: "t1795806000", Policy: "dev-hours", Region: region, Instance: "i-" + id}
 	if _, err := w.bus.PublishOutcome(w.t.Context(), rec); err != nil {
 		w.t.Fatal(err)
 	}
@@ -296,10 +296,10 @@ func TestAFailedRunIsOneMessageWhenAllItsRegionsHaveEnded(t *testing.T) {
 		w.store(run("t1795806000", "lon1", time.Time{}, "1", "2", "3"))
 		w.store(run("t1795806000", "nyc1", time.Time{}, "4", "5"))
 		w.store(run("t1795806000", "nyc1", time.Now().Add(2*time.Hour), "6"))
-		w.outcome(events.Failed, "lon1", "1", "start instance i-1: out_of_capacity")
-		w.outcome(events.Failed, "lon1", "2", "start instance i-2: out_of_capacity")
+		w.outcome(events.Failed, "lon1", "1", "capacity")
+		w.outcome(events.Failed, "lon1", "2", "capacity")
 		w.outcome(events.Done, "lon1", "3", "")
-		w.outcome(events.Failed, "nyc1", "4", "quota_limit_reached")
+		w.outcome(events.Failed, "nyc1", "4", "quota")
 		after(3 * time.Hour) // longer than a message is tried: the run has not ended
 		w.wantTitles("a")
 		w.outcome(events.Done, "nyc1", "5", "")
