@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"nightshift/civo/civosim"
 	"nightshift/events"
 )
 
@@ -45,6 +48,29 @@ func TestACallThatIsAnnouncedWhenTheDaemonIsToldToEndIsTakenBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The daemon is told to end while its call is under way. What Civo answers is known
+// to the next one, which need not wait until nobody can be waiting for it any more.
+func TestAnAnswerThatComesWhenTheDaemonIsToldToEndIsKnownToTheNext(t *testing.T) {
+	withFarServer(t, "2026-03-04 12:00", office, func(t *testing.T, w *world, _ *farServer) {
+		w.sim.Inject(civosim.Fault{Op: "stop", Kind: civosim.Slow, Delay: 12 * time.Second, Count: 1})
+		w.command(events.Command{Instance: web1, Action: "stop", ID: "once"})
+		w.after(time.Second)
+		w.end() // the call ends within the grace period
+		w.begin()
+		w.after(25 * time.Second) // the instance takes 20 s
+		var words []string
+		for rec, err := range w.bus.Records(t.Context(), "", time.Time{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			words = append(words, strings.TrimSpace(string(rec.Outcome)+" "+rec.Detail))
+		}
+		if want := []string{"started", "accepted", "done"}; !slices.Equal(words, want) {
+			t.Errorf("the ledger says %q, want %q", words, want)
+		}
+	})
 }
 
 // onWrite does something, once, when a text is written to the server.
