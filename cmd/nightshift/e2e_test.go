@@ -30,7 +30,7 @@ import (
 const e2eToken = "s3cret-t0ken-of-the-test"
 
 // patience bounds every wait on another process.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 var built = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "nightshift-e2e-"); err != nil {
@@ -333,7 +333,7 @@ func (s *site) ledger(nc *nats.Conn) map[string][]string {
 	}
 	outcomes := make(map[string][]string)
 	for range info.CachedInfo().State.Msgs {
-		m, err := consumer.Next(jetstream.FetchMaxWait(5 * time.Second))
+		m, err := consumer.Next(jetstream.FetchMaxWait(patience))
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -704,7 +704,8 @@ func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
 
 	begun := make(map[string]int) // calls announced, by edge and instance
 	late, waited := time.Duration(0), 0
-	for _, e := range m.events() {
+	evts := m.events()
+	for _, e := range evts {
 		if e.Outcome == "started" && strings.HasPrefix(e.Trigger, "local-w") {
 			waited++
 			late = max(late, e.at.Sub(m.machine(e.Planned)))
@@ -728,7 +729,7 @@ func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
 		}
 		for i := range manyPulses {
 			if n := begun[policy+"@"+strconv.FormatInt(at.Unix(), 10)+" "+instanceID(1, i)]; n != 1 {
-				t.Errorf("the edge of %s at %s called %d times for pulse-%d, want once", policy, at.Format(time.TimeOnly), n, i)
+				t.Errorf("the edge of %s at %s called %d times for pulse-%d, want once:%s", policy, at.Format(time.TimeOnly), n, i, trailOf(evts, instanceID(1, i)))
 			}
 		}
 	}
@@ -739,6 +740,17 @@ func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
 		t.Errorf("a call began %s after its edge", late)
 	}
 	t.Logf("%d edges over 4 upgrades, the latest call began %s after its edge", edges, late.Round(time.Millisecond))
+}
+
+// trailOf is what is stored about an instance.
+func trailOf(all []manyEvent, instance string) string {
+	var b strings.Builder
+	for _, e := range all {
+		if e.Instance == instance {
+			fmt.Fprintf(&b, "\n  %s %s of %s: %s %s; %s; %s", e.at.UTC().Format("15:04:05.000"), e.Action, e.Planned.Format(time.TimeOnly), e.Outcome, e.Reason, e.Detail, e.Error)
+		}
+	}
+	return b.String()
 }
 
 // machine is when it is a plan time.
