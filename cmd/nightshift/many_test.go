@@ -54,6 +54,8 @@ const (
 	manyPulses = 8
 	manyWebs   = 24
 	manyProbes = 6
+
+	manyWait = 3 * time.Second // from when a command is sent around an upgrade until it is due
 )
 
 var manyStart = time.Date(2026, 3, 4, 12, 0, 30, 0, time.UTC)
@@ -682,7 +684,7 @@ func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
 			upcoming = m.machine(m.plan(edge).Add(time.Minute))
 		}
 		edge = upcoming
-		pause(t.Context(), time.Until(edge.Add(around-time.Second)))
+		pause(t.Context(), time.Until(edge.Add(around+2*time.Second-manyWait)))
 		for n := range manyProbes { // wait in the hands of both, and are due when the old one has gone
 			id := fmt.Sprintf("w%d-%d", round, n)
 			due := m.plan(edge.Add(around + 2*time.Second))
@@ -708,7 +710,7 @@ func TestARollingUpgradeOverEdgesIsLateForNone(t *testing.T) {
 	for _, e := range evts {
 		if e.Outcome == "started" && strings.HasPrefix(e.Trigger, "local-w") {
 			waited++
-			late = max(late, e.at.Sub(m.machine(e.Planned)))
+			late = max(late, e.at.Sub(m.machine(e.Planned).Add(manyWait)))
 		}
 		if e.Outcome == "started" && strings.HasPrefix(e.Policy, "pulse-") {
 			begun[e.Policy+"@"+strconv.FormatInt(e.Planned.Unix(), 10)+" "+e.Instance]++
