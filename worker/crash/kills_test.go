@@ -107,16 +107,18 @@ func TestRandomKills(t *testing.T) {
 			s.from, s.began, s.speed = s.at(slow), slow, max(1, s.speed/20) // so that there are moments at which nothing is to be done
 			s.comesBack()
 			var end time.Time
-			st := s.allEnded(func() error {
+			st := s.allEnded(func(since time.Time) error {
 				end = s.now()
-				if near := s.cfg.Policies.Edges(s.before(end, 5*time.Second), s.before(end, -time.Second)); len(near) > 0 {
+				if near := s.cfg.Policies.Edges(s.before(since, 5*time.Second), s.before(end, -3*time.Second)); len(near) > 0 {
 					return fmt.Errorf("edge %s has just been, or comes", near[0].ID())
 				}
 				return nil
 			})
+			s.checkFleet(&st, end) // at once: the next edge comes
+			history := s.history(&st, known, before, plan)
 			t.Logf("%d kills over %s of plan time: %d runs, %d commands and alerts, %s", *kills, end.Sub(since).Round(time.Hour), len(st.runs), len(accepted), st.counts())
 			s.check(&st, since, end, accepted)
-			for _, breach := range promise.Check(s.history(&st, known, before, plan)) {
+			for _, breach := range promise.Check(history) {
 				t.Error(breach)
 			}
 		})
@@ -254,7 +256,6 @@ func (s *site) check(st *story, since, end time.Time, accepted []string) {
 		}
 	}
 	s.checkReboots(st)
-	s.checkFleet(st, end)
 }
 
 // checkReboots looks in the simulator's own ledger whether any reboot was carried

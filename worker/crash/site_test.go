@@ -281,9 +281,10 @@ func (s *site) until(what string, ask func() error) {
 	}
 }
 
-// allEnded waits until nothing waits for the daemon any more, and nothing else
-// speaks against it, and is what is stored then. also may be nil.
-func (s *site) allEnded(also func() error) (st story) {
+// allEnded waits until nothing waits for the daemon any more, and is what is stored
+// then. isCalm, which may be nil, says what else speaks against it, since a plan time;
+// it is asked once more when all is read, which takes a while.
+func (s *site) allEnded(isCalm func(since time.Time) error) (st story) {
 	s.t.Helper()
 	bus := s.bus()
 	js, err := jetstream.New(bus.Conn())
@@ -294,13 +295,17 @@ func (s *site) allEnded(also func() error) (st story) {
 		if err := s.isIdle(js); err != nil {
 			return err
 		}
-		if also != nil {
-			if err := also(); err != nil {
+		since := s.now()
+		if isCalm != nil {
+			if err := isCalm(since); err != nil {
 				return err
 			}
 		}
 		if st, err = s.read(bus); err == nil && len(st.runs) == 0 {
 			err = errors.New("no plan is stored")
+		}
+		if err == nil && isCalm != nil {
+			err = isCalm(since)
 		}
 		return err
 	})
