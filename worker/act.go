@@ -186,7 +186,9 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	if !a.isOurs() {
 		return next{}, events.ErrLetGo
 	}
-	started, ok, err := r.bus.PublishStarted(ctx, rec, seq)
+	// The answer is awaited although the daemon may be told to end: what is announced
+	// and not called must be taken back, and a ledger that is read at once may lack it.
+	started, ok, err := r.bus.PublishStarted(context.WithoutCancel(ctx), rec, seq)
 	if err != nil {
 		return r.notAnnounced(ctx, a, rec, fmt.Errorf("announce the call of action %s: %w", it.ID, err))
 	}
@@ -233,7 +235,7 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 // still to be made, is not known. Only this process knows that: what is announced without an answer
 // would count as sent.
 func (r *runner) notAnnounced(ctx context.Context, a *attempt, rec events.Record, fault error) (next, error) {
-	if r.embedded {
+	if r.embedded && ctx.Err() == nil {
 		return next{}, fault
 	}
 	err := r.keep(context.WithoutCancel(ctx), func(ctx context.Context) error {

@@ -20,9 +20,11 @@ import (
 type farServer struct {
 	server *server.Server
 
-	mu    sync.Mutex
-	away  bool
-	conns []net.Conn
+	mu     sync.Mutex
+	away   bool
+	conns  []net.Conn
+	text   []byte // for onWrite
+	writes func()
 }
 
 // Dial connects as a nats.CustomDialer.
@@ -33,10 +35,11 @@ func (f *farServer) Dial(string, string) (net.Conn, error) {
 		return nil, errors.New("connection refused")
 	}
 	conn, err := f.server.InProcessConn()
-	if err == nil {
-		f.conns = append(f.conns, conn)
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	f.conns = append(f.conns, conn)
+	return watchedConn{conn, f}, nil
 }
 
 // cut ends all connections and lets none be made until restore.

@@ -131,7 +131,12 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 
 // carryOut brings one action to its outcome and returns nil, or returns why it
 // could not: then its run is delivered again.
-func (r *runner) carryOut(ctx context.Context, a *attempt) error {
+func (r *runner) carryOut(ctx context.Context, a *attempt) (err error) {
+	defer func() {
+		if err != nil { // whoever goes on cannot know that the call was accepted
+			err = errors.Join(err, r.noteAccepted(ctx, a))
+		}
+	}()
 	for {
 		trail, err := r.trail(ctx, a)
 		if err != nil {
@@ -152,6 +157,7 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) error {
 			return err
 		}
 		if n.outcome != nil {
+			a.accepted = nil // the outcome says it
 			return r.end(ctx, a, *n.outcome)
 		}
 		if n.turn != nil {

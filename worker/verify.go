@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,7 +34,7 @@ func (r *runner) verify(ctx context.Context, a *attempt, accepted events.Record)
 		}
 		reading, err := r.nextReading(ctx, a, notBefore, pace)
 		if err != nil && ctx.Err() != nil {
-			return next{}, errors.Join(err, r.noteAccepted(ctx, a))
+			return next{}, err
 		}
 		late := time.Since(since) > r.verifyBy.Within
 		switch {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -58,19 +57,11 @@ func TestScripts(t *testing.T) {
 			}
 			sim := httptest.NewServer(civosim.New(civosim.Options{Token: "12345", Regions: []string{"LON1", "NYC1"}, Fleet: fleet, Delay: 200 * time.Millisecond, Seed: 1}))
 			env.Defer(sim.Close)
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			addr := ln.Addr().String()
-			if err := ln.Close(); err != nil {
-				return err
-			}
 			env.Setenv("SIM", sim.URL)
 			if err := setFirewall(env, sim.URL); err != nil {
 				return err
 			}
-			env.Setenv("NATS", addr)
+			env.Setenv("NATS", freeAddr(t))
 			env.Setenv("NIGHTSHIFT_NATS_URL", "")
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("TZ", "UTC")

@@ -38,8 +38,10 @@ func TestASplitBetweenNATSNodesDoublesNothing(t *testing.T) {
 	quiet := time.Now()
 	came := len(m.stored("NS_IN"))
 	pause(patient, 6*time.Second) // two edges, a dozen commands
-	if n := len(m.stored("NS_IN")) - came; n < 12 {
-		t.Errorf("%d triggers were stored while the node was alone, want more", n)
+	for len(m.stored("NS_IN")) < came+12 {
+		if pause(patient, 300*time.Millisecond); patient.Err() != nil {
+			t.Fatal("hardly anything is stored while one node is alone")
+		}
 	}
 	healed := time.Now()
 	for _, r := range m.requests() {

@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -11,8 +10,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"nightshift/civo"
 	"nightshift/civo/civosim"
@@ -61,6 +58,14 @@ const killsFleet = `instances:
   - { hostname: "asked-%d", count: 3, region: NYC1, tags: [role=asked] }
 `
 
+func killsScene() scene {
+	return scene{
+		sim:      civosim.Options{Regions: []string{"LON1", "NYC1"}, Delay: 300 * time.Millisecond, Jitter: 0.5, Lag: 50 * time.Millisecond, Seed: *killSeed},
+		fleet:    killsFleet,
+		policies: killsFile,
+	}
+}
+
 // pause is about how long a daemon lives, its start left aside.
 const pause = time.Second
 
@@ -68,17 +73,10 @@ func TestRandomKills(t *testing.T) {
 	for _, external := range []bool{false, true} {
 		t.Run(fmt.Sprintf("external=%t", external), func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, external, civosim.Options{Regions: []string{"LON1", "NYC1"}, Delay: 300 * time.Millisecond, Jitter: 0.5, Lag: 50 * time.Millisecond, Seed: *killSeed}, killsFleet, killsFile, "")
-			for _, text := range []string{"*:server-error,probability=0.02,count=-1", "soft_reboot:cut-after,probability=0.1,count=-1", "stop:cut-after,probability=0.05,count=-1"} {
-				fault, err := civosim.ParseFault(text)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.sim.Inject(fault)
-			}
+			s := newSite(t, killsScene(), external, time.Date(2026, 3, 2, 0, 30, 0, 0, time.UTC), "")
+			s.inject("*:server-error,probability=0.02,count=-1", "soft_reboot:cut-after,probability=0.1,count=-1", "stop:cut-after,probability=0.05,count=-1")
 			rng := rand.New(rand.NewPCG(*killSeed, 0))
 			days := max(3, 30**kills/1000)
-			s.from = time.Date(2026, 3, 2, 0, 30, 0, 0, time.UTC)
 			s.speed = float64(days*24*3600) / (float64(*kills) * pause.Seconds())
 
 			first := s.start("")
@@ -88,8 +86,7 @@ func TestRandomKills(t *testing.T) {
 			first.kill()
 			outside := s.world(rand.New(rand.NewPCG(*killSeed, 1)))
 			for range *kills {
-				s.redeliver()
-				d := s.start("")
+				d := s.comesBack()
 				if rng.IntN(5) > 0 { // else it may die while it starts
 					d.says(`"ready"`)
 				}
@@ -108,47 +105,24 @@ func TestRandomKills(t *testing.T) {
 				return s.at(machine)
 			}
 			s.from, s.began, s.speed = s.at(slow), slow, max(1, s.speed/20) // so that there are moments at which nothing is to be done
-			s.redeliver()
-			s.start("")
-			bus := s.bus()
-			js, err := jetstream.New(bus.Conn())
-			if err != nil {
-				t.Fatal(err)
-			}
-			var st story
+			s.comesBack()
 			var end time.Time
-			s.until("all has ended", func() error {
-				if err := s.isIdle(js); err != nil {
-					return err
-				}
+			st := s.allEnded(func(since time.Time) error {
 				end = s.now()
-				if near := s.cfg.Policies.Edges(s.before(end, 5*time.Second), s.before(end, -time.Second)); len(near) > 0 {
+				if near := s.cfg.Policies.Edges(s.before(since, 5*time.Second), s.before(end, -3*time.Second)); len(near) > 0 {
 					return fmt.Errorf("edge %s has just been, or comes", near[0].ID())
 				}
-				st, err = s.read(bus)
-				return err
+				return nil
 			})
+			s.checkFleet(&st, end) // at once: the next edge comes
+			history := s.history(&st, known, before, plan)
 			t.Logf("%d kills over %s of plan time: %d runs, %d commands and alerts, %s", *kills, end.Sub(since).Round(time.Hour), len(st.runs), len(accepted), st.counts())
 			s.check(&st, since, end, accepted)
-			for _, breach := range promise.Check(s.history(&st, known, before, plan)) {
+			for _, breach := range promise.Check(history) {
 				t.Error(breach)
 			}
 		})
 	}
-}
-
-// history is what happened, for the rules of package promise.
-func (s *site) history(st *story, known time.Time, before promise.Fleet, plan func(time.Time) time.Time) *promise.History {
-	h := &promise.History{
-		Now: time.Now(), Settled: true, Started: s.lives[0].from, Events: st.records, Runs: st.runs, Ticks: st.ticks, Requests: s.sim.Requests(), Plan: plan,
-		Files:  []promise.File{{Daemon: "it", From: known, Set: &s.cfg.Policies}},
-		Fleets: []promise.Fleet{before, promise.FleetOf(s.sim, time.Now())},
-		Apart:  20 * time.Millisecond,
-	}
-	for _, l := range s.lives {
-		h.Up = append(h.Up, promise.Span{Daemon: "it", From: l.from, Until: cmp.Or(l.until, h.Now)})
-	}
-	return h
 }
 
 // before is the plan time a span of machine time before another.
@@ -160,8 +134,7 @@ func (s *site) before(plan time.Time, d time.Duration) time.Time {
 // than a moment ago.
 func (s *site) caughtUp(since time.Time) *daemon {
 	s.t.Helper()
-	s.redeliver()
-	d := s.start("")
+	d := s.comesBack()
 	bus := s.bus()
 	s.until("edges are caught up", func() error {
 		upTo := s.before(s.now(), 2*time.Second)
@@ -251,21 +224,6 @@ func (s *site) sendOne(ctx context.Context, n int, all []civosim.Instance, rng *
 	return trigger
 }
 
-// counts are the outcomes, summed up.
-func (st *story) counts() string {
-	by := make(map[events.Outcome]int)
-	for _, rec := range st.records {
-		by[rec.Outcome]++
-	}
-	var words []string
-	for _, o := range events.Outcomes() {
-		if by[o] > 0 {
-			words = append(words, fmt.Sprintf("%d %s", by[o], o))
-		}
-	}
-	return strings.Join(words, ", ")
-}
-
 // check says what of the promise was not kept.
 func (s *site) check(st *story, since, end time.Time, accepted []string) {
 	s.t.Helper()
@@ -298,17 +256,6 @@ func (s *site) check(st *story, since, end time.Time, accepted []string) {
 		}
 	}
 	s.checkReboots(st)
-	s.checkFleet(st, end)
-}
-
-// isVoided reports whether an edge is in a range that was reported as missed.
-func (st *story) isVoided(e policies.Edge) bool {
-	return slices.ContainsFunc(st.ticks, func(t events.Tick) bool {
-		return t.Policy == e.Policy && t.Missed > 0 && !e.Planned.Before(t.Since) && !e.Planned.After(t.Planned) &&
-			slices.ContainsFunc(st.records, func(rec events.Record) bool {
-				return rec.Action == "tick" && rec.Outcome == events.Expired && rec.Policy == t.Policy && rec.Planned.Equal(t.Planned)
-			})
-	})
 }
 
 // checkReboots looks in the simulator's own ledger whether any reboot was carried
@@ -356,49 +303,4 @@ func (s *site) checkFleet(st *story, at time.Time) {
 			s.t.Errorf("%s should be changed: %s (%s)%s", a.Hostname, a.Verb, a.Policy, st.newest(a.Instance))
 		}
 	}
-}
-
-// newest is what is stored of the newest actions of an instance.
-func (st *story) newest(instance string) string {
-	var ids []string
-	for _, rec := range st.records {
-		if rec.Instance == instance && !slices.Contains(ids, rec.ActionID) {
-			ids = append(ids, rec.ActionID)
-		}
-	}
-	var b strings.Builder
-	for _, id := range ids[max(0, len(ids)-4):] {
-		b.WriteString(st.trail(id))
-	}
-	return b.String()
-}
-
-// trail is all that is stored of an action.
-func (st *story) trail(id string) string {
-	var b strings.Builder
-	for _, run := range st.runs {
-		for _, it := range run.Items {
-			if it.ID == id {
-				fmt.Fprintf(&b, "\n  run %d %s of %s: %s %s, skip %q, not after %s", run.Seq, run.Trigger, run.StoredAt, it.Action, it.Hostname, it.Skip, it.NotAfter)
-			}
-		}
-	}
-	for _, rec := range st.records {
-		if rec.ActionID == id {
-			fmt.Fprintf(&b, "\n  %d %s %s %s; %s; %s", rec.Seq, rec.StoredAt.UTC().Format("15:04:05.000"), rec.Outcome, rec.Reason, rec.Detail, rec.Error)
-		}
-	}
-	return b.String()
-}
-
-// isGivenUp reports whether the newest that was to be done with an instance's power has
-// an outcome that says that it was not done: the give-up time of what is called when
-// the daemon is killed may be over when the next one looks.
-func (st *story) isGivenUp(instance string) bool {
-	for _, rec := range slices.Backward(st.records) {
-		if rec.Instance == instance && rec.Outcome.Ends() && (rec.Action == string(policies.Start) || rec.Action == string(policies.Stop)) {
-			return rec.Outcome == events.Failed || rec.Outcome == events.Expired
-		}
-	}
-	return false
 }

@@ -1,14 +1,11 @@
 package crash
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"nightshift/civo/civosim"
 	"nightshift/events"
@@ -55,49 +52,27 @@ func TestAnOrderGoesOnAfterAKill(t *testing.T) {
 	for _, external := range []bool{false, true} {
 		t.Run(fmt.Sprintf("external=%t", external), func(t *testing.T) {
 			t.Parallel()
-			before := orderSite(t, external, "")
-			before.from = noon.Add(-time.Hour)
-			first := before.start("")
-			before.knows("at-noon")
-			first.kill()
+			before := knownBefore(t, orderScene(), external)
 			for _, point := range []string{"started-stored:2", "accepted-noted:1", "stage-noticed:1", "answer-read:3", "outcome-stored:4", "stage-noticed:2"} {
 				t.Run(point, func(t *testing.T) {
 					t.Parallel()
-					orderGoesOn(t, point, external, before.store())
+					orderGoesOn(t, point, external, before)
 				})
 			}
 		})
 	}
 }
 
-func orderSite(t *testing.T, external bool, before string) *site {
-	t.Helper()
-	return newSite(t, external, civosim.Options{Regions: []string{"LON1"}, Delay: 300 * time.Millisecond, Seed: 1}, orderFleet(), orderFile, before)
+func orderScene() scene {
+	return scene{sim: civosim.Options{Regions: []string{"LON1"}, Delay: 300 * time.Millisecond, Seed: 1}, fleet: orderFleet(), policies: orderFile}
 }
 
 func orderGoesOn(t *testing.T, point string, external bool, before string) {
-	s := orderSite(t, external, before)
-	s.from = noon
+	s := newSite(t, orderScene(), external, noon, before)
 	asFound := promise.FleetOf(s.sim, time.Now())
 	s.start(point).crashes()
-	s.redeliver()
-	s.start("")
-	bus := s.bus()
-	js, err := jetstream.New(bus.Conn())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var st story
-	s.until("all has ended", func() error {
-		if err := s.isIdle(js); err != nil {
-			return err
-		}
-		st, err = s.read(bus)
-		if err == nil && len(st.runs) == 0 {
-			err = errors.New("no plan is stored")
-		}
-		return err
-	})
+	s.comesBack()
+	st := s.allEnded(nil)
 	checkOrder(t, s, &st)
 	known := s.began.Add(-time.Hour) // before it began, an hour of plan time
 	for _, breach := range promise.Check(s.history(&st, known, asFound, s.at)) {

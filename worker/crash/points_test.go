@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"nightshift/civo"
 	"nightshift/civo/civosim"
 	"nightshift/events"
 	"nightshift/worker"
@@ -92,14 +92,12 @@ verify: { within: 20s, settle: 1s, apart: 200ms }
 civo: { rate: 50/s }
 `
 
-var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-
 func TestEveryPoint(t *testing.T) {
 	for _, external := range []bool{false, true} {
 		for _, d := range deeds {
 			t.Run(fmt.Sprintf("%s, external=%t", d.name, external), func(t *testing.T) {
 				t.Parallel()
-				before := d.knownBefore(t, external)
+				before := knownBefore(t, d.scene(t, ""), external)
 				for _, point := range d.points {
 					t.Run(point, func(t *testing.T) {
 						t.Parallel()
@@ -111,64 +109,38 @@ func TestEveryPoint(t *testing.T) {
 	}
 }
 
-func (d *deed) site(t *testing.T, external bool, before string) *site {
+func (d *deed) scene(t *testing.T, point string) scene {
 	t.Helper()
+	delay := 400 * time.Millisecond
+	if slices.Contains(onAWait, point) { // so long that it is waited for, on a busy machine, too
+		delay = 5 * time.Second
+	}
 	instance := d.instance
 	if !strings.Contains(instance, "tags:") {
 		instance = strings.TrimSuffix("tags: [env=crash], "+instance, ", ")
 	}
-	fleet := fmt.Sprintf("instances:\n  - { id: %s, hostname: it, region: LON1, %s }\n", it, instance)
-	policies := strings.NewReplacer("DO", d.do, "MODE", cmp.Or(d.mode, "act"), "CAUSE", cmp.Or(d.cause, `cron: "0 12 * * *"`)).Replace(pointsFile)
-	policies = strings.ReplaceAll(policies, "FIREWALL", firewallID(t))
-	return newSite(t, external, civosim.Options{Regions: []string{"LON1"}, Delay: 400 * time.Millisecond, Seed: 1}, fleet, policies, before)
-}
-
-// knownBefore is the store of a daemon that knew its policy before noon.
-func (d *deed) knownBefore(t *testing.T, external bool) string {
-	t.Helper()
-	s := d.site(t, external, "")
-	s.from = noon.Add(-time.Hour)
-	first := s.start("")
-	s.knows("at-noon")
-	first.kill()
-	return s.store()
+	file := strings.NewReplacer("DO", d.do, "MODE", cmp.Or(d.mode, "act"), "CAUSE", cmp.Or(d.cause, `cron: "0 12 * * *"`)).Replace(pointsFile)
+	return scene{
+		sim:      civosim.Options{Regions: []string{"LON1"}, Delay: delay, Seed: 1},
+		fleet:    fmt.Sprintf("instances:\n  - { id: %s, hostname: it, region: LON1, %s }\n", it, instance),
+		policies: strings.ReplaceAll(file, "FIREWALL", firewallID(t)),
+	}
 }
 
 // crashAt lets a daemon come back at noon, when everything happens, end itself at
 // a point, and come back once more.
 func (d *deed) crashAt(t *testing.T, point string, external bool, before string) {
-	s := d.site(t, external, before)
-	s.from = noon
+	s := newSite(t, d.scene(t, point), external, noon, before)
 	if d.fault != "" {
-		fault, err := civosim.ParseFault(d.fault)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.sim.Inject(fault)
+		s.inject(d.fault)
 	}
 	first := s.start(point + ":1")
 	d.askUntil(s, first)
 	first.crashes()
 
-	s.redeliver()
-	second := s.start("")
+	second := s.comesBack()
 	d.askUntil(s, second)
-	bus := s.bus()
-	js, err := jetstream.New(bus.Conn())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var st story
-	s.until("all has ended", func() error {
-		if err := s.isIdle(js); err != nil {
-			return err
-		}
-		st, err = s.read(bus)
-		if err == nil && len(st.runs) == 0 {
-			err = errors.New("no plan is stored")
-		}
-		return err
-	})
+	st := s.allEnded(nil)
 	d.check(t, s, &st, point)
 }
 
@@ -246,4 +218,26 @@ func (d *deed) check(t *testing.T, s *site, st *story, point string) {
 	if calls != want && !(isBeside && isLost && calls == 0) {
 		t.Errorf("%d requests, want %d", calls, want)
 	}
+}
+
+// firewallID is the id of the restrictive firewall of every simulator with seed 1.
+func firewallID(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(civosim.New(civosim.Options{Regions: []string{"LON1"}, Seed: 1}))
+	defer server.Close()
+	api, err := civo.New("any", civo.Options{BaseURL: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := api.Firewalls(t.Context(), "LON1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		if f.Name == "restrictive-firewall" {
+			return f.ID
+		}
+	}
+	t.Fatal("there is no firewall")
+	return ""
 }
