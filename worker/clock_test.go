@@ -15,7 +15,7 @@ func noNTP() bool { return false }
 func (w *world) restartOff(d time.Duration) {
 	w.t.Helper()
 	w.end()
-	w.o.Clock, w.o.Synced = worker.Off(time.Now(), d), noNTP
+	w.o.Clock, w.o.Synced = worker.Off(d), noNTP
 	w.begin()
 }
 

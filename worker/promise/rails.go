@@ -98,6 +98,11 @@ func notWatched(s *story) {
 	}
 	for _, rec := range s.started {
 		p, ok := s.item[rec.ActionID]
+		if s.forEachMoment(rec, func(set *policies.Set, _ policies.Instance) bool {
+			return set.ModeOf(rec.Policy) == policies.ModeObserve
+		}) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s by %s began, and the policy file says observe", rec.Action, host(rec), source(rec.Policy)), line(rec))
+		}
 		switch {
 		case !ok:
 		case p.Observe:
@@ -270,7 +275,7 @@ func cooledDown(s *story) {
 		if !s.bySignal(rec) {
 			continue
 		}
-		key := policies.CooldownKey(rec.Policy, rec.Instance)
+		key := policies.CooldownKey(s.named(rec.Policy), rec.Instance)
 		if before, ok := last[key]; ok && before.Trigger != rec.Trigger && s.forEachMoment(rec, func(set *policies.Set, _ policies.Instance) bool {
 			p, known := set.Policy(rec.Policy)
 			return known && s.planAt(rec.StoredAt.Add(Grace)).Before(s.planAt(before.StoredAt).Add(p.Cooldown))
@@ -360,7 +365,7 @@ func (s *story) atMost() {
 				return false
 			}
 			for _, other := range s.started[:n] {
-				if s.bySignal(other) && other.Policy == rec.Policy && !touched[other.Instance] && s.reached(other) &&
+				if s.bySignal(other) && s.named(other.Policy) == s.named(rec.Policy) && !touched[other.Instance] && s.reached(other) &&
 					s.planAt(rec.StoredAt.Add(Grace)).Before(s.planAt(other.StoredAt).Add(p.AtMost.Within)) {
 					touched[other.Instance] = true
 					shown = append(shown, line(other))
