@@ -187,6 +187,28 @@ func onlyAllowed(s *story) {
 	}
 }
 
+// stillSelected lets a policy that was renamed act for what its former name planned.
+func stillSelected(s *story) {
+	s.sawKept(policies.ReasonPolicyChanged, policies.ReasonChanged)
+	for _, rec := range s.started {
+		if rec.Policy == "" || isPseudo(rec.Policy) {
+			continue
+		}
+		why := ""
+		if s.forEachMoment(rec, func(set *policies.Set, inst policies.Instance) bool {
+			n := slices.IndexFunc(set.Policies, func(p policies.Policy) bool { return s.named(p.Name) == s.named(rec.Policy) })
+			if n < 0 {
+				why = "is gone from the policy file"
+				return true
+			}
+			why = "does not select it"
+			return !set.Policies[n].Select.Matches(inst)
+		}) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began by policy %s, which %s", rec.Action, host(rec), rec.Policy, why), line(rec))
+		}
+	}
+}
+
 // bySignal reports whether a signal's policy touches what runs.
 func (s *story) bySignal(rec events.Record) bool {
 	p, ok := s.item[rec.ActionID]

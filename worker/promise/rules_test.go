@@ -225,6 +225,7 @@ func TestEachRuleIsFoundBroken(t *testing.T) {
 			b.Keeps = []promise.Keep{{Instance: dev, Keep: policies.Keep{State: schedule.Running, Since: nineteen.Add(-time.Hour), Until: nineteen.Add(time.Hour)}}}
 		},
 		"only what is allowed": func(b *book) { b.act("local-1", "command", item("resize", web, "", nineteen, false), nineteen) },
+		"still selected":       func(b *book) { b.limit(func(set *policies.Set) { set.Policies = set.Policies[1:] }) },
 		"off on purpose": func(b *book) {
 			b.act("prometheus-2", "signal", item("reboot", dev, "night-watch", nineteen.Add(time.Hour), false), nineteen.Add(time.Hour))
 		},
