@@ -161,7 +161,7 @@ func (c *clockCheck) isWrong() bool {
 // NATS cannot be asked for its clock is no reason: a pause helps then, too.
 func (c *clockCheck) refuse(ctx context.Context) error {
 	var wrong *ClockError
-	if c.isWrong() && errors.As(c.ok(ctx), &wrong) {
+	if errors.As(c.ok(ctx), &wrong) {
 		return events.Refuse(503, "not stored: %v", wrong)
 	}
 	return nil

@@ -159,3 +159,20 @@ func TestWhatChangesByHandWhileTheClockIsWrongIsSeenWhenItIsRight(t *testing.T) 
 		}
 	})
 }
+
+func TestAClockThatIsWrongSilencesNoPolicyFromThenOn(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.end()
+		w.putBreaker("dev-hours", map[string]any{"last": "stop of dev-9: quota", "until": time.Now().Add(45 * time.Minute), "times": 1})
+		w.o.Clock, w.o.Synced = worker.Off(-3*time.Hour), noNTP
+		w.begin()
+		w.after(time.Minute)
+		keys, err := w.bus.State().ListKeysFiltered(t.Context(), "pause.>")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range keys.Keys() {
+			t.Errorf("%s is stored, since a time of that clock", key)
+		}
+	})
+}

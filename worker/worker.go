@@ -198,6 +198,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // prepare reads from the store what must be known before anything is decided.
 func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
+	wrong := w.wall.refuse(ctx) // and it is known from the first reading on
 	if err := w.lookBack(ctx); err != nil {
 		return err
 	}
@@ -209,6 +210,9 @@ func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
 		return fmt.Errorf("count the actions of the last hour: %w", err)
 	}
 	r.hour.began = began
+	if wrong != nil {
+		return nil // who wants to act when it is right, silences his policy himself
+	}
 	return w.memory.silenceBroken(ctx)
 }
 
