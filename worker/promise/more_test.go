@@ -53,7 +53,7 @@ func (s *scenario) night() {
 		return
 	}
 	n := nights[dice.IntN(len(nights))]
-	s.begin, s.v.zone = n.change.Add(-time.Duration(10+dice.IntN(80))*time.Minute), n.zone
+	s.begin, s.v.zone = n.change.Add(-time.Duration(10+60*dice.IntN(2))*time.Minute), n.zone // so that it ends well behind an edge
 	if dice.Float64() < 0.5 {
 		s.v.windows = nightly
 	}
@@ -72,7 +72,7 @@ var nights = []struct {
 
 // nightly has windows that begin or end in the hour that is left out or read twice,
 // one that lies in it, and one past midnight.
-const nightly = `"23:40-00:20", "00:50-01:10", "01:30-01:50", "02:10-02:30", "02:50-03:30", "04:00-05:00", "06:00-07:00"`
+const nightly = `"23:40-00:20", "00:50-01:15", "01:30-01:50", "02:15-02:30", "02:50-03:30", "04:00-05:00", "06:00-07:00"`
 
 // renames gives a policy another name, which carries on its history, and perhaps the
 // old one again; half of them right after an alert, whose cool-down must go with it.

@@ -246,6 +246,9 @@ func newScenario(seed uint64, trouble time.Duration) *scenario {
 	s.kills()
 	s.more()
 	slices.SortStableFunc(s.steps, func(a, b step) int { return int(a.at - b.at) })
+	for i := range s.steps { // calm is counted from there, and is to end well behind an edge
+		s.steps[i].at = min(s.steps[i].at, s.trouble)
+	}
 	return s
 }
 

@@ -111,10 +111,10 @@ func (s *story) shareOfPolicy() {
 		if p, ok := s.item[rec.ActionID]; !s.bySignal(rec) || !ok || p.run.Held != "" {
 			continue
 		}
-		_, selects, _ := s.selected(rec.Policy, rec.StoredAt)
+		least, selects, _ := s.selected(rec.Policy, rec.StoredAt)
 		most, bound := s.allowed(rec.StoredAt, func(*policies.Set) int { return selects })
-		if !bound {
-			continue
+		if _, atLeast := s.allowed(rec.StoredAt, func(*policies.Set) int { return least }); !bound || !atLeast {
+			continue // few enough, as far as one could know, to be bound by nothing
 		}
 		s.saw()
 		touched, shown := map[string]bool{rec.Instance: true}, []string{line(rec)}
