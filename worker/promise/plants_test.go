@@ -88,23 +88,19 @@ func repeatable(it events.Item) bool { return it.Kind != string(policies.KindReb
 	reason, detail := r.set().Overrules(`}}},
 }
 
-// editPlants are bugs in how an edit of the file is taken up.
+// editPlants are bugs in how an edit of the file, and a clock, are taken.
 var editPlants = []plant{
-	{"what was planned before an edit is carried out", "still selected", 1, []put{{"worker/rails.go",
+	{"what was planned before an edit is carried out", "still selected", 70, []put{{"worker/rails.go",
 		"	name := l.a.item.Policy\n	if name == \"\" {\n", `
 	name := l.a.item.Policy
 	if name == "" || planted("what was planned before an edit is carried out") {
 `}}},
-	{"observe comes too late", "not what is only watched", 1, []put{{"worker/rails.go",
+	{"observe comes too late", "not what is only watched", 63, []put{{"worker/rails.go",
 		"	case mode == policies.ModeObserve:\n", `
 	case planted("observe comes too late"):
 	case mode == policies.ModeObserve:
 `}}},
-	{"a rename forgets cool-downs", "cool-down", 1, []put{{"worker/rename.go",
-		"		if p := &set.Policies[i]; p.Was != \"\" {\n", `
-		if p := &set.Policies[i]; p.Was != "" && !planted("a rename forgets cool-downs") {
-`}}},
-	{"a wrong clock is believed", "not before it is due", 1, []put{{"worker/clock.go",
+	{"a wrong clock is believed", "edges are known", 1, []put{{"worker/clock.go",
 		"	if c.clock.IsFast() {\n		return nil\n	}\n	for {\n", `
 	if c.clock.IsFast() || planted("a wrong clock is believed") {
 		return nil
