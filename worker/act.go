@@ -59,14 +59,14 @@ func (r *runner) slot(ctx context.Context, a *attempt) (release func(), err erro
 
 // act looks at the instance, checks the rails, and calls the API once.
 func (r *runner) act(ctx context.Context, a *attempt, trail events.Trail) (next, error) {
+	if err := r.check.ok(ctx); err != nil { // by a clock that is wrong nothing is too late
+		return lookAgain(time.Now().Add(clockPoll)), r.note(ctx, a, "put off", err.Error())
+	}
 	if v, ok := r.tooLate(a, trail); ok {
 		return ended(v), nil
 	}
 	if until, err := r.account.closed(); err != nil {
 		return lookAgain(until), r.note(ctx, a, "put off", "Civo refuses the token")
-	}
-	if err := r.check.ok(ctx); err != nil {
-		return lookAgain(time.Now().Add(clockPoll)), r.note(ctx, a, "put off", err.Error())
 	}
 	a.item.Policy = r.memory.nameInForce(a.item.Policy) // the file may have been edited while it waited
 	it := a.item

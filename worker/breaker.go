@@ -116,6 +116,10 @@ func (r *runner) judge(ctx context.Context, it events.Item, v verdict) {
 		return
 	}
 	ctx = context.WithoutCancel(ctx)
+	if err := r.check.refuse(ctx); err != nil {
+		r.log.Warn("how an action ended is not counted for its policy", zap.String(keyPolicy, it.Policy), zap.Error(err))
+		return
+	}
 	var err error
 	switch known := r.memory.breakerOf(it.Policy); {
 	case v.outcome == events.Failed && v.reason != policies.ReasonGone:

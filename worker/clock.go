@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -136,6 +137,44 @@ func (c *clockCheck) fault() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
+}
+
+// isWrong reports whether the clock is known to be wrong, or has jumped since it was
+// compared: what its time would be remembered with, waits. It asks nobody.
+func (c *clockCheck) isWrong() bool {
+	if c.clock.IsFast() {
+		return false
+	}
+	now := time.Now()
+	wall := c.clock.Plan(now.Round(0))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	jump := time.Duration(0)
+	if !c.looked.IsZero() {
+		jump = wall.Sub(c.wall) - now.Sub(c.looked)
+	}
+	var wrong *ClockError
+	return jump.Abs() > clockJump || errors.As(c.err, &wrong)
+}
+
+// refuse says no to what would be remembered with a time of a clock that is wrong. That
+// NATS cannot be asked for its clock is no reason: a pause helps then, too.
+func (c *clockCheck) refuse(ctx context.Context) error {
+	var wrong *ClockError
+	if errors.As(c.ok(ctx), &wrong) {
+		return events.Refuse(503, "not stored: %v", wrong)
+	}
+	return nil
+}
+
+// untilRight waits while the clock is wrong.
+func (c *clockCheck) untilRight(ctx context.Context) error {
+	for c.isWrong() && c.ok(ctx) != nil {
+		if err := sleepUntil(ctx, time.Now().Add(clockPoll)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *clockCheck) compare(ctx context.Context) error {

@@ -2,9 +2,11 @@ package worker_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"nightshift/civo/civosim"
 	"nightshift/events"
 	"nightshift/worker"
 )
@@ -15,7 +17,7 @@ func noNTP() bool { return false }
 func (w *world) restartOff(d time.Duration) {
 	w.t.Helper()
 	w.end()
-	w.o.Clock, w.o.Synced = worker.Off(time.Now(), d), noNTP
+	w.o.Clock, w.o.Synced = worker.Off(d), noNTP
 	w.begin()
 }
 
@@ -93,5 +95,84 @@ func TestAClockThatWasAheadLosesNoEdgeWhenItIsSetBack(t *testing.T) {
 		w.begin()
 		w.after(2 * time.Hour)
 		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
+	})
+}
+
+func TestAClockThatIsWrongDecidesAboutNothingUnderWay(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		var ahead atomic.Int64
+		w.end()
+		w.o.Clock, w.o.Synced = worker.Jumping(&ahead), noNTP
+		w.begin()
+		w.after(time.Minute)
+		w.command(events.Command{ID: "c1", Instance: web1, Action: "stop"})
+		w.after(5 * time.Second) // it is accepted
+		w.fault("retag", civosim.ServerError, -1)
+		w.command(events.Command{ID: "c2", Instance: dev1, Action: "retag", Add: []string{"note=1"}, GiveUpAfter: "3m"})
+		w.after(5 * time.Second)
+
+		ahead.Store(int64(40 * 24 * time.Hour))
+		w.after(10 * time.Minute)
+		w.wantOutcomes()
+		for endpoint, req := range map[string]any{
+			"keep":    worker.KeepRequest{Instance: dev1, Region: "LON1", State: "running", For: "1h"},
+			"pause":   worker.PauseRequest{All: true, For: "1h"},
+			"resume":  worker.PauseRequest{All: true},
+			"approve": worker.ApproveRequest{Run: "local-c1"},
+		} {
+			w.refused(endpoint, req, "960h0m0s ahead of the clock of NATS")
+		}
+
+		ahead.Store(0)
+		w.after(time.Minute)
+		w.wantOutcomes("stop web-1 done", "retag dev-1 failed")
+	})
+}
+
+func TestWhatChangesByHandWhileTheClockIsWrongIsSeenWhenItIsRight(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		var ahead atomic.Int64
+		w.end()
+		w.o.Clock, w.o.Synced = worker.Jumping(&ahead), noNTP
+		w.begin()
+		w.after(15 * time.Minute)
+		ahead.Store(int64(-3 * time.Hour))
+		w.after(time.Minute)
+		w.byHand(w.api.Stop, dev1)
+		w.after(20 * time.Minute)
+		hands := func() (at []time.Time) {
+			for _, r := range w.records(events.Noticed) {
+				if r.Reason == "hand" {
+					at = append(at, r.Planned)
+				}
+			}
+			return at
+		}
+		if at := hands(); len(at) > 0 {
+			t.Errorf("a hand is seen at %s, by a clock that is wrong", at)
+		}
+		ahead.Store(0)
+		right := time.Now()
+		w.after(20 * time.Minute)
+		if at := hands(); len(at) != 1 || at[0].Before(right) {
+			t.Errorf("hands are seen at %s, want one since %s", at, right)
+		}
+	})
+}
+
+func TestAClockThatIsWrongSilencesNoPolicyFromThenOn(t *testing.T) {
+	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
+		w.end()
+		w.putBreaker("dev-hours", map[string]any{"last": "stop of dev-9: quota", "until": time.Now().Add(45 * time.Minute), "times": 1})
+		w.o.Clock, w.o.Synced = worker.Off(-3*time.Hour), noNTP
+		w.begin()
+		w.after(time.Minute)
+		keys, err := w.bus.State().ListKeysFiltered(t.Context(), "pause.>")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range keys.Keys() {
+			t.Errorf("%s is stored, since a time of that clock", key)
+		}
 	})
 }

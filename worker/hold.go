@@ -52,12 +52,12 @@ func (r *runner) awaitApproval(ctx context.Context, d *events.RunDelivery) (appr
 			r.memory.learn(*run)
 			r.log.Info("held run approved", zap.String(keyTrigger, run.Trigger), regionField(run.Region), zap.String("who", a.Who), zap.String("claim", a.Claim))
 			return true, nil
-		case time.Now().After(run.HeldUntil):
+		case time.Now().After(run.HeldUntil) && !r.check.isWrong():
 			return false, r.endHeld(ctx, d, lives, "nobody approved it until "+run.HeldUntil.Format(time.RFC3339))
 		case anyOvertaken(lives):
 			return false, r.endHeld(ctx, d, lives, "a newer trigger decided about one of its instances")
 		}
-		timer := time.NewTimer(min(heldPoll, time.Until(run.HeldUntil)+time.Millisecond))
+		timer := time.NewTimer(min(heldPoll, max(time.Second, time.Until(run.HeldUntil)+time.Millisecond)))
 		select {
 		case <-timer.C:
 		case <-changed:

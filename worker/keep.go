@@ -40,6 +40,9 @@ type KeepAnswer struct {
 // keep stores or ends a keep. Both its begin and its end are edges, so an
 // instance that is not as kept is made so at once.
 func (w *Worker) keep(ctx context.Context, who string, req KeepRequest) (answer KeepAnswer, err error) {
+	if err := w.wall.refuse(ctx); err != nil {
+		return answer, err
+	}
 	inst, err := w.instance(ctx, req.Region, req.Instance, railReadingAge)
 	if err != nil {
 		return answer, err

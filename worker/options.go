@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -51,7 +52,7 @@ type Clock struct {
 	machine time.Time // where both clocks were read together
 	plan    time.Time
 	speed   float64
-	off     bool // wrong, and meant to be the machine's own
+	off     *atomic.Int64 // by how many nanoseconds it is ahead of the machine's, which it is meant to be; nil: it is
 }
 
 // Fast is a clock that stands at plan now and runs speed times as fast as the
@@ -64,15 +65,24 @@ func Fast(now, plan time.Time, speed float64) Clock {
 }
 
 // Off is the clock of a machine whose clock is wrong by d.
-func Off(now time.Time, d time.Duration) Clock {
-	return Clock{machine: now, plan: now.Add(d), speed: 1, off: true}
+func Off(d time.Duration) Clock {
+	by := new(atomic.Int64)
+	by.Store(int64(d))
+	return Jumping(by)
 }
+
+// Jumping is the clock of a machine whose clock is ahead by as many nanoseconds as by
+// says when it is read, so that it jumps when that changes.
+func Jumping(by *atomic.Int64) Clock { return Clock{off: by} }
 
 // Now is the plan time at this moment, in UTC.
 func (c Clock) Now() time.Time { return c.Plan(time.Now()) }
 
 // Plan is the plan time at a machine time.
 func (c Clock) Plan(machine time.Time) time.Time {
+	if c.off != nil {
+		machine = machine.Add(time.Duration(c.off.Load()))
+	}
 	if c.speed == 0 {
 		return machine.UTC()
 	}
@@ -81,6 +91,9 @@ func (c Clock) Plan(machine time.Time) time.Time {
 
 // Machine is the machine time at which plan time reaches an instant.
 func (c Clock) Machine(plan time.Time) time.Time {
+	if c.off != nil {
+		return plan.Add(-time.Duration(c.off.Load()))
+	}
 	if c.speed == 0 {
 		return plan
 	}
@@ -88,4 +101,4 @@ func (c Clock) Machine(plan time.Time) time.Time {
 }
 
 // IsFast reports whether plan time is not meant to be the machine's.
-func (c Clock) IsFast() bool { return c.speed != 0 && !c.off }
+func (c Clock) IsFast() bool { return c.speed != 0 }

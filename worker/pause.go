@@ -35,6 +35,9 @@ type PauseAnswer struct {
 const pauseForm = `{"all": true}, {"policy": "<name>"} or {"instance": "<id>", "region": "<code>"}`
 
 func (w *Worker) pause(ctx context.Context, who string, req PauseRequest) (answer PauseAnswer, err error) {
+	if err := w.wall.refuse(ctx); err != nil {
+		return answer, err
+	}
 	if answer, err = w.scopeOf(ctx, req); err != nil {
 		return answer, err
 	}
@@ -73,6 +76,9 @@ func (w *Worker) resume(ctx context.Context, who string, req PauseRequest) (answ
 		}
 	} else if inst, known := w.lastSeen(req.Region, req.Instance); known {
 		answer.Hostname = inst.Hostname
+	}
+	if err := w.wall.refuse(ctx); err != nil {
+		return answer, err
 	}
 	now := w.o.Clock.Now()
 	if req.Policy != "" { // one that fell silent because its actions fail needs no trial then

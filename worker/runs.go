@@ -394,6 +394,9 @@ func (w *Worker) oneRun(ctx context.Context, name string) (RunInfo, error) {
 }
 
 func (w *Worker) approveRun(ctx context.Context, who string, req ApproveRequest) (answer ApproveAnswer, err error) {
+	if err := w.wall.refuse(ctx); err != nil {
+		return answer, err
+	}
 	run, err := w.oneRun(ctx, req.Run)
 	if err != nil {
 		return answer, err

@@ -133,14 +133,14 @@ func (p *planner) planTrigger(ctx context.Context, in *events.Incoming) error {
 // could not: then its run is delivered again.
 func (r *runner) carryOut(ctx context.Context, a *attempt) (err error) {
 	defer func() {
-		if err != nil { // whoever goes on cannot know that the call was accepted
+		if err != nil { // who goes on need not wait for the deadline of a call that is answered
 			err = errors.Join(err, r.noteAccepted(ctx, a))
 		}
 	}()
 	for {
 		trail, err := r.trail(ctx, a)
 		if err != nil {
-			return errors.Join(err, r.noteAccepted(ctx, a)) // as below
+			return err
 		}
 		if end, isEnded := trail.Outcome(); isEnded {
 			a.end = verdict{outcome: end.Outcome, reason: policies.Reason(end.Reason)}
@@ -173,8 +173,8 @@ func (r *runner) carryOut(ctx context.Context, a *attempt) (err error) {
 				a.imposed += time.Since(began)
 			}
 		}
-		if err != nil { // the daemon ends: who goes on need not wait for the deadline of a call that is answered
-			return errors.Join(err, r.noteAccepted(ctx, a))
+		if err != nil { // the daemon ends
+			return err
 		}
 		if !r.embedded {
 			a.read = nil // another replica may have added to it meanwhile

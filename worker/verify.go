@@ -72,6 +72,9 @@ func (r *runner) nextReading(ctx context.Context, a *attempt, notBefore time.Tim
 	if err := r.wait(ctx, a, notBefore); err != nil {
 		return nil, err
 	}
+	if err := r.check.untilRight(ctx); err != nil { // by a clock that is wrong nothing has taken too long
+		return nil, err
+	}
 	return r.inv.Reading(ctx, a.item.Region, notBefore)
 }
 

@@ -90,7 +90,11 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	w.memory.rename(set)
 	w.inv.clock = o.Clock
 	w.inv.shown = w.memory.shown
-	w.inv.observe = func(ctx context.Context, r *Reading) { w.memory.observe(ctx, w.set(), r) }
+	w.inv.observe = func(ctx context.Context, r *Reading) {
+		if !w.wall.isWrong() { // what has changed meanwhile is seen when it is right
+			w.memory.observe(ctx, w.set(), r)
+		}
+	}
 	return w
 }
 
@@ -194,6 +198,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // prepare reads from the store what must be known before anything is decided.
 func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
+	wrong := w.wall.refuse(ctx) // and it is known from the first reading on
 	if err := w.lookBack(ctx); err != nil {
 		return err
 	}
@@ -205,13 +210,18 @@ func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
 		return fmt.Errorf("count the actions of the last hour: %w", err)
 	}
 	r.hour.began = began
+	if wrong != nil {
+		return nil // who wants to act when it is right, silences his policy himself
+	}
 	return w.memory.silenceBroken(ctx)
 }
 
 func (w *Worker) housekeeping(ctx context.Context, p *planner) error {
 	for sleepUntil(ctx, time.Now().Add(time.Hour)) == nil {
 		p.prune(w.o.Clock.Now().Add(-2 * maxCatchUp))
-		w.memory.prune(ctx, w.set())
+		if !w.wall.isWrong() { // else all might be old
+			w.memory.prune(ctx, w.set())
+		}
 	}
 	return nil
 }

@@ -94,10 +94,10 @@ func silentAfterFailures(s *story) {
 		if !ok || p.Policy == "" || isPseudo(p.Policy) || p.Kind == string(policies.KindNotify) {
 			continue
 		}
-		b := all[p.Policy]
+		b := all[s.named(p.Policy)]
 		if b == nil {
 			b = &silence{}
-			all[p.Policy] = b
+			all[s.named(p.Policy)] = b
 		}
 		switch {
 		case rec.Outcome == events.Started:
@@ -145,6 +145,6 @@ func (s *story) diedAfter(rec events.Record) bool {
 // isResumed reports whether somebody ended the pause of a policy early.
 func (s *story) isResumed(policy string, from, to time.Time) bool {
 	return slices.ContainsFunc(s.Pauses, func(p Pause) bool {
-		return p.Policy == policy && p.Until.After(s.planAt(from)) && p.Until.Before(s.planAt(from).Add(breakFor)) && !p.Until.After(s.planAt(to))
+		return s.named(p.Policy) == s.named(policy) && p.Until.After(s.planAt(from)) && p.Until.Before(s.planAt(from).Add(breakFor)) && !p.Until.After(s.planAt(to))
 	})
 }

@@ -159,6 +159,7 @@ type story struct {
 	run        map[uint64]*events.Run
 	item       map[string]planned // by action id: as stored
 	requests   map[string][]civosim.Request
+	names      map[string]string // of policies that were renamed: the one that all names of one are judged by
 }
 
 // planned is an action of a stored run.
@@ -190,6 +191,7 @@ func read(h *History) *story {
 			}
 		}
 	}
+	s.names = namesOf(h.Files)
 	for _, r := range h.Requests {
 		if r.Instance != "" && verbOf(r.Op) != "" {
 			s.requests[r.Instance] = append(s.requests[r.Instance], r)
@@ -197,6 +199,29 @@ func read(h *History) *story {
 	}
 	return s
 }
+
+// namesOf follows was: what a policy did under a former name counts as its own.
+func namesOf(files []File) map[string]string {
+	names := make(map[string]string)
+	for i := range files {
+		for _, p := range files[i].Set.Policies {
+			if p.Was == "" {
+				continue
+			}
+			one, other := cmp.Or(names[p.Name], p.Name), cmp.Or(names[p.Was], p.Was)
+			names[p.Name], names[p.Was] = one, one
+			for name, of := range names {
+				if of == other {
+					names[name] = one
+				}
+			}
+		}
+	}
+	return names
+}
+
+// named is the name by which a policy is judged.
+func (s *story) named(policy string) string { return cmp.Or(s.names[policy], policy) }
 
 // broken reports a breach of the rule that is asked.
 func (s *story) broken(instance, action, says string, shown ...string) {

@@ -88,6 +88,27 @@ func repeatable(it events.Item) bool { return it.Kind != string(policies.KindReb
 	reason, detail := r.set().Overrules(`}}},
 }
 
+// editPlants are bugs in how an edit of the file, and a clock, are taken.
+var editPlants = []plant{
+	{"what was planned before an edit is carried out", "still selected", 70, []put{{"worker/rails.go",
+		"	name := l.a.item.Policy\n	if name == \"\" {\n", `
+	name := l.a.item.Policy
+	if name == "" || planted("what was planned before an edit is carried out") {
+`}}},
+	{"observe comes too late", "not what is only watched", 63, []put{{"worker/rails.go",
+		"	case mode == policies.ModeObserve:\n", `
+	case planted("observe comes too late"):
+	case mode == policies.ModeObserve:
+`}}},
+	{"a wrong clock is believed", "edges are known", 1, []put{{"worker/clock.go",
+		"	if c.clock.IsFast() {\n		return nil\n	}\n	for {\n", `
+	if c.clock.IsFast() || planted("a wrong clock is believed") {
+		return nil
+	}
+	for {
+`}}},
+}
+
 // railPlants are bugs in the rails.
 var railPlants = []plant{
 	{"allow ignored", "only what is allowed", 1, []put{{"worker/rails.go",
@@ -143,7 +164,7 @@ const withinSeeds = 20
 func TestTheSimulationFindsPlantedBugs(t *testing.T) {
 	t.Parallel()
 	binary := buildPlanted(t)
-	for _, p := range slices.Concat(plants, railPlants) {
+	for _, p := range slices.Concat(plants, railPlants, editPlants) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(binary, "-test.run=^TestSimulation$", "-test.failfast", fmt.Sprint("-first=", p.from), fmt.Sprint("-seeds=", withinSeeds))
@@ -172,7 +193,7 @@ func buildPlanted(t *testing.T) string {
 	}
 	dir := t.TempDir()
 	sources := make(map[string]string) // by file
-	for _, p := range slices.Concat(plants, railPlants) {
+	for _, p := range slices.Concat(plants, railPlants, editPlants) {
 		for _, put := range p.puts {
 			text, ok := sources[put.file]
 			if !ok {

@@ -98,6 +98,11 @@ func notWatched(s *story) {
 	}
 	for _, rec := range s.started {
 		p, ok := s.item[rec.ActionID]
+		if s.forEachMoment(rec, func(set *policies.Set, _ policies.Instance) bool {
+			return set.ModeOf(rec.Policy) == policies.ModeObserve
+		}) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s by %s began, and the policy file says observe", rec.Action, host(rec), source(rec.Policy)), line(rec))
+		}
 		switch {
 		case !ok:
 		case p.Observe:
@@ -178,6 +183,28 @@ func onlyAllowed(s *story) {
 			return !slices.Contains(set.Allow, policies.Verb(rec.Action))
 		}) {
 			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began, which allow does not list", rec.Action, host(rec)), line(rec))
+		}
+	}
+}
+
+// stillSelected lets a policy that was renamed act for what its former name planned.
+func stillSelected(s *story) {
+	s.sawKept(policies.ReasonPolicyChanged, policies.ReasonChanged)
+	for _, rec := range s.started {
+		if rec.Policy == "" || isPseudo(rec.Policy) {
+			continue
+		}
+		why := ""
+		if s.forEachMoment(rec, func(set *policies.Set, inst policies.Instance) bool {
+			n := slices.IndexFunc(set.Policies, func(p policies.Policy) bool { return s.named(p.Name) == s.named(rec.Policy) })
+			if n < 0 {
+				why = "is gone from the policy file"
+				return true
+			}
+			why = "does not select it"
+			return !set.Policies[n].Select.Matches(inst)
+		}) {
+			s.broken(rec.Instance, rec.ActionID, fmt.Sprintf("%s of %s began by policy %s, which %s", rec.Action, host(rec), rec.Policy, why), line(rec))
 		}
 	}
 }
@@ -270,7 +297,7 @@ func cooledDown(s *story) {
 		if !s.bySignal(rec) {
 			continue
 		}
-		key := policies.CooldownKey(rec.Policy, rec.Instance)
+		key := policies.CooldownKey(s.named(rec.Policy), rec.Instance)
 		if before, ok := last[key]; ok && before.Trigger != rec.Trigger && s.forEachMoment(rec, func(set *policies.Set, _ policies.Instance) bool {
 			p, known := set.Policy(rec.Policy)
 			return known && s.planAt(rec.StoredAt.Add(Grace)).Before(s.planAt(before.StoredAt).Add(p.Cooldown))
@@ -360,7 +387,7 @@ func (s *story) atMost() {
 				return false
 			}
 			for _, other := range s.started[:n] {
-				if s.bySignal(other) && other.Policy == rec.Policy && !touched[other.Instance] && s.reached(other) &&
+				if s.bySignal(other) && s.named(other.Policy) == s.named(rec.Policy) && !touched[other.Instance] && s.reached(other) &&
 					s.planAt(rec.StoredAt.Add(Grace)).Before(s.planAt(other.StoredAt).Add(p.AtMost.Within)) {
 					touched[other.Instance] = true
 					shown = append(shown, line(other))

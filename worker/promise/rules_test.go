@@ -225,6 +225,7 @@ func TestEachRuleIsFoundBroken(t *testing.T) {
 			b.Keeps = []promise.Keep{{Instance: dev, Keep: policies.Keep{State: schedule.Running, Since: nineteen.Add(-time.Hour), Until: nineteen.Add(time.Hour)}}}
 		},
 		"only what is allowed": func(b *book) { b.act("local-1", "command", item("resize", web, "", nineteen, false), nineteen) },
+		"still selected":       func(b *book) { b.limit(func(set *policies.Set) { set.Policies = set.Policies[1:] }) },
 		"off on purpose": func(b *book) {
 			b.act("prometheus-2", "signal", item("reboot", dev, "night-watch", nineteen.Add(time.Hour), false), nineteen.Add(time.Hour))
 		},
@@ -419,5 +420,36 @@ func TestWhatSomebodyStartedByHandIsNotOffOnPurpose(t *testing.T) {
 	b.act("prometheus-2", "signal", alert, at)
 	if isFound(b) {
 		t.Error("a reboot of what somebody started by hand since is taken for one of what is off on purpose")
+	}
+}
+
+func TestACoolDownIsCarriedOverByARename(t *testing.T) {
+	at := nineteen.Add(80 * time.Minute)
+	for name, was := range map[string]string{"a former name": "web-down", "no former name": ""} {
+		t.Run(name, func(t *testing.T) {
+			b := good(t)
+			old := b.Files[0].Set
+			b.limit(func(set *policies.Set) { set.Policies[1].Name, set.Policies[1].Was = "web-fails", was })
+			renamed := b.Files[0].Set
+			between := nineteen.Add(70 * time.Minute)
+			b.Files = []promise.File{{Daemon: "a", From: b.Started, Until: between, Set: old}, {Daemon: "a", From: between, Set: renamed}}
+			b.act("prometheus-2", "signal", item("reboot", web, "web-fails", at, false), at)
+			isFound := slices.ContainsFunc(promise.Check(&b.History), func(br promise.Breach) bool { return br.Rule == "cool-down" })
+			if isFound != (was != "") {
+				t.Errorf("found broken is %t", isFound)
+			}
+		})
+	}
+}
+
+func TestWhatAFileSaysObserveOfIsNotCalled(t *testing.T) {
+	b := good(t)
+	b.limit(func(set *policies.Set) { set.Policies[1].Mode = policies.ModeObserve })
+	var says []string
+	for _, br := range promise.Check(&b.History) {
+		says = append(says, br.Says)
+	}
+	if want := "reboot of web by policy web-down began, and the policy file says observe"; !slices.Equal(says, []string{want}) {
+		t.Errorf("found is %q, want %q", says, want)
 	}
 }

@@ -1,6 +1,7 @@
 package promise_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -62,6 +63,12 @@ type variant struct {
 	order    string
 	pace     string
 	share    float64
+	renamed  string // a policy that has another name; its other name is renamedTo
+	back     bool   // it had, and has its own again
+	without  string // a policy that the file lacks
+	protect  string // a selector; empty: the tag protected
+	zone     string
+	owners   string
 }
 
 var windows = []string{
@@ -75,12 +82,11 @@ var windows = []string{
 func (v variant) text() string {
 	webDown, apiGrows := "", ""
 	if strings.Contains(v.allow, "reboot") {
-		webDown = fmt.Sprintf(`  - name: web-down
-    select: { all: [role=web] }
+		webDown = fmt.Sprintf(`%s    select: { all: [role=web] }
     trigger: { alert: InstanceDown }
     do: { reboot: soft }
     cooldown: %s
-%s`, v.cooldown, v.atMost)
+%s`, v.name("web-down"), v.cooldown, v.atMost)
 	}
 	if strings.Contains(v.allow, "resize") {
 		apiGrows = `  - name: api-grows
@@ -94,36 +100,62 @@ func (v variant) text() string {
 	if v.share > 0 {
 		share = fmt.Sprintf(", share: %g", v.share)
 	}
-	return fmt.Sprintf(`
-version: 1
-regions: [LON1, NYC1]
-timezone: Europe/London
-mode: %s
-hold_for: 30m
-policies:
-  - name: dev-hours
-    select: { all: [env=dev], none: [keep-on] }
+	var written strings.Builder
+	for _, p := range []struct{ name, text string }{
+		{"dev-hours", fmt.Sprintf(`%s    select: { all: [env=dev], none: [keep-on] }
     schedule: { running: [%s] }
-%s%s  - name: batch-start
+%s%s`, v.name("dev-hours"), v.windows, v.extra, v.canary)},
+		{"batch-start", fmt.Sprintf(`  - name: batch-start
     select: { all: [batch] }
     cron: "%s"
     do: start
     lasts: 20m
-  - name: batch-stop
+`, v.cron)},
+		{"batch-stop", `  - name: batch-stop
     select: { all: [batch] }
     cron: "45 * * * *"
     do: stop
-%s%s  - name: ci-on-demand
+`},
+		{"web-down", webDown},
+		{"api-grows", apiGrows},
+		{"ci-on-demand", `  - name: ci-on-demand
     select: { all: [ci-runner] }
     trigger: { signal: ci.queued }
     do: start
     lasts: 20m
     cooldown: 1s
-%sprotect: { all: [protected] }
+`},
+		{"nightly", v.more},
+	} {
+		if p.name != v.without {
+			written.WriteString(p.text)
+		}
+	}
+	return fmt.Sprintf(`
+version: 1
+regions: [LON1, NYC1]
+timezone: %s
+mode: %s
+hold_for: 30m
+policies:
+%sprotect: { %s }
 allow: [%s]
 limits: { per_run: %d, per_hour: %d%s }
-%s%s%s`, v.mode, v.windows, v.extra, v.canary, v.cron, webDown, apiGrows, v.more, v.allow, v.perRun, v.perHour, share, v.floors, v.order, v.pace)
+%s%s%s%s`, cmp.Or(v.zone, "Europe/London"), v.mode, written.String(), cmp.Or(v.protect, "all: [protected]"), v.allow, v.perRun, v.perHour, share, v.floors, v.order, v.pace, v.owners)
 }
+
+// name is how a policy begins that may be renamed.
+func (v variant) name(policy string) string {
+	switch {
+	case v.renamed != policy:
+		return "  - name: " + policy + "\n"
+	case v.back:
+		return "  - name: " + policy + "\n    was: " + renamedTo + "\n"
+	}
+	return "  - name: " + renamedTo + "\n    was: " + policy + "\n"
+}
+
+const renamedTo = "renamed"
 
 const (
 	allVerbs = "start, stop, reboot, retag, firewall, resize"
@@ -190,6 +222,7 @@ func newScenario(seed uint64, trouble time.Duration) *scenario {
 		s.v.share, s.v.floors = 0, ""
 		s.v.extra, s.v.canary, s.v.order, s.v.pace = "    enforce: true\n", "", "", ""
 	}
+	s.night()
 	s.file = s.v.text()
 	s.rate = pick(s, 10.0, 10, 2)
 	for range 1 + s.dice.IntN(3) {
@@ -211,7 +244,11 @@ func newScenario(seed uint64, trouble time.Duration) *scenario {
 	s.edits()
 	s.faults()
 	s.kills()
+	s.more()
 	slices.SortStableFunc(s.steps, func(a, b step) int { return int(a.at - b.at) })
+	for i := range s.steps { // calm is counted from there, and is to end well behind an edge
+		s.steps[i].at = min(s.steps[i].at, s.trouble)
+	}
 	return s
 }
 
@@ -642,10 +679,9 @@ func (d *daemon) again() {
 }
 
 func (d *daemon) back() {
-	if !d.isUp() || d.up >= 0 {
+	if !d.isUp() || !d.wire.isAway() {
 		return
 	}
 	d.wire.restore()
-	d.w.past.Up = append(d.w.past.Up, promise.Span{Daemon: d.name, From: time.Now()})
-	d.up = len(d.w.past.Up) - 1
+	d.begins()
 }

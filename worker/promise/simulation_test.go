@@ -108,6 +108,7 @@ func (w *world) live() []promise.Breach {
 	w.tell("all is well again")
 	w.sim.ClearFaults()
 	for _, d := range w.daemon {
+		d.jump(0)
 		d.back()
 		d.again()
 		d.takeUp()

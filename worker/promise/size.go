@@ -111,15 +111,15 @@ func (s *story) shareOfPolicy() {
 		if p, ok := s.item[rec.ActionID]; !s.bySignal(rec) || !ok || p.run.Held != "" {
 			continue
 		}
-		_, selects, _ := s.selected(rec.Policy, rec.StoredAt)
+		least, selects, _ := s.selected(rec.Policy, rec.StoredAt)
 		most, bound := s.allowed(rec.StoredAt, func(*policies.Set) int { return selects })
-		if !bound {
-			continue
+		if _, atLeast := s.allowed(rec.StoredAt, func(*policies.Set) int { return least }); !bound || !atLeast {
+			continue // few enough, as far as one could know, to be bound by nothing
 		}
 		s.saw()
 		touched, shown := map[string]bool{rec.Instance: true}, []string{line(rec)}
 		for _, other := range s.started[:n] {
-			if s.bySignal(other) && other.Policy == rec.Policy && !touched[other.Instance] && s.reached(other) &&
+			if s.bySignal(other) && s.named(other.Policy) == s.named(rec.Policy) && !touched[other.Instance] && s.reached(other) &&
 				s.planAt(rec.StoredAt.Add(Grace)).Before(s.planAt(other.StoredAt).Add(policies.ShareWithin)) {
 				touched[other.Instance] = true
 				shown = append(shown, line(other))
@@ -150,12 +150,13 @@ func grownIsHeld(s *story) {
 			if !known {
 				continue
 			}
-			if origin[it.Policy] != run.Origin() {
-				before[it.Policy] = max(before[it.Policy], now[it.Policy])
-				origin[it.Policy] = run.Origin()
+			name := s.named(it.Policy)
+			if origin[name] != run.Origin() {
+				before[name] = max(before[name], now[name])
+				origin[name] = run.Origin()
 			}
-			now[it.Policy] = max(now[it.Policy], most)
-			last := before[it.Policy]
+			now[name] = max(now[name], most)
+			last := before[name]
 			if last == 0 || least < policies.FewInstances || least < 2*last {
 				continue
 			}

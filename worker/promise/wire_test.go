@@ -122,6 +122,12 @@ func (w *wire) restore() {
 	w.away, w.backAt = false, time.Now()
 }
 
+func (w *wire) isAway() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.away
+}
+
 // isUnsettled reports whether the bus is away, or came back only just now.
 func (w *wire) isUnsettled() bool {
 	w.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,7 +45,8 @@ type world struct {
 type daemon struct {
 	w        *world
 	name     string
-	offset   time.Duration // of its plan clock
+	offset   time.Duration // of its clock
+	ahead    *atomic.Int64 // how far its clock is ahead now, in nanoseconds
 	*process               // nil: there is none, or it was killed
 	up       int           // index of its open span in History.Up; -1: none
 	file     int           // index of its open file in History.Files; -1: none
@@ -83,7 +85,8 @@ func newWorld(t *testing.T, plan *scenario) *world {
 	w.past = promise.History{Started: time.Now(), Approved: make(map[string]time.Time), Apart: plan.apart, Rate: plan.rate, Burst: 2 * plan.rate} // a full bucket, and a second until it knows of the others
 	w.snapshot()
 	for i, offset := range plan.offsets {
-		w.daemon = append(w.daemon, &daemon{w: w, name: string(rune('a' + i)), offset: offset, up: -1, file: -1})
+		w.daemon = append(w.daemon, &daemon{w: w, name: string(rune('a' + i)), offset: offset, ahead: new(atomic.Int64), up: -1, file: -1})
+		w.daemon[i].jump(0)
 	}
 	return w
 }
@@ -106,16 +109,12 @@ func (d *daemon) start() {
 	p := &process{wire: newWire(w.nats, w.sim), stop: stop, life: make(chan struct{}), ready: make(chan struct{})}
 	d.process = p
 	d.reads(w.set)
-	w.past.Up = append(w.past.Up, promise.Span{Daemon: d.name, From: time.Now()})
-	d.up = len(w.past.Up) - 1
+	d.begins()
 	api, err := civo.New("secret", civo.Options{HTTPClient: &http.Client{Transport: p.wire}, BaseURL: "http://civo.test", Rate: w.plan.rate})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	o := worker.Options{Name: d.name, Embedded: len(w.daemon) == 1 && w.plan.alone, Clock: worker.Fast(time.Now(), time.Now().Add(d.offset), 1), Grace: 5 * time.Second}
-	if d.offset == 0 {
-		o.Clock = worker.Clock{}
-	}
+	o := worker.Options{Name: d.name, Embedded: len(w.daemon) == 1 && w.plan.alone, Clock: worker.Jumping(d.ahead), Synced: func() bool { return false }, Grace: 5 * time.Second}
 	set, opened := w.set, make(chan *events.Bus, 1)
 	go func() { // until stop, or until it is dead
 		defer close(p.life)
@@ -158,6 +157,33 @@ func (d *daemon) start() {
 // world. Told to stop at once it would wait for a mutex of nats.go whose holder
 // sleeps until a connection comes back, and in a bubble time waits for mutexes.
 const rest = 30 * time.Second
+
+// begins notes that a daemon works from now on, if its clock is right.
+func (d *daemon) begins() {
+	if d.up >= 0 || d.isWrong() {
+		return
+	}
+	d.w.past.Up = append(d.w.past.Up, promise.Span{Daemon: d.name, From: time.Now()})
+	d.up = len(d.w.past.Up) - 1
+}
+
+// isWrong reports whether the clock of a daemon is so wrong that it does nothing.
+func (d *daemon) isWrong() bool {
+	return (time.Duration(d.ahead.Load()) - d.offset).Abs() > time.Minute
+}
+
+// jump sets the clock of a daemon wrong, by 0 right again but for its offset.
+func (d *daemon) jump(by time.Duration) {
+	d.ahead.Store(int64(d.offset + by))
+	if !d.isUp() {
+		return
+	}
+	if d.isWrong() {
+		d.down()
+	} else if !d.wire.isAway() {
+		d.begins()
+	}
+}
 
 // reads writes down which file is in force on a daemon.
 func (d *daemon) reads(set *policies.Set) {
