@@ -45,6 +45,8 @@ type disk struct {
 	config server.JetStreamConfig
 	is     os.FileInfo // the directory as it was at the start
 	marked string      // what the file of marks holds
+	// lostLast is the last message of the bucket when it was gone at the start.
+	lostLast uint64
 
 	mu    sync.Mutex
 	fault string // why it cannot be written; empty: it can

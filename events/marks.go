@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 )
 
@@ -25,8 +27,12 @@ const marksFile = "nightshift.marks"
 // marksEvery is how often it is written; only when it has changed.
 const marksEvery = 10 * time.Second
 
-// marks are the last sequences of streams by name.
+// marks are the last sequences of streams by name, and under lastKept that of the
+// bucket when its message was there and stays until another takes its place: it is
+// the one that the server leaves out and counts no more when it is damaged.
 type marks map[string]uint64
+
+const lastKept = "KV_" + Bucket + " last"
 
 func readMarks(dir string) (m marks, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, marksFile))
@@ -52,7 +58,30 @@ func (b *Bus) marksNow(ctx context.Context) (marks, error) {
 		}
 		m[name] = info.State.LastSeq
 	}
-	return m, nil
+	kept, err := b.isKept(ctx, m["KV_"+Bucket])
+	if kept {
+		m[lastKept] = m["KV_"+Bucket]
+	}
+	return m, err
+}
+
+// isKept reports whether the bucket has a message of a sequence that does not end by
+// itself.
+func (b *Bus) isKept(ctx context.Context, seq uint64) (bool, error) {
+	s, err := b.stream(ctx, "KV_"+Bucket)
+	if err != nil || seq == 0 {
+		return false, err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	msg, err := s.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the last message of bucket %s: %w", Bucket, b.explain(err))
+	}
+	return msg.Header.Get(jetstream.MsgTTLHeader) == "", nil
 }
 
 // keepMarks writes how far the streams have come.
@@ -90,6 +119,9 @@ func (b *Bus) compareMarks(ctx context.Context, program string) error {
 	now, err := b.marksNow(ctx)
 	if err != nil {
 		return err
+	}
+	if last := before[lastKept]; last > 0 && last == now["KV_"+Bucket] && now[lastKept] == 0 {
+		b.disk.lostLast = last
 	}
 	var lost []string
 	for _, name := range allStreams {
@@ -134,6 +166,9 @@ func (b *Bus) Damages(ctx context.Context) (all []Damage, err error) {
 		d, err := b.damage(ctx, name)
 		if err != nil {
 			return all, err
+		}
+		if name == "KV_"+Bucket && b.disk.lostLast > 0 {
+			d = Damage{Stream: name, Messages: d.Messages + 1, First: cmp.Or(d.First, b.disk.lostLast)}
 		}
 		if d.Messages > 0 {
 			all = append(all, d)

@@ -259,6 +259,9 @@ func (b *Bus) embed(o Options) ([]nats.Option, error) {
 		if b.disk.is, err = os.Stat(o.DataDir); err != nil {
 			return nil, errors.Join(unwritable(o.DataDir, err), b.unlock())
 		}
+		if err := checkBlocks(o.DataDir); err != nil {
+			return nil, errors.Join(err, b.unlock())
+		}
 	}
 	b.users.rest = so.Clone() // the server writes into its own
 	s, err := server.NewServer(so)

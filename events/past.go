@@ -112,6 +112,15 @@ func (b *Bus) BeginAnew(ctx context.Context, why, by string) (p Past, err error)
 	return p, nil
 }
 
+// LastRun is the sequence of the last stored plan.
+func (b *Bus) LastRun(ctx context.Context) (uint64, error) {
+	info, err := b.info(ctx, StreamRun)
+	if err != nil {
+		return 0, err
+	}
+	return info.State.LastSeq, nil
+}
+
 // info is what NATS says of a stream now.
 func (b *Bus) info(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
 	ctx, cancel := b.bounded(ctx)

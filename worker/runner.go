@@ -60,6 +60,7 @@ type runner struct {
 	asking   *semaphore.Weighted // one per question whether an instance is ready
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	past     *events.Past
+	ledger   *ledger
 	check    *clockCheck
 
 	mu       sync.Mutex

@@ -200,6 +200,9 @@ func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next
 	if r.isPast(a.seq) {
 		return r.leftBehind(a.item), nil
 	}
+	if n, stop, err := r.afterDamage(ctx, a); stop || err != nil {
+		return n, err
+	}
 	if due := r.due(a); time.Now().Before(due) && !a.life.isOvertaken() {
 		return lookAgain(due), r.note(ctx, a, "is due at "+r.clock.Plan(due).Format(time.RFC3339), "")
 	}

@@ -54,6 +54,7 @@ type Worker struct {
 	fault  atomic.Pointer[string] // why a newer policy file is not in force
 	past   events.Past            // read before anything begins
 	wall   *clockCheck
+	ledger ledger
 	// refusals bound what the audit trail has of questions that are refused.
 	refusals refusals
 	// damages are what of the store cannot be read.
@@ -81,7 +82,7 @@ func New(set *policies.Set, api *civo.Client, bus *events.Bus, o Options) *Worke
 	o.Verify.Settle = cmp.Or(o.Verify.Settle, DefaultSettle)
 	o.Verify.Apart = cmp.Or(o.Verify.Apart, DefaultApart)
 	o.Verify.Poll = cmp.Or(o.Verify.Poll, DefaultPoll)
-	w := &Worker{api: api, bus: bus, o: o, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), regionsEdited: make(chan struct{}, 1), lives: newLives(o.Embedded)}
+	w := &Worker{api: api, bus: bus, o: o, ledger: ledger{read: make(chan struct{})}, inv: newInventory(api, set.Regions, &gate{bus: bus, log: o.Log}), regionsEdited: make(chan struct{}, 1), lives: newLives(o.Embedded)}
 	w.rules.put(set, o.Revision)
 	w.others = newReplicas(bus, api, &w.rules, o)
 	w.memory = newMemory(bus, o.Clock, o.Verify, o.Log)
@@ -113,7 +114,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		rules: &w.rules, api: w.api, bus: w.bus, inv: w.inv, clock: w.o.Clock, verifyBy: w.o.Verify, log: w.o.Log,
 		embedded: w.o.Embedded, workers: w.o.Workers, calls: calls,
 		slots: semaphore.NewWeighted(int64(w.o.Workers)), holding: semaphore.NewWeighted(heldAtOnce), lives: w.lives, memory: w.memory, others: w.others, hour: &hourly{}, counters: w.memory.counters,
-		account: w.inv.account, tally: &w.tally, since: w.since, asking: semaphore.NewWeighted(readyAtOnce), dial: w.o.Dial, past: &w.past, check: w.wall,
+		account: w.inv.account, tally: &w.tally, since: w.since, asking: semaphore.NewWeighted(readyAtOnce), dial: w.o.Dial, past: &w.past, ledger: &w.ledger, check: w.wall,
 		accepted: make(map[string]time.Time), began: make(map[string]events.Record),
 	}
 	if !w.o.Embedded {
@@ -201,6 +202,13 @@ func (w *Worker) prepare(ctx context.Context, p *planner, r *runner) error {
 	wrong := w.wall.refuse(ctx) // and it is known from the first reading on
 	if err := w.lookBack(ctx); err != nil {
 		return err
+	}
+	if w.bus.OwnsStore() {
+		last, err := w.bus.LastRun(ctx)
+		if err != nil {
+			return err
+		}
+		w.ledger.before = last
 	}
 	if err := p.load(ctx); err != nil {
 		return err
