@@ -72,7 +72,7 @@ func (b *Bus) isKept(ctx context.Context, seq uint64) (bool, error) {
 	if err != nil || seq == 0 {
 		return false, err
 	}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	msg, err := s.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
