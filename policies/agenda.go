@@ -150,6 +150,29 @@ func (a *Agenda) EdgesSince(after func(source string) time.Time, upTo time.Time)
 	return edges
 }
 
+// CountEdges counts the edges of a policy in (after, upTo], of which there may be too
+// many to hold, and gives the first and the last. Exceptions of instances are not
+// among them.
+func (a *Agenda) CountEdges(policy string, after, upTo time.Time) (n int, first, last Edge) {
+	i := slices.IndexFunc(a.set.Policies, func(p Policy) bool { return p.Name == policy })
+	if i < 0 {
+		return 0, first, last
+	}
+	for t := after; ; n++ {
+		at, _, ok := a.next(i, t)
+		if !ok || at.After(upTo) {
+			break
+		}
+		if t = at; n == 0 {
+			first.Planned = at.UTC()
+		}
+		last.Planned = at.UTC()
+	}
+	first.Policy, first.Hash = policy, a.set.Policies[i].Hash()
+	last.Policy, last.Hash = policy, first.Hash
+	return n, first, last
+}
+
 // UpcomingEdge is an edge with what it is about, for people.
 type UpcomingEdge struct {
 	Edge

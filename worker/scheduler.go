@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,8 @@ const (
 	// maxCatchUp bounds how far back missed edges are looked for (plan time): no
 	// give-up time reaches further, and ticks are kept as long.
 	maxCatchUp = 7 * 24 * time.Hour
+	// maxAway bounds how far back edges are counted that were missed before that.
+	maxAway = 366 * 24 * time.Hour
 	// ticksOfTrigger bounds the edges that are decided about together: a tick names
 	// all of them, and what comes in is read up to events.MaxBody. Of more than
 	// edgesInEach only the last tick does.
@@ -293,7 +296,7 @@ func (s *scheduler) remember(ctx context.Context, policy string, m policyMemory)
 
 // due returns the edges that lie after what is stored and not after now, as the
 // ticks of one trigger, of so many as ticksOfTrigger: the newest edge of each policy, and one tick for each
-// range of older or expired ones, which will not run.
+// range of older or expired ones, which will not run, however far back they lie.
 func (s *scheduler) due(now time.Time) []events.Tick {
 	limit := now.Add(-maxCatchUp)
 	since := func(source string) time.Time { // each its own: one that has no edges must not have all others looked for again
@@ -303,9 +306,10 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 		}
 		return maxTime(m.Last, limit)
 	}
+	agenda := s.ahead(now)
 	byPolicy := make(map[string][]policies.Edge)
 	var names []string // in order of their first edge
-	for _, e := range s.ahead(now).EdgesSince(since, now) {
+	for _, e := range agenda.EdgesSince(since, now) {
 		if byPolicy[e.Policy] == nil {
 			names = append(names, e.Policy)
 		}
@@ -313,22 +317,43 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 	}
 
 	var ticks []events.Tick
+	away := make(map[string]events.Tick) // what lies before the limit
+	for _, name := range slices.Sorted(maps.Keys(s.memory)) {
+		if from := s.memory[name].Last; !from.IsZero() && from.Before(limit) {
+			if n, first, last := agenda.CountEdges(name, maxTime(from, now.Add(-maxAway)), limit); n > 0 {
+				t := tickOf(last)
+				t.Missed, t.Since = n, first.Planned
+				if away[name] = t; byPolicy[name] == nil {
+					ticks = append(ticks, t)
+				}
+			}
+		}
+	}
 	for _, name := range names {
 		edges := byPolicy[name]
 		missed, newest := edges[:len(edges)-1], edges[len(edges)-1]
 		if s.isPerInstance(name) && !s.givenUp(newest, now) {
 			newest.From = edges[0].Planned // each instance has edges of its own in it
+			if older, ok := away[name]; ok {
+				ticks = append(ticks, older)
+			}
 			ticks = append(ticks, tickOf(newest))
 			continue
 		}
 		if s.givenUp(newest, now) {
 			missed, newest = edges, policies.Edge{}
 		}
-		if len(missed) > 0 {
-			last := missed[len(missed)-1]
-			t := tickOf(last)
+		older, wasAway := away[name]
+		switch {
+		case len(missed) > 0:
+			t := tickOf(missed[len(missed)-1])
 			t.Missed, t.Since = len(missed), missed[0].Planned
+			if wasAway {
+				t.Missed, t.Since = t.Missed+older.Missed, older.Since
+			}
 			ticks = append(ticks, t)
+		case wasAway:
+			ticks = append(ticks, older)
 		}
 		if newest.Policy != "" {
 			ticks = append(ticks, tickOf(newest))

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -220,6 +221,26 @@ func TestAStopMissedByMoreThanAnHourHasOneEventAndTouchesNothing(t *testing.T) {
 		w.begin()
 		w.after(5 * time.Minute)
 		w.wantOutcomes("tick  expired")
+		w.wantStatus(dev1, "ACTIVE")
+	})
+}
+
+func TestWhoWasAwayForMoreThanAWeekSaysOfEachEdgeThatItIsTooLate(t *testing.T) {
+	file := strings.Replace(office, "policies:\n", "policies:\n  - { name: yearly, select: { all: [env=dev] }, cron: \"0 6 5 3 *\", do: { reboot: soft } }\n", 1)
+	inBubble(t, "2026-03-04 18:00", file, func(t *testing.T, w *world) {
+		w.end()
+		w.after(8*24*time.Hour + 7*time.Hour)
+		w.begin()
+		w.after(5 * time.Minute)
+		w.wantOutcomes("tick  expired", "tick  expired")
+		var said []string
+		for _, r := range w.records(events.Expired) {
+			said = append(said, r.Policy+": "+r.Detail)
+		}
+		slices.Sort(said)
+		if len(said) != 2 || !strings.Contains(said[0], "13 edges planned from 2026-03-04T19:00:00Z") || !strings.Contains(said[1], "2026-03-05T06:00:00Z") {
+			t.Errorf("said of what was missed: %q", said)
+		}
 		w.wantStatus(dev1, "ACTIVE")
 	})
 }

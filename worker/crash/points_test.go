@@ -44,7 +44,7 @@ var (
 var deeds = []deed{
 	{name: "stop", do: "stop", op: "stop", want: "stop it done", points: slices.Concat(onEveryWay, onACall, onAWait)},
 	{name: "start", do: "start", instance: "status: SHUTOFF", op: "start", want: "start it done", points: slices.Concat(onEveryWay, onACall, onAWait)},
-	{name: "reboot", do: "{ reboot: soft }", op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown", points: slices.Concat(onEveryWay, onACall, onAWait)},
+	{name: "reboot", do: "{ reboot: soft }", op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown answer lost", points: slices.Concat(onEveryWay, onACall, onAWait)},
 	{name: "resize", do: "{ resize: [g3.small, g3.medium] }", instance: "size: g3.small", op: "resize", want: "resize it done", points: slices.Concat(onEveryWay, onACall, onAWait)},
 	{name: "retag", do: "{ retag: { add: [seen] } }", op: "retag", want: "retag it done", points: slices.Concat(onEveryWay, onACall)},
 	{name: "firewall", do: "{ firewall: FIREWALL }", op: "firewall", want: "firewall it done", points: slices.Concat(onEveryWay, onACall)},
@@ -54,10 +54,10 @@ var deeds = []deed{
 
 	{name: "held", do: "stop", mode: "ask", ask: approve, op: "stop", want: "stop it done", points: []string{"held-noticed", "approval-stored", "approval-heard", "started-stored", "outcome-stored"}},
 	{name: "refused once", do: "stop", fault: "stop:refused,code=instance_state_must_be_active_or_shutoff", op: "stop", calls: 2, want: "stop it done", points: []string{"put-off-noted", "outcome-stored"}},
-	{name: "a lost answer", do: "{ reboot: soft }", fault: "soft_reboot:cut-after", op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown", points: []string{"answer-read", "outcome-known", "outcome-stored"}},
-	{name: "command", do: "stop", cause: "trigger: { alert: InstanceDown }", ask: command, op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown",
+	{name: "a lost answer", do: "{ reboot: soft }", fault: "soft_reboot:cut-after", op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown answer lost", points: []string{"answer-read", "outcome-known", "outcome-stored"}},
+	{name: "command", do: "stop", cause: "trigger: { alert: InstanceDown }", ask: command, op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown answer lost",
 		points: []string{"plan-stored", "trigger-acknowledged", "run-taken", "started-stored", "answer-read", "outcome-stored", "run-acknowledged"}},
-	{name: "alert", do: "{ reboot: soft }", cause: "trigger: { alert: InstanceDown }", ask: alert, op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown",
+	{name: "alert", do: "{ reboot: soft }", cause: "trigger: { alert: InstanceDown }", ask: alert, op: "soft_reboot", want: "reboot it done", lost: "reboot it unknown answer lost",
 		points: []string{"plan-stored", "trigger-acknowledged", "run-taken", "started-stored", "cooldown-stored", "answer-read", "outcome-stored", "run-acknowledged"}},
 }
 
