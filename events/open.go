@@ -245,7 +245,16 @@ func (b *Bus) embed(o Options) ([]nats.Option, error) {
 	if err := b.listen(so, o); err != nil {
 		return nil, err
 	}
-	if !o.Memory {
+	if o.Memory {
+		// By default all servers of a machine share one directory, and who ends
+		// removes it from under who begins, which then never gets ready.
+		dir, err := os.MkdirTemp("", "nightshift-memory-")
+		if err != nil {
+			return nil, fmt.Errorf("start the embedded NATS: %w", err)
+		}
+		so.StoreDir = dir
+		b.unlock = func() error { return os.RemoveAll(dir) }
+	} else {
 		if o.DataDir == "" {
 			return nil, errors.New("the embedded NATS needs a data directory")
 		}

@@ -151,7 +151,7 @@ func TestWhatFailsIsProtectedOrPutOffDoesNotBlockTheOthers(t *testing.T) {
 		notice string
 	}{
 		{"refused", civosim.Fault{Op: "start", Instance: aDB, Kind: civosim.Refused, Code: "quota_limit_reached", Count: -1}, [2]int{0, 60},
-			"reached: order shop (project=a), turn 1 of 3 to start: reached by 0 of 1; a-db failed"},
+			"reached: order shop (project=a), turn 1 of 3 to start: reached by 0 of 1; a-db failed quota"},
 		{"never seen running", civosim.Fault{Op: "start", Instance: aDB, Kind: civosim.AcceptedButNotDone, Count: -1}, [2]int{600, 700},
 			"deadline: order shop (project=a), turn 1 of 3 to start: 0 of 1 when its deadline of 10m had passed; what comes after it goes on; a-db under way"},
 		{"refused by a server in trouble until the deadline", civosim.Fault{Op: "start", Instance: aDB, Kind: civosim.ServerError, Count: -1}, [2]int{600, 640},

@@ -166,7 +166,7 @@ func TestAnIdIsUsedWhenOnlyTheHeldPartOfItsPlanIsStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.after(5 * time.Minute)
-		w.wantOutcomes("stop  skipped id used")
+		w.wantOutcomes("stop ny-1 skipped id used")
 		if _, code, text := w.do("ci.lon1."+web1+".stop", events.Command{ID: "x"}); code != 0 {
 			t.Errorf("the same again: %d %s", code, text)
 		}
@@ -224,7 +224,7 @@ func TestWhatIsDueWhenItsPlanIsForgottenIsRefused(t *testing.T) {
 		w.refused("run.oncall._.stop", worker.RunRequest{Select: worker.SelectForm{All: []string{"role=web"}}, NotBefore: far}, "at most 6")
 		w.command(events.Command{Instance: web1, Action: "stop", NotBefore: far})
 		w.after(time.Minute)
-		w.wantOutcomes("stop  failed invalid")
+		w.wantOutcomes("stop  failed")
 		if _, code, text := w.do("oncall.lon1."+web1+".stop", events.Command{NotBefore: time.Now().Add(5 * 24 * time.Hour)}); code != 0 {
 			t.Errorf("got %d %s", code, text)
 		}
