@@ -129,6 +129,23 @@ func TestAClockThatIsWrongDecidesAboutNothingUnderWay(t *testing.T) {
 	})
 }
 
+func TestWhatWaitsByAClockThatIsBehindGoesOnWhenItIsRight(t *testing.T) {
+	inBubble(t, "2026-03-04 18:55", office, func(t *testing.T, w *world) {
+		var ahead atomic.Int64
+		w.end()
+		w.o.Clock, w.o.Synced = worker.Jumping(&ahead), noNTP
+		w.begin()
+		w.sim.SetStatus(dev1, "BUILDING")
+		w.after(6 * time.Minute) // the stop of 19:00 waits until it is built
+		ahead.Store(int64(-2000 * time.Hour))
+		w.after(time.Minute) // by this clock it is due in May
+		ahead.Store(0)
+		w.sim.SetStatus(dev1, "ACTIVE")
+		w.after(time.Minute)
+		w.wantOutcomes("stop dev-1 done", "stop dev-2 done", "stop dev-db skipped protected")
+	})
+}
+
 func TestWhatChangesByHandWhileTheClockIsWrongIsSeenWhenItIsRight(t *testing.T) {
 	inBubble(t, "2026-03-04 12:00", office, func(t *testing.T, w *world) {
 		var ahead atomic.Int64

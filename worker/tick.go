@@ -204,7 +204,7 @@ func (r *runner) step(ctx context.Context, a *attempt, trail events.Trail) (next
 		return n, err
 	}
 	if due := r.due(a); time.Now().Before(due) && !a.life.isOvertaken() {
-		return lookAgain(due), r.note(ctx, a, "is due at "+r.clock.Plan(due).Format(time.RFC3339), "")
+		return lookAgain(r.lookAtDue(a, due)), r.note(ctx, a, "is due at "+r.clock.Plan(due).Format(time.RFC3339), "")
 	}
 	r.lives.due(a.life)
 	if a.item.Kind == string(policies.KindNotify) {
@@ -227,6 +227,16 @@ func (r *runner) due(a *attempt) time.Time {
 	due := a.item.NotBefore
 	if a.run.Kind == "tick" {
 		due = maxTime(due, r.clock.Machine(a.item.Planned))
+	}
+	return due
+}
+
+// lookAtDue is when what is not due is looked at again. How far a tick's time lies
+// ahead is known by the clock alone: one that is months behind would have it wait for
+// months, and be right the next minute.
+func (r *runner) lookAtDue(a *attempt, due time.Time) time.Time {
+	if soon := time.Now().Add(clockPoll); a.run.Kind == "tick" && !r.clock.IsFast() && r.clock.Machine(a.item.Planned).After(soon) {
+		return minTime(due, soon)
 	}
 	return due
 }

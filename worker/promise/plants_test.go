@@ -85,15 +85,22 @@ func repeatable(it events.Item) bool { return it.Kind != string(policies.KindReb
 	if planted("pause ignored before the call") {
 		return pass()
 	}
-	reason, detail := r.set().Overrules(`}}},
+	reason, detail := r.set().Overrules(`}, {"worker/asksfor.go", // who is paused has no want, either
+		"	case !ok && !isEndOfWant(it):\n", `
+	case !ok && planted("pause ignored before the call"):
+	case !ok && !isEndOfWant(it):
+`}}},
 }
 
 // editPlants are bugs in how an edit of the file, and a clock, are taken.
 var editPlants = []plant{
-	{"what was planned before an edit is carried out", "still selected", 70, []put{{"worker/rails.go",
-		"	name := l.a.item.Policy\n	if name == \"\" {\n", `
-	name := l.a.item.Policy
-	if name == "" || planted("what was planned before an edit is carried out") {
+	{"what was planned before an edit is carried out", "still selected", 70, []put{{"worker/asksfor.go",
+		"	it, set := l.a.item, l.r.set()\n	switch {\n	case it.Policy == \"\":\n", `
+	it, set := l.a.item, l.r.set()
+	switch {
+	case planted("what was planned before an edit is carried out"):
+		return pass()
+	case it.Policy == "":
 `}}},
 	{"observe comes too late", "not what is only watched", 63, []put{{"worker/rails.go",
 		"	case mode == policies.ModeObserve:\n", `
