@@ -84,8 +84,11 @@ func (b *Bus) isKept(ctx context.Context, seq uint64) (bool, error) {
 	return msg.Header.Get(jetstream.MsgTTLHeader) == "", nil
 }
 
-// keepMarks writes how far the streams have come.
+// keepMarks writes how far the streams have come. It has no part in the patience with a
+// slow disk: who looks after the store, or ends, would wait for it.
 func (b *Bus) keepMarks(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
 	now, err := b.marksNow(ctx)
 	if err == nil {
 		err = b.writeMarks(now)

@@ -188,7 +188,9 @@ func (r *runner) call(ctx context.Context, a *attempt, inst policies.Instance, s
 	}
 	// The answer is awaited although the daemon may be told to end: what is announced
 	// and not called must be taken back, and a ledger that is read at once may lack it.
-	started, ok, err := r.bus.PublishStarted(context.WithoutCancel(ctx), rec, seq)
+	announcing, end := r.toTheEnd(ctx)
+	started, ok, err := r.bus.PublishStarted(announcing, rec, seq)
+	end()
 	if err != nil {
 		return r.notAnnounced(ctx, a, rec, fmt.Errorf("announce the call of action %s: %w", it.ID, err))
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"nightshift/civo/civosim"
+	"nightshift/events"
 	"nightshift/worker"
 )
 
@@ -41,7 +42,37 @@ owners: { keys: [hours] }
 	})
 }
 
-// The same with the end of a keep.
+// A timetable in a new tag has no past.
+func TestATagThatIsNewAfterWeeksHasMissedNothing(t *testing.T) {
+	const file = `
+version: 1
+regions: [LON1]
+timezone: UTC
+policies:
+  - name: own-hours
+    select: { all: ["nightshift.hours=*"] }
+    schedule: { from_tag: nightshift.hours }
+protect: { all: [protected] }
+owners: { keys: [hours] }
+`
+	const fleet = `instances:
+  - { id: 11111111-0000-4000-8000-000000000001, hostname: new, region: LON1, size: g3.small, tags: [], status: ACTIVE }
+`
+	inBubbleWith(t, "2026-03-04 12:00", file, fleet, func(t *testing.T, w *world) {
+		w.after(time.Minute)
+		w.end() // as good as looking on, which takes longer
+		w.after(9 * 24 * time.Hour)
+		w.begin()
+		w.after(time.Minute)
+		w.sim.SetTags(dev1, "nightshift.hours=08:00-19:00")
+		w.after(30 * time.Minute)
+		if said := w.records(events.Expired); len(said) != 0 {
+			t.Errorf("said to be missed: %+v", said)
+		}
+	})
+}
+
+// The same as the first with the end of a keep.
 func TestTheEndOfAKeepInARegionThatIsReadLateIsNotPassedOver(t *testing.T) {
 	const file = `
 version: 1

@@ -149,10 +149,13 @@ func (s *scheduler) fireBefore(ctx context.Context, t events.Tick, now time.Time
 		}
 		begins[there.Planned.Unix()] = begin
 	}
-	older, begin := s.edgesOf(t.Policy, t.Since, t.Planned, now), t.Planned
+	begin := t.Planned
 	if at, ok := begins[t.Planned.Unix()]; ok {
-		begin = at
+		if begin = at; !begin.After(t.Since) {
+			return nil // another had missed the same: perhaps a year, whose edges are many
+		}
 	}
+	older := s.edgesOf(t.Policy, t.Since, t.Planned, now)
 	for {
 		n, _ := slices.BinarySearchFunc(older, begin, func(e policies.Edge, at time.Time) int { return e.Planned.Compare(at) })
 		if older = older[:n]; n == 0 {

@@ -59,6 +59,55 @@ func TestWhatAnotherDidNotAnnounceWhileOneWasAwayIsAnnounced(t *testing.T) {
 	}
 }
 
+// What another fired long ago has no ticks any more: only what is remembered says so.
+func TestWhatAnotherFiredMoreThanAWeekAgoIsNotMissed(t *testing.T) {
+	until := time.Date(2026, 3, 20, 12, 0, 0, 0, time.UTC)
+	s, _, _ := awayFor(t, until.Add(-time.Hour), until, time.Time{})
+	ctx, before := t.Context(), until.Add(-8*24*time.Hour)
+	s.memory = map[string]policyMemory{"minutely": {Hash: "a", Since: before, Last: before}}
+	for _, c := range []struct {
+		stored  policyMemory
+		learned bool
+		missed  int
+	}{
+		{stored: policyMemory{Hash: "another revision", Last: until}, missed: 8*24*60 - 1},
+		{stored: policyMemory{Hash: "a", Last: until.Add(-time.Minute)}, learned: true},
+	} {
+		if err := s.remember(ctx, "minutely", c.stored); err != nil {
+			t.Fatal(err)
+		}
+		learned, err := s.learnFired(ctx, s.due(until), until)
+		if err != nil || learned != c.learned {
+			t.Errorf("learned %t, %v; want %t", learned, err, c.learned)
+		}
+		missed := 0
+		for _, tick := range s.due(until) {
+			missed += tick.Missed
+		}
+		if missed != c.missed {
+			t.Errorf("%d edges are said to be missed, want %d", missed, c.missed)
+		}
+	}
+}
+
+// BenchmarkYear is a year in which nobody announced anything, found by two at once.
+func BenchmarkYear(b *testing.B) {
+	until := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+	s, bus, _ := awayFor(b, until.Add(-time.Hour), until, time.Time{})
+	s.memory = map[string]policyMemory{"minutely": {Hash: "a", Last: until.Add(-365 * 24 * time.Hour)}}
+	missed := tickOf(policies.Edge{Policy: "minutely", Planned: until.Add(-30 * time.Second)})
+	missed.Since, missed.Trigger, missed.Edges = until.Add(-365*24*time.Hour), "t1-aaaaaa", []string{"a"}
+	if _, err := bus.PublishTick(b.Context(), missed); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s.due(until)
+		if err := s.fireBefore(b.Context(), missed, until); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkAway is a week in which another replica announced every minute.
 func BenchmarkAway(b *testing.B) {
 	until := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)

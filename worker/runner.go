@@ -28,6 +28,7 @@ const (
 	callTimeout     = 30 * time.Second // a call ends within, retries of the client included
 	retryMin        = time.Second      // between two attempts, doubling
 	retryMax        = time.Minute
+	lastWords       = 5 * time.Second        // after the grace period, to store what an answer said
 	keepRetry       = 500 * time.Millisecond // between two attempts to store what an answer said
 	busyPoll        = 2 * time.Second        // between two looks at an instance that is busy, or held by another action
 )
@@ -281,6 +282,8 @@ func (r *runner) add(ctx context.Context, a *attempt, rec events.Record) error {
 // keep stores what is known of a call that was made, while NATS may be away: it
 // cannot be found out again. It is tried for as long as a call may take.
 func (r *runner) keep(ctx context.Context, store func(context.Context) error) error {
+	ctx, end := r.toTheEnd(ctx)
+	defer end()
 	deadline := time.Now().Add(callTimeout)
 	for {
 		err := store(ctx)
@@ -292,6 +295,23 @@ func (r *runner) keep(ctx context.Context, store func(context.Context) error) er
 			return err
 		}
 	}
+}
+
+// toTheEnd is the life of what must be stored although the daemon is told to end: until
+// lastWords after the grace period, however slow the store is. Whoever started the
+// daemon kills it soon after.
+func (r *runner) toTheEnd(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(r.calls, func() {
+		timer := time.NewTimer(lastWords)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			end(context.Cause(r.calls))
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { stop(); end(nil) }
 }
 
 // next says how an action goes on: it ended, or it is looked at again after a time.

@@ -319,6 +319,9 @@ func (s *scheduler) due(now time.Time) []events.Tick {
 	var ticks []events.Tick
 	away := make(map[string]events.Tick) // what lies before the limit
 	for _, name := range slices.Sorted(maps.Keys(s.memory)) {
+		if p, ok := s.set.Policy(name); ok && p.FromTag != nil {
+			continue // the tags of then are not known: one that is new would have a past
+		}
 		if from := s.memory[name].Last; !from.IsZero() && from.Before(limit) {
 			if n, first, last := agenda.CountEdges(name, maxTime(from, now.Add(-maxAway)), limit); n > 0 {
 				t := tickOf(last)

@@ -16,7 +16,9 @@ import (
 func (w *Worker) lookAfterStore(ctx context.Context) error {
 	if w.bus.OwnsStore() {
 		damages, err := w.bus.Damages(ctx)
-		w.ledger.wasRead(damages, err)
+		if ctx.Err() == nil { // else that it was not read to the end says nothing of it
+			w.ledger.wasRead(damages, err)
+		}
 		if err != nil && ctx.Err() == nil {
 			w.o.Log.Warn("what is stored could not be read to the end", zap.Error(err))
 		}

@@ -41,6 +41,11 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 		return err
 	}
 	ticks := s.due(now)
+	if known, err := s.learnFired(ctx, ticks, now); err != nil {
+		return err
+	} else if known {
+		ticks = s.due(now)
+	}
 	stored, err := s.bus.PublishTicks(ctx, ticks)
 	if err != nil {
 		return err
@@ -57,6 +62,26 @@ func (s *scheduler) fireTicks(ctx context.Context, now time.Time) error {
 	}
 	s.blind.took(ticks)
 	return s.rememberFired(ctx, ticks)
+}
+
+// learnFired takes up what other replicas have fired of policies that seem to have
+// missed edges more than a week ago, and reports whether there was any: the ticks that
+// would show it are no longer stored.
+func (s *scheduler) learnFired(ctx context.Context, ticks []events.Tick, now time.Time) (learned bool, err error) {
+	for _, t := range ticks {
+		own := s.memory[t.Policy]
+		if t.Missed == 0 || !own.Last.Before(now.Add(-maxCatchUp)) {
+			continue
+		}
+		m, err := s.recall(ctx, t.Policy)
+		if err != nil {
+			return false, fmt.Errorf("read the memory of policy %s: %w", t.Policy, err)
+		}
+		if m.Hash == own.Hash && m.Last.After(own.Last) {
+			s.memory[t.Policy], learned = m, true
+		}
+	}
+	return learned, nil
 }
 
 // rememberFired remembers the newest edge of each policy that is stored.
