@@ -66,8 +66,8 @@ func (t *counters) get(key string) *counter {
 }
 
 // count changes a record, and reports whether f did: f returns false to leave the
-// record as it is, and may be asked again with a newer one. A record that there is
-// not yet begins as the former one, where that has a key, or empty. An error says
+// record as it is, and may be asked again with a newer one. A record begins as
+// the former one, where that has a key and is newer, or empty. An error says
 // that nobody knows whether there is room: then nothing may be called.
 func count[T any](ctx context.Context, t *counters, key, former string, f func(v *T) bool) (changed bool, err error) {
 	e := t.get(key)
@@ -83,7 +83,7 @@ func count[T any](ctx context.Context, t *counters, key, former string, f func(v
 				return false, err
 			}
 		}
-		fresh := !e.known
+		fresh := !e.known || former != "" // while an edit comes to one replica after another, they count under both names
 		if fresh {
 			if err := t.read(ctx, e, key, former); err != nil {
 				return false, err
@@ -121,28 +121,41 @@ func count[T any](ctx context.Context, t *counters, key, former string, f func(v
 	return false, fmt.Errorf("count in %s: others were faster %d times", key, counterTries)
 }
 
+// read takes up the newer of a record and its former one: a policy that got an old
+// name back has an old record under that, too. It is written under the key.
 func (t *counters) read(ctx context.Context, e *counter, key, former string) error {
-	entry, err := t.bus.State().Get(ctx, key)
-	switch {
-	case err == nil:
-		e.body, e.revision, e.known = entry.Value(), entry.Revision(), true
-		return nil
-	case !errors.Is(err, jetstream.ErrKeyNotFound):
-		return fmt.Errorf("read %s of the store: %w", key, err)
+	entry, err := lookUp(ctx, t.bus, key)
+	if err != nil {
+		return err
 	}
 	e.body, e.revision, e.known = nil, 0, true
+	if entry != nil {
+		e.body, e.revision = entry.Value(), entry.Revision()
+	}
 	if former == "" {
 		return nil
 	}
-	entry, err = t.bus.State().Get(ctx, former)
-	switch {
-	case err == nil:
-		e.body = entry.Value()
-	case !errors.Is(err, jetstream.ErrKeyNotFound):
+	entry, err = lookUp(ctx, t.bus, former)
+	if err != nil {
 		e.known = false
-		return fmt.Errorf("read %s of the store: %w", former, err)
+		return err
+	}
+	if entry != nil && entry.Revision() > e.revision {
+		e.body = entry.Value()
 	}
 	return nil
+}
+
+// lookUp is an entry of the store; nil: there is none.
+func lookUp(ctx context.Context, bus *events.Bus, key string) (jetstream.KeyValueEntry, error) {
+	entry, err := bus.State().Get(ctx, key)
+	switch {
+	case err == nil:
+		return entry, nil
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return nil, nil
+	}
+	return nil, fmt.Errorf("read %s of the store: %w", key, err)
 }
 
 func (t *counters) write(ctx context.Context, key string, body []byte, revision uint64) (uint64, error) {

@@ -186,8 +186,12 @@ func cooledDown(ctx context.Context, l *look) (next, bool, error) {
 		return pass()
 	}
 	c, ok, err := recallCooldown(ctx, l.r.bus, p.Name, l.a.item.Instance)
-	if err == nil && !ok && p.Was != "" {
-		c, ok, err = recallCooldown(ctx, l.r.bus, p.Was, l.a.item.Instance)
+	if err == nil && p.Was != "" {
+		var former cooldown
+		var had bool
+		if former, had, err = recallCooldown(ctx, l.r.bus, p.Was, l.a.item.Instance); had && (!ok || former.At.After(c.At)) { // it may have got an old name back
+			c, ok = former, true
+		}
 	}
 	if err != nil {
 		return next{}, true, err

@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -76,4 +77,36 @@ func TestARenamedPolicyKeepsItsCoolDownsAndAtMost(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAPolicyThatGotItsOldNameBackGoesByWhatIsNewest(t *testing.T) {
+	back := strings.Replace(herdHours, "name: hours", "name: hours\n    was: new-hours", 1)
+	inBubbleWith(t, "2026-03-04 18:59", back, herd(2, "env=dev"), func(t *testing.T, w *world) {
+		w.end()
+		w.putBreaker("hours", map[string]any{}) // of before it had the other name
+		w.putBreaker("new-hours", map[string]any{"last": "it", "until": time.Now().Add(-time.Minute), "times": 1, "trial": "a1b2", "trial_at": time.Now()})
+		w.begin()
+		w.after(5 * time.Minute) // that trial might be another replica's
+		w.wantOutcomes()
+		w.after(15 * time.Minute)
+		w.wantOutcomes("stop h-1 done", "stop h-2 done")
+	})
+}
+
+func TestACoolDownIsTheNewerOfBothNames(t *testing.T) {
+	back := strings.Replace(rebooted, "name: down", "name: down\n    was: new-down", 1)
+	inBubble(t, "2026-03-04 12:00", with(back), func(t *testing.T, w *world) {
+		w.sim.SetStatus(dev1, "BUILDING")
+		w.signal(events.Signal{ID: "a", Instance: dev1, Alert: "Down"})
+		w.after(30 * time.Second) // it waits until that is built
+		for policy, at := range map[string]time.Time{"down": time.Now().Add(-2 * time.Hour), "new-down": time.Now()} {
+			body := fmt.Sprintf(`{"at":%q,"trigger":"another"}`, at.UTC().Format(time.RFC3339))
+			if _, err := w.bus.State().Put(t.Context(), "cooldown."+policy+"."+dev1, []byte(body)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.sim.SetStatus(dev1, "ACTIVE")
+		w.after(5 * time.Minute)
+		w.wantOutcomes("reboot dev-1 skipped cooldown")
+	})
 }

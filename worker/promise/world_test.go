@@ -25,15 +25,16 @@ import (
 // world is several daemons on one bus and one cloud inside a bubble, and what is
 // written down of them.
 type world struct {
-	t      *testing.T
-	plan   *scenario
-	nats   *server.Server
-	sim    *civosim.Sim
-	own    *events.Bus // of who watches
-	file   string      // the newest, and what it says
-	set    *policies.Set
-	daemon []*daemon
-	dead   []chan struct{} // ends of processes that were killed
+	t       *testing.T
+	plan    *scenario
+	nats    *server.Server
+	sim     *civosim.Sim
+	own     *events.Bus // of who watches
+	file    string      // the newest, and what it says
+	set     *policies.Set
+	daemon  []*daemon
+	renamed string          // the policy that has, or had, another name
+	dead    []chan struct{} // ends of processes that were killed
 
 	past  promise.History
 	steps []string // what happened to the world, as the trace shows it
@@ -97,6 +98,15 @@ func (w *world) tell(format string, args ...any) {
 }
 
 func (w *world) edit(file string) {
+	for _, p := range []string{"dev-hours", "web-down"} {
+		if strings.Contains(file, "was: "+p+"\n") {
+			w.renamed = p
+		}
+	}
+	if w.renamed != "" && !strings.Contains(file, renamedTo) { // who gives a policy its old name back without saying so has a new policy
+		name := "  - name: " + w.renamed + "\n"
+		file = strings.Replace(file, name, name+"    was: "+renamedTo+"\n", 1)
+	}
 	w.file, w.set = file, parse(w.t, file)
 }
 
