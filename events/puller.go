@@ -62,7 +62,7 @@ func (b *Bus) puller(stream, durable string, most int) (*puller, error) {
 func (p *puller) drain() {
 	p.draining.Store(true)
 	defer p.end()
-	if p.sub.Drain() != nil {
+	if !p.nc.IsConnected() || p.sub.Drain() != nil { // where NATS is away nothing is on its way, and the client would wait for it
 		return
 	}
 	late := time.NewTimer(drainWait)
